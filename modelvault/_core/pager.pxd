@@ -1,7 +1,10 @@
 """What trees see of the pager: pages to read, and the private pages of one write."""
 
+from cpython.object cimport PyObject
+from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint64_t
 
+from modelvault._core.file cimport DiskFile
 from modelvault._core.format cimport Ref
 
 
@@ -10,31 +13,107 @@ cdef enum:
     DRAFT_SHIFT = 63
 
 
+cdef struct Words:
+    # A growable array of numbers.
+    uint64_t* items
+    size_t count
+    size_t capacity
+
+
+cdef struct Entry:
+    # A place of the cache's hash table; page is an owned reference, NULL when the place is empty.
+    uint64_t number
+    PyObject* page
+
+
 cdef class Page:
     # Owns `data`. Immutable unless it is a draft whose stamp is the pager's current one.
     # Whoever holds a Python reference to it may read `data`, with or without the GIL.
     cdef unsigned char* data
-    cdef size_t size            # bytes: page_size, or the whole extent of an overflow value
-    cdef uint64_t number
-    cdef uint64_t birth
-    cdef uint64_t stamp         # 0 for a page that stands in the file
-    cdef bint hot               # used since the eviction hand passed
+    cdef readonly size_t size       # bytes: page_size, or the whole extent of an overflow value
+    cdef readonly uint64_t number
+    cdef readonly uint64_t birth
+    cdef readonly uint64_t stamp    # 0 for a page that stands in the file
+    cdef bint hot                   # used since the eviction hand passed
 
 
 cdef class Pager:
     cdef readonly object file
+    cdef DiskFile disk              # the file again if its C methods may be called: it is exactly a DiskFile
     cdef readonly size_t page_size
-    cdef uint64_t stamp         # drafts with this stamp may be changed in place
+    cdef readonly uint64_t stamp    # drafts with this stamp may be changed in place
+    cdef public uint64_t page_count # pages in use by the format: the end of the file as the last commit knew it
+    cdef uint64_t seed              # of every page's checksum
+
+    # Drafts: owned references by index, NULL where an index is free.
+    cdef PyObject** drafts
+    cdef size_t draft_limit         # indexes ever used
+    cdef size_t draft_capacity
+    cdef Words spare                # free indexes below draft_limit
+    cdef Words retired              # pairs (stamp, index): drafts that only older versions can see, oldest first
+    cdef size_t retired_start
+    cdef readonly size_t draft_bytes
+
+    # Cache: pages of the file by number, open addressing; the eviction hand walks the table.
+    cdef Entry* entries
+    cdef size_t entry_mask
+    cdef unsigned int entry_shift
+    cdef size_t entry_count
+    cdef size_t hand
+    cdef readonly size_t cache_size
+    cdef readonly size_t cache_bytes
+
+    cdef readonly uint64_t hits
+    cdef readonly uint64_t misses
+    cdef readonly uint64_t reads
+    cdef readonly uint64_t writes
+    cdef readonly uint64_t evictions
 
     cdef Page find(self, const Ref* ref, bint wait)
     cdef Page find_extent(self, const Ref* ref, size_t length, bint wait)
     cpdef uint64_t freeze(self)
+    cpdef int release(self, uint64_t stamp) except -1
+
+    cdef Page load(self, const Ref* ref, size_t size, bint wait)
+    cdef int read_page(self, Page page, bint wait) except -1
+    cdef int verify(self, Page page, const Ref* ref) except -1
+    cdef int cache(self, Page page) except -1
+    cdef int forget(self, uint64_t number) except -1
+    cdef int evict(self, size_t target) except -1
+    cdef inline size_t extent_size(self, size_t length) noexcept
+    cdef int grow_entries(self) except -1
+    cdef int remove_entry(self, size_t hole) except -1
+    cdef int check_number(self, uint64_t number) except -1
+    cdef uint64_t add_draft(self, Page page) except 0
+    cdef int free_draft(self, uint64_t index) except -1
+
+
+cdef class Allocator:
+    # Where sealed pages go. This one only extends the file; space.Space reuses free pages.
+    cdef readonly Pager pager
+    cdef uint64_t take(self, uint64_t pages) except 0
 
 
 cdef class Draft:
     # The private pages of one write: made, changed and dropped here, sealed by a commit or thrown away.
     cdef readonly Pager pager
+    cdef readonly uint64_t generation   # the birth of the pages that it seals
+    cdef public Allocator allocator
+    cdef uint64_t begin                 # drafts with an older stamp belong to published versions
+    cdef uint64_t fence                 # drafts with an older stamp are seen by a savepoint or a version
+    cdef Words created                  # indexes of the drafts made here (some may be gone)
+    cdef Words superseded               # indexes of older drafts that this write's roots no longer reach
+    cdef Words freed                    # pairs (number, pages): sealed pages that this write's roots no longer reach
+    cdef Words marks                    # a row of numbers for each live savepoint
+    cdef list sealed                    # pages waiting for write_out
+
     cdef Page create(self, uint8_t type, uint8_t level, size_t size)
     cdef Page own(self, Ref* ref, bint wait)
     cdef int drop(self, const Ref* ref, size_t size) except -1
     cdef int seal(self, Page page, Ref* ref) except -1
+
+    cdef int replace(self, const Ref* ref, size_t size) except -1
+    cdef int drop_drafts(self, size_t start) except -1
+    cdef int drop_sealed(self, Py_ssize_t start) except -1
+    cdef int forget_lists(self) except -1
+    cdef uint64_t* mark_at(self, size_t depth) except NULL

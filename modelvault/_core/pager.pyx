@@ -1,0 +1,641 @@
+"""Pages: the cache of those that stand in the file, and the drafts of a write.
+
+Sealed pages are immutable. They are found by number in an open-addressing table and verified once, when they are read:
+number, birth and checksum must be those of the reference. Drafts are found by index in an array. docs/design.md
+section 3 explains stamps.
+
+Locking: everything here runs under the GIL, which is released only around system calls and long checksums; whatever is
+looked up before such a gap is looked up again after it.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.stddef cimport size_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memmove, memset
+
+from modelvault._core.file cimport DiskFile
+from modelvault._core.format cimport (
+    OVERFLOW, PAGE_BIRTH, PAGE_CHECKSUM, PAGE_GARBAGE, PAGE_HEAP, PAGE_LEVEL, PAGE_NUMBER, PAGE_SLOTS, PAGE_TYPE, Ref,
+)
+from modelvault._core.xxh64 cimport xxh64
+
+from modelvault.errors import ColdPage, CorruptionError
+
+cdef enum:
+    FIRST_ENTRIES = 64          # places in an empty cache table
+    FIRST_DRAFTS = 64
+    SMALL_READ = 1 << 16        # bytes hashed without releasing the GIL
+    MARK_WORDS = 4              # of a savepoint: fence, and the lengths of created, superseded, freed
+
+cdef uint64_t DRAFT_BIT = (<uint64_t> 1) << DRAFT_SHIFT
+cdef uint64_t FIBONACCI = 0x9E3779B97F4A7C15
+
+
+def checksum(const unsigned char[::1] data not None, uint64_t seed=0):
+    """XXH64 of a bytes-like object."""
+    if data.shape[0] == 0:
+        return xxh64(b"", 0, seed)
+    return xxh64(&data[0], data.shape[0], seed)
+
+
+# Fields of a page header; memcpy because the format is little-endian and so are the machines it runs on.
+
+cdef inline uint64_t get_u64(const unsigned char* p) noexcept nogil:
+    cdef uint64_t value
+    memcpy(&value, p, 8)
+    return value
+
+
+cdef inline uint32_t get_u32(const unsigned char* p) noexcept nogil:
+    cdef uint32_t value
+    memcpy(&value, p, 4)
+    return value
+
+
+cdef inline void set_u64(unsigned char* p, uint64_t value) noexcept nogil:
+    memcpy(p, &value, 8)
+
+
+cdef inline void set_u32(unsigned char* p, uint32_t value) noexcept nogil:
+    memcpy(p, &value, 4)
+
+
+cdef int push(Words* words, uint64_t value) except -1:
+    """Append one number."""
+    cdef size_t capacity
+    cdef void* items
+    if words.count == words.capacity:
+        capacity = 2 * words.capacity if words.capacity else 32
+        items = PyMem_RawRealloc(words.items, capacity * sizeof(uint64_t))
+        if items == NULL:
+            raise MemoryError()
+        words.items = <uint64_t*> items
+        words.capacity = capacity
+    words.items[words.count] = value
+    words.count += 1
+    return 0
+
+
+cdef Page new_page(size_t size, bint zeroed):
+    """A page with a buffer of `size` bytes that belongs to nothing yet."""
+    cdef Page page = Page.__new__(Page)
+    page.data = <unsigned char*> (PyMem_RawCalloc(1, size) if zeroed else PyMem_RawMalloc(size))
+    if page.data == NULL:
+        raise MemoryError()
+    page.size = size
+    return page
+
+
+cdef class Page:
+    """The bytes of one page, or of one overflow extent. Frees them when nobody refers to it any more."""
+
+    def __dealloc__(self):
+        PyMem_RawFree(self.data)
+
+    def __bytes__(self):
+        return self.data[:self.size]
+
+    def write(self, size_t offset, bytes data not None):
+        """Overwrite bytes of a draft; ValueError for a sealed page or a range outside of the page."""
+        if not self.number & DRAFT_BIT or offset > self.size or PyBytes_GET_SIZE(data) > <Py_ssize_t> (self.size - offset):
+            raise ValueError(f"cannot write {len(data)} bytes at {offset} of page {self.number}")
+        memcpy(self.data + offset, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+
+    def __repr__(self):
+        return f"<Page {self.number} birth {self.birth} stamp {self.stamp} size {self.size}>"
+
+
+cdef class Pager:
+    """The pages of one file (a modelvault._core.file.File), or of a database in memory.
+
+    page_size: bytes. cache_size: bytes that cached pages and drafts may take together; a database in memory has drafts only,
+    and they are not bounded. seed: of the page checksums, the first 8 bytes of the file's uuid.
+    """
+
+    def __cinit__(self, file, size_t page_size, size_t cache_size, uint64_t seed=0):
+        self.file = file
+        self.disk = file if type(file) is DiskFile else None
+        self.page_size = page_size
+        self.cache_size = cache_size
+        self.seed = seed
+        self.stamp = 1
+        self.entry_mask = FIRST_ENTRIES - 1
+        self.entry_shift = 58
+        self.entries = <Entry*> PyMem_RawCalloc(FIRST_ENTRIES, sizeof(Entry))
+        self.draft_capacity = FIRST_DRAFTS
+        self.drafts = <PyObject**> PyMem_RawCalloc(FIRST_DRAFTS, sizeof(PyObject*))
+        if self.entries == NULL or self.drafts == NULL:
+            raise MemoryError()
+
+    def __dealloc__(self):
+        cdef size_t i
+        if self.entries != NULL:
+            for i in range(self.entry_mask + 1):
+                if self.entries[i].page != NULL:
+                    Py_DECREF(<object> self.entries[i].page)
+        if self.drafts != NULL:
+            for i in range(self.draft_limit):
+                if self.drafts[i] != NULL:
+                    Py_DECREF(<object> self.drafts[i])
+        PyMem_RawFree(self.entries)
+        PyMem_RawFree(self.drafts)
+        PyMem_RawFree(self.spare.items)
+        PyMem_RawFree(self.retired.items)
+
+    # Finding
+
+    cdef Page find(self, const Ref* ref, bint wait):
+        """The page that `ref` names. ColdPage if it is not in memory and `wait` is False; CorruptionError if it is damaged."""
+        return self.find_extent(ref, self.page_size - PAGE_SLOTS, wait)
+
+    cdef Page find_extent(self, const Ref* ref, size_t length, bint wait):
+        """The overflow extent that `ref` names and that holds a value of `length` bytes; errors as find."""
+        cdef uint64_t number = ref.number
+        cdef size_t place
+        cdef Entry* entry
+        cdef Page page
+        if number & DRAFT_BIT:
+            return <Page> self.drafts[number ^ DRAFT_BIT]
+        place = (number * FIBONACCI) >> self.entry_shift
+        while True:
+            entry = &self.entries[place]
+            if entry.page == NULL:
+                break
+            if entry.number == number:
+                page = <Page> entry.page
+                if page.birth != ref.birth:
+                    break
+                page.hot = True
+                self.hits += 1
+                return page
+            place = (place + 1) & self.entry_mask
+        return self.load(ref, self.extent_size(length), wait)
+
+    cdef inline size_t extent_size(self, size_t length) noexcept:
+        """Bytes of the extent of an overflow value of `length` bytes."""
+        return (length + PAGE_SLOTS + self.page_size - 1) // self.page_size * self.page_size
+
+    cdef Page load(self, const Ref* ref, size_t size, bint wait):
+        """Read, verify and cache a page that is not in memory."""
+        cdef Page page
+        cdef Page other
+        self.misses += 1
+        page = new_page(size, False)
+        page.number = ref.number
+        page.birth = ref.birth
+        page.hot = True
+        self.read_page(page, wait)
+        self.verify(page, ref)
+        self.reads += 1
+        self.cache(page)
+        return page
+
+    cdef int read_page(self, Page page, bint wait) except -1:
+        """Fill the page from the file; ColdPage if that would wait and must not."""
+        cdef Py_ssize_t got
+        cdef bytes data
+        if self.disk is not None:
+            got = self.disk.read_into(page.number * self.page_size, page.data, page.size, wait)
+            if got < 0:
+                raise ColdPage(page.number)
+        else:
+            data = self.file.read_at(page.number * self.page_size, page.size, wait)
+            if data is None:
+                raise ColdPage(page.number)
+            got = min(PyBytes_GET_SIZE(data), <Py_ssize_t> page.size)
+            memcpy(page.data, PyBytes_AS_STRING(data), got)
+        if <size_t> got < page.size:
+            raise self.damaged(page.number, "it reaches beyond the end of the file")
+        return 0
+
+    cdef int verify(self, Page page, const Ref* ref) except -1:
+        """CorruptionError unless the page is the one that `ref` names."""
+        cdef uint64_t hash
+        if page.size > SMALL_READ:
+            with nogil:
+                hash = xxh64(page.data + 8, page.size - 8, self.seed)
+        else:
+            hash = xxh64(page.data + 8, page.size - 8, self.seed)
+        if hash != get_u64(page.data + PAGE_CHECKSUM):
+            raise self.damaged(page.number, "its content does not match its checksum")
+        if get_u64(page.data + PAGE_NUMBER) != ref.number:
+            raise self.damaged(page.number, f"it is page {get_u64(page.data + PAGE_NUMBER)}")
+        if get_u64(page.data + PAGE_BIRTH) != ref.birth:
+            raise self.damaged(
+                page.number, f"it was written by generation {get_u64(page.data + PAGE_BIRTH)}, not {ref.birth}")
+        if hash != ref.checksum:
+            raise self.damaged(page.number, "it is not the version that its parent refers to")
+        return 0
+
+    def damaged(self, uint64_t number, str why):
+        """The CorruptionError for a page."""
+        path = None if self.file is None else self.file.path
+        return CorruptionError(f"page {number} of {path} is damaged: {why}", page=number, path=path)
+
+    # The cache table
+
+    cdef int cache(self, Page page) except -1:
+        """Put a page of the file into the cache, in place of another with its number."""
+        cdef size_t place
+        if 2 * self.entry_count > self.entry_mask:
+            self.grow_entries()
+        self.forget(page.number)
+        if self.cache_bytes + page.size + self.draft_bytes > self.cache_size:
+            self.evict(page.size)
+        place = (page.number * FIBONACCI) >> self.entry_shift
+        while self.entries[place].page != NULL:
+            place = (place + 1) & self.entry_mask
+        Py_INCREF(page)
+        self.entries[place].number = page.number
+        self.entries[place].page = <PyObject*> page
+        self.entry_count += 1
+        self.cache_bytes += page.size
+        return 0
+
+    cdef int grow_entries(self) except -1:
+        """Double the table."""
+        cdef Entry* old = self.entries
+        cdef size_t count = self.entry_mask + 1
+        cdef size_t i, place
+        cdef Entry* entries = <Entry*> PyMem_RawCalloc(2 * count, sizeof(Entry))
+        if entries == NULL:
+            raise MemoryError()
+        self.entry_mask = 2 * count - 1
+        self.entry_shift -= 1
+        for i in range(count):
+            if old[i].page != NULL:
+                place = (old[i].number * FIBONACCI) >> self.entry_shift
+                while entries[place].page != NULL:
+                    place = (place + 1) & self.entry_mask
+                entries[place] = old[i]
+        self.entries = entries
+        PyMem_RawFree(old)
+        return 0
+
+    cdef int forget(self, uint64_t number) except -1:
+        """Take the page with this number out of the cache if it is there."""
+        cdef size_t place = (number * FIBONACCI) >> self.entry_shift
+        while self.entries[place].page != NULL:
+            if self.entries[place].number == number:
+                self.remove_entry(place)
+                return 0
+            place = (place + 1) & self.entry_mask
+        return 0
+
+    cdef int remove_entry(self, size_t hole) except -1:
+        """Empty a place of the table, moving back what a search would no longer reach."""
+        cdef Entry gone = self.entries[hole]
+        cdef size_t place = hole
+        cdef size_t home
+        while True:
+            place = (place + 1) & self.entry_mask
+            if self.entries[place].page == NULL:
+                break
+            home = (self.entries[place].number * FIBONACCI) >> self.entry_shift
+            if ((place - home) & self.entry_mask) >= ((place - hole) & self.entry_mask):
+                self.entries[hole] = self.entries[place]
+                hole = place
+        self.entries[hole].page = NULL
+        self.entry_count -= 1
+        self.cache_bytes -= (<Page> gone.page).size
+        Py_DECREF(<object> gone.page)
+        return 0
+
+    cdef int evict(self, size_t needed) except -1:
+        """Walk the hand until `needed` bytes fit: pages used since its last pass stay. Drafts never use up the last quarter."""
+        cdef size_t limit = self.cache_size - min(self.draft_bytes + needed, self.cache_size // 4 * 3)
+        cdef Page page
+        while self.cache_bytes > limit:
+            self.hand &= self.entry_mask
+            if self.entries[self.hand].page != NULL:
+                page = <Page> self.entries[self.hand].page
+                if not page.hot:
+                    self.remove_entry(self.hand)
+                    self.evictions += 1
+                    continue
+                page.hot = False
+            self.hand += 1
+        return 0
+
+    # Drafts
+
+    cpdef uint64_t freeze(self):
+        """Make all drafts immutable; the new stamp, which is greater than that of every draft."""
+        self.stamp += 1
+        return self.stamp
+
+    cpdef int release(self, uint64_t stamp) except -1:
+        """Forget the superseded drafts that only versions frozen before `stamp` can see.
+
+        A version's stamp is what freeze() returned when it was made; pass the lowest one still in use, or 2**64 - 1 for none.
+        """
+        while self.retired_start < self.retired.count and self.retired.items[self.retired_start] < stamp:
+            self.free_draft(self.retired.items[self.retired_start + 1])
+            self.retired_start += 2
+        if 2 * self.retired_start >= self.retired.count:
+            self.retired.count -= self.retired_start
+            memmove(self.retired.items, self.retired.items + self.retired_start, self.retired.count * sizeof(uint64_t))
+            self.retired_start = 0
+        return 0
+
+    cdef uint64_t add_draft(self, Page page) except 0:
+        """Enter a page in the drafts table; its number."""
+        cdef uint64_t index
+        cdef void* drafts
+        if self.spare.count:
+            self.spare.count -= 1
+            index = self.spare.items[self.spare.count]
+        else:
+            if self.draft_limit == self.draft_capacity:
+                drafts = PyMem_RawRealloc(self.drafts, 2 * self.draft_capacity * sizeof(PyObject*))
+                if drafts == NULL:
+                    raise MemoryError()
+                self.drafts = <PyObject**> drafts
+                self.draft_capacity *= 2
+            index = self.draft_limit
+            self.draft_limit += 1
+        page.number = DRAFT_BIT | index
+        page.birth = 0
+        page.stamp = self.stamp
+        Py_INCREF(page)
+        self.drafts[index] = <PyObject*> page
+        self.draft_bytes += page.size
+        return page.number
+
+    cdef int free_draft(self, uint64_t index) except -1:
+        """Take a page out of the drafts table."""
+        cdef PyObject* page = self.drafts[index]
+        push(&self.spare, index)
+        self.drafts[index] = NULL
+        self.draft_bytes -= (<Page> page).size
+        Py_DECREF(<object> page)
+        return 0
+
+    # What Python sees
+
+    def read(self, tuple ref not None, bint wait=True):
+        """The page with this (number, birth, checksum); ColdPage, CorruptionError."""
+        cdef Ref target = unpack_ref(ref)
+        self.check_number(target.number)
+        return self.find(&target, wait)
+
+    def read_extent(self, tuple ref not None, size_t length, bint wait=True):
+        """The overflow extent with this (number, birth, checksum) and value length; ColdPage, CorruptionError."""
+        cdef Ref target = unpack_ref(ref)
+        self.check_number(target.number)
+        return self.find_extent(&target, length, wait)
+
+    cdef int check_number(self, uint64_t number) except -1:
+        """ValueError for a draft that does not exist."""
+        cdef uint64_t index = number ^ DRAFT_BIT
+        if number & DRAFT_BIT and (index >= self.draft_limit or self.drafts[index] == NULL):
+            raise ValueError(f"no draft {index}")
+        return 0
+
+    @property
+    def draft_count(self):
+        """Drafts that exist."""
+        return self.draft_limit - self.spare.count
+
+    @property
+    def cached_count(self):
+        """Pages of the file that are in memory."""
+        return self.entry_count
+
+    def stats(self):
+        """Counters and sizes in bytes, by name."""
+        return {
+            "page_size": self.page_size, "page_count": self.page_count,
+            "cache_size": self.cache_size, "cache_bytes": self.cache_bytes, "cached_pages": self.entry_count,
+            "draft_bytes": self.draft_bytes, "drafts": self.draft_count,
+            "hits": self.hits, "misses": self.misses, "reads": self.reads, "writes": self.writes,
+            "evictions": self.evictions,
+        }
+
+
+cdef Ref unpack_ref(tuple ref):
+    cdef Ref result
+    result.number, result.birth, result.checksum = ref
+    return result
+
+
+cdef class Allocator:
+    """Gives sealed pages their place: here always behind the last page of the file."""
+
+    def __cinit__(self, Pager pager not None, *args, **options):
+        self.pager = pager
+
+    cdef uint64_t take(self, uint64_t pages) except 0:
+        """The number of the first of `pages` contiguous pages that are this write's from now on."""
+        cdef uint64_t number = self.pager.page_count
+        self.pager.page_count += pages
+        return number
+
+
+cdef class Draft:
+    """The private pages of one write.
+
+    generation: the birth of the pages that it seals. inline: the write changes the newest version of a database in memory,
+    which nobody else looks at: all drafts may be changed in place, and there is no rollback but to a savepoint.
+    """
+
+    def __cinit__(self, Pager pager not None, uint64_t generation=0, bint inline=False):
+        self.pager = pager
+        self.generation = generation
+        self.allocator = Allocator(pager)
+        self.begin = 0 if inline else pager.freeze()
+        self.fence = self.begin
+        self.sealed = []
+
+    def __dealloc__(self):
+        PyMem_RawFree(self.created.items)
+        PyMem_RawFree(self.superseded.items)
+        PyMem_RawFree(self.freed.items)
+        PyMem_RawFree(self.marks.items)
+
+    cdef Page create(self, uint8_t type, uint8_t level, size_t size):
+        """A new draft of `size` bytes: a zeroed page of this type and level, its heap empty."""
+        cdef Page page = new_page(size, True)
+        page.data[PAGE_TYPE] = type
+        page.data[PAGE_LEVEL] = level
+        if type == OVERFLOW:
+            set_u32(page.data + PAGE_GARBAGE, <uint32_t> (size // self.pager.page_size))
+        else:
+            set_u32(page.data + PAGE_HEAP, <uint32_t> size)
+        self.pager.add_draft(page)
+        push(&self.created, page.number ^ DRAFT_BIT)
+        return page
+
+    cdef Page own(self, Ref* ref, bint wait):
+        """The page that `ref` names, or a copy of it, that may be changed in place; `ref` then names what is returned.
+
+        ColdPage and CorruptionError leave everything as it was.
+        """
+        cdef Page page = self.pager.find(ref, wait)
+        cdef Page copy
+        if ref.number & DRAFT_BIT and page.stamp >= self.fence:
+            page.stamp = self.pager.stamp
+            return page
+        copy = new_page(page.size, False)
+        memcpy(copy.data, page.data, page.size)
+        self.pager.add_draft(copy)
+        push(&self.created, copy.number ^ DRAFT_BIT)
+        self.replace(ref, page.size)
+        ref.number = copy.number
+        ref.birth = 0
+        ref.checksum = 0
+        return copy
+
+    cdef int drop(self, const Ref* ref, size_t size) except -1:
+        """The page or extent of `size` bytes that `ref` names is no longer reachable from this write's roots."""
+        cdef uint64_t index = ref.number ^ DRAFT_BIT
+        if ref.number & DRAFT_BIT and (<Page> self.pager.drafts[index]).stamp >= self.fence:
+            return self.pager.free_draft(index)
+        return self.replace(ref, size)
+
+    cdef int replace(self, const Ref* ref, size_t size) except -1:
+        """Note that a page which others may still see left this write's trees."""
+        if ref.number & DRAFT_BIT:
+            return push(&self.superseded, ref.number ^ DRAFT_BIT)
+        push(&self.freed, ref.number)
+        return push(&self.freed, size // self.pager.page_size)
+
+    cdef int seal(self, Page page, Ref* ref) except -1:
+        """Give a draft its place in the file; it is immutable from now on, waits for write_out, and `ref` is final."""
+        cdef uint64_t index = page.number ^ DRAFT_BIT
+        cdef uint64_t number = self.allocator.take(page.size // self.pager.page_size)
+        cdef uint64_t hash
+        page.number = number
+        page.birth = self.generation
+        page.stamp = 0
+        page.hot = True
+        set_u64(page.data + PAGE_NUMBER, number)
+        set_u64(page.data + PAGE_BIRTH, self.generation)
+        hash = xxh64(page.data + 8, page.size - 8, self.pager.seed)
+        set_u64(page.data + PAGE_CHECKSUM, hash)
+        ref.number = number
+        ref.birth = self.generation
+        ref.checksum = hash
+        self.sealed.append(page)
+        self.pager.free_draft(index)
+        return self.pager.cache(page)
+
+    # The end of a write
+
+    def publish(self):
+        """The write's roots are the newest version: keep its drafts, retire those that only older versions can see.
+
+        For a database in memory. Call Pager.release afterwards.
+        """
+        cdef size_t i
+        cdef uint64_t index
+        for i in range(self.superseded.count):
+            index = self.superseded.items[i]
+            if (<Page> self.pager.drafts[index]).stamp >= self.begin:
+                self.pager.free_draft(index)
+            else:
+                push(&self.pager.retired, self.begin)
+                push(&self.pager.retired, index)
+        self.forget_lists()
+
+    def rollback(self):
+        """The write never was: drop its drafts, and what it sealed from the cache. Not for an inline write."""
+        self.drop_drafts(0)
+        self.drop_sealed(0)
+        self.forget_lists()
+
+    cdef int drop_drafts(self, size_t start) except -1:
+        """Free those drafts of created[start:] that still exist."""
+        cdef size_t i
+        for i in range(start, self.created.count):
+            if self.pager.drafts[self.created.items[i]] != NULL:
+                self.pager.free_draft(self.created.items[i])
+        self.created.count = start
+        return 0
+
+    cdef int drop_sealed(self, Py_ssize_t start) except -1:
+        """Take sealed[start:] out of the cache and the queue."""
+        cdef Page page
+        for page in self.sealed[start:]:
+            self.pager.forget(page.number)
+        del self.sealed[start:]
+        return 0
+
+    cdef int forget_lists(self) except -1:
+        """Nothing belongs to this write any more."""
+        self.created.count = 0
+        self.superseded.count = 0
+        self.freed.count = 0
+        self.marks.count = 0
+        return 0
+
+    def mark(self):
+        """Open a savepoint at the present state: freeze, and remember; the savepoint's depth, counted from 0."""
+        cdef size_t depth = self.marks.count // MARK_WORDS
+        push(&self.marks, self.fence)
+        push(&self.marks, self.created.count)
+        push(&self.marks, self.superseded.count)
+        push(&self.marks, self.freed.count)
+        self.fence = self.pager.freeze()
+        return depth
+
+    def rewind(self, size_t depth):
+        """Back to the state of a savepoint, which stays open (deeper ones end). The caller puts back the roots it had then."""
+        cdef uint64_t* mark = self.mark_at(depth)
+        self.drop_drafts(mark[1])
+        self.superseded.count = mark[2]
+        self.freed.count = mark[3]
+        self.marks.count = (depth + 1) * MARK_WORDS
+        self.fence = self.pager.freeze()
+
+    def forget(self, size_t depth):
+        """End a savepoint and the deeper ones, keeping what was done since."""
+        cdef uint64_t* mark = self.mark_at(depth)
+        self.fence = mark[0]
+        self.marks.count = depth * MARK_WORDS
+
+    cdef uint64_t* mark_at(self, size_t depth) except NULL:
+        """The numbers of a live savepoint."""
+        if depth >= self.marks.count // MARK_WORDS:
+            raise ValueError(f"no savepoint {depth}")
+        return self.marks.items + depth * MARK_WORDS
+
+    # What Python sees
+
+    def new(self, uint8_t type, uint8_t level, size_t size):
+        """A new draft; `create`."""
+        return self.create(type, level, size)
+
+    def change(self, tuple ref not None, bint wait=True):
+        """(page, ref) for changing in place; `own`."""
+        cdef Ref target = unpack_ref(ref)
+        self.pager.check_number(target.number)
+        page = self.own(&target, wait)
+        return page, (target.number, target.birth, target.checksum)
+
+    def discard(self, tuple ref not None, size_t size):
+        """No longer reachable; `drop`."""
+        cdef Ref target = unpack_ref(ref)
+        self.pager.check_number(target.number)
+        self.drop(&target, size)
+
+    def settle(self, Page page not None):
+        """The final ref of a draft; `seal`."""
+        cdef Ref target
+        if not page.number & DRAFT_BIT:
+            raise ValueError(f"page {page.number} is sealed")
+        self.seal(page, &target)
+        return target.number, target.birth, target.checksum
+
+    @property
+    def freed_pages(self):
+        """The sealed pages that this write replaced or dropped, as (number, pages)."""
+        return [(self.freed.items[i], self.freed.items[i + 1]) for i in range(0, <Py_ssize_t> self.freed.count, 2)]
+
+    @property
+    def waiting(self):
+        """Pages sealed and not yet written."""
+        return len(self.sealed)
