@@ -1,69 +1,488 @@
 """The one door to the disk: reads, writes, syncs and locks of one file, which a test may replace by its own.
 
-Nothing here knows what the bytes mean. Every OSError carries errno and the file's name.
+Nothing here knows what the bytes mean. Every OSError carries errno and the file's name. The pager skips the Python methods
+only when the file is exactly a DiskFile, so a subclass sees every operation.
+
+Locks are OFD byte-range locks far beyond any data: the kernel drops them when the last descriptor of this open file goes,
+also after kill -9, and they exclude other handles of the same process too. One byte belongs to the writer; each reader
+process holds a shared byte at SNAPSHOTS + generation for a snapshot it uses.
 """
 
 import errno
+import io
 import os
+import stat
 
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t
 
+from modelvault.errors import LockedError
+
+cdef extern from * nogil:
+    """
+    #include <errno.h>
+    #include <fcntl.h>
+    #include <limits.h>
+    #include <string.h>
+    #include <sys/file.h>
+    #include <sys/types.h>
+    #include <sys/uio.h>
+    #include <unistd.h>
+
+    #ifndef IOV_MAX
+    #define IOV_MAX 1024
+    #endif
+
+    /* All return a count or 0, or -errno. */
+
+    static ssize_t file_read(int fd, unsigned char *data, size_t size, uint64_t offset) {
+        size_t done = 0;
+        while (done < size) {
+            ssize_t n = pread(fd, data + done, size - done, (off_t)(offset + done));
+            if (n == 0) break;
+            if (n > 0) done += (size_t)n;
+            else if (errno != EINTR) return -errno;
+        }
+        return (ssize_t)done;
+    }
+
+    /* -EAGAIN: not all of it is in the system's cache. */
+    static ssize_t file_read_cached(int fd, unsigned char *data, size_t size, uint64_t offset) {
+    #ifdef RWF_NOWAIT
+        size_t done = 0;
+        while (done < size) {
+            struct iovec part = { data + done, size - done };
+            ssize_t n = preadv2(fd, &part, 1, (off_t)(offset + done), RWF_NOWAIT);
+            if (n == 0) break;
+            if (n > 0) done += (size_t)n;
+            else if (errno != EINTR) return -errno;
+        }
+        return (ssize_t)done;
+    #else
+        return -EOPNOTSUPP;
+    #endif
+    }
+
+    /* Consumes the parts. */
+    static int file_write(int fd, struct iovec *parts, size_t count, uint64_t offset) {
+        while (count > 0) {
+            ssize_t n;
+            if (parts->iov_len == 0) { parts++; count--; continue; }
+            n = pwritev(fd, parts, count < IOV_MAX ? (int)count : IOV_MAX, (off_t)offset);
+            if (n < 0) { if (errno == EINTR) continue; return -errno; }
+            if (n == 0) return -EIO;
+            offset += (uint64_t)n;
+            while (n > 0) {
+                size_t step = (size_t)n < parts->iov_len ? (size_t)n : parts->iov_len;
+                parts->iov_base = (char *)parts->iov_base + step;
+                parts->iov_len -= step;
+                n -= (ssize_t)step;
+                if (parts->iov_len == 0) { parts++; count--; }
+            }
+        }
+        return 0;
+    }
+
+    /* No retry, also not after EINTR: what a failed sync did is unknown. */
+    static int file_sync(int fd) {
+    #if defined(__APPLE__)
+        return fcntl(fd, F_FULLFSYNC) < 0 ? -errno : 0;
+    #else
+        return fdatasync(fd) < 0 ? -errno : 0;
+    #endif
+    }
+
+    static int file_reserve(int fd, uint64_t offset, uint64_t size) {
+    #if defined(__APPLE__)
+        (void)fd; (void)offset; (void)size;
+        return 0;
+    #else
+        int code;
+        do code = posix_fallocate(fd, (off_t)offset, (off_t)size); while (code == EINTR);
+        return -code;
+    #endif
+    }
+
+    /* The name for a file without one. */
+    static int file_link(const char *descriptor, const char *path) {
+        return linkat(AT_FDCWD, descriptor, AT_FDCWD, path, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
+    }
+
+    static int file_resize(int fd, uint64_t size) {
+        while (ftruncate(fd, (off_t)size) < 0) if (errno != EINTR) return -errno;
+        return 0;
+    }
+
+    enum { HOLD_NOTHING, HOLD_SHARED, HOLD_ALONE };
+
+    static int file_lock(int fd, uint64_t offset, int kind) {
+    #ifdef F_OFD_SETLK
+        struct flock lock;
+        memset(&lock, 0, sizeof lock);
+        lock.l_type = kind == HOLD_ALONE ? F_WRLCK : kind == HOLD_SHARED ? F_RDLCK : F_UNLCK;
+        lock.l_whence = SEEK_SET;
+        lock.l_start = (off_t)offset;
+        lock.l_len = 1;
+        return fcntl(fd, F_OFD_SETLK, &lock) < 0 ? -errno : 0;
+    #else
+        /* One lock for the whole file: readers and a writer exclude each other. */
+        (void)offset;
+        if (kind == HOLD_NOTHING) return 0;
+        return flock(fd, (kind == HOLD_ALONE ? LOCK_EX : LOCK_SH) | LOCK_NB) < 0 ? -errno : 0;
+    #endif
+    }
+
+    /* Some locked byte of the range, or 0. */
+    static int64_t file_locked(int fd, uint64_t low, uint64_t high) {
+    #ifdef F_OFD_SETLK
+        struct flock lock;
+        memset(&lock, 0, sizeof lock);
+        lock.l_type = F_WRLCK;
+        lock.l_whence = SEEK_SET;
+        lock.l_start = (off_t)low;
+        lock.l_len = (off_t)(high - low + 1);
+        if (fcntl(fd, F_OFD_GETLK, &lock) < 0) return -errno;
+        return lock.l_type == F_UNLCK ? 0 : (int64_t)lock.l_start;
+    #else
+        (void)fd; (void)low; (void)high;
+        return 0;
+    #endif
+    }
+    """
+    int EAGAIN, EACCES, EOPNOTSUPP, ENOSYS
+    int close(int fd)
+    int HOLD_NOTHING, HOLD_SHARED, HOLD_ALONE
+    Py_ssize_t file_read(int fd, unsigned char* data, size_t size, uint64_t offset)
+    Py_ssize_t file_read_cached(int fd, unsigned char* data, size_t size, uint64_t offset)
+    int file_write(int fd, iovec* parts, size_t count, uint64_t offset)
+    int file_sync(int fd)
+    int file_reserve(int fd, uint64_t offset, uint64_t size)
+    int file_resize(int fd, uint64_t size)
+    int file_link(const char* descriptor, const char* path)
+    int file_lock(int fd, uint64_t offset, int kind)
+    long long file_locked(int fd, uint64_t low, uint64_t high)
+
+cdef uint64_t WRITER = (<uint64_t> 1) << 62
+cdef uint64_t SNAPSHOTS = ((<uint64_t> 1) << 62) + ((<uint64_t> 1) << 32)
+cdef uint64_t LAST_GENERATION = ((<uint64_t> 1) << 61) - 1
+
 
 cdef class File:
-    """What the pager and the engine ask of a file; subclasses do it.
+    """What the pager and the engine ask of a file. Offsets and sizes are bytes; `path` is the name for messages.
 
-    path: the name for messages. Offsets and sizes are bytes.
+    A file that no other handle can open needs no locks: those methods do nothing here.
     """
 
     def __init__(self, path):
         self.path = path
 
+    def read_at(self, uint64_t offset, size_t size, bint wait=True):
+        """Up to `size` bytes, fewer at the end of the file only; None if `wait` is False and the disk would have to move."""
+        raise io.UnsupportedOperation("read_at")
+
+    def write_at(self, uint64_t offset, buffers):
+        """Write all of the bytes-like objects, one behind the other, growing the file if needed."""
+        raise io.UnsupportedOperation("write_at")
+
+    def sync(self):
+        """Return when everything written is on the medium. After an error its state is unknown: do not try again."""
+        raise io.UnsupportedOperation("sync")
+
+    def resize(self, uint64_t size):
+        """Cut the file, or extend it with zeros."""
+        raise io.UnsupportedOperation("resize")
+
+    def reserve(self, uint64_t offset, uint64_t size):
+        """Give the range its disk space, growing the file if needed; OSError ENOSPC if there is not enough."""
+        raise io.UnsupportedOperation("reserve")
+
+    def size(self):
+        """Bytes in the file."""
+        raise io.UnsupportedOperation("size")
+
+    def close(self):
+        """Release the file and its locks; may be called again."""
+
+    def lock_writer(self):
+        """Become the file's only writer until close; LockedError if another handle is."""
+
+    def lock_snapshot(self, uint64_t generation):
+        """Tell writers that a reader uses this generation. Not counted: one unlock ends it."""
+
+    def unlock_snapshot(self, uint64_t generation):
+        """The generation is no longer used."""
+
+    def oldest_snapshot(self, uint64_t low, uint64_t high):
+        """The lowest generation from `low` to `high` that a reader in another handle uses, or None."""
+
 
 cdef class DiskFile(File):
-    """A file of the operating system."""
+    """A file of the operating system, opened at once: FileNotFoundError, IsADirectoryError, PermissionError and so on."""
+
+    def __cinit__(self):
+        self.descriptor = -1
+
+    def __init__(self, path, bint read_only=False, int descriptor=-1):
+        """descriptor: an open one to take over, instead of opening `path`."""
+        super().__init__(path)
+        self.read_only = read_only
+        self.no_wait = True
+        self.descriptor = descriptor
+        if descriptor < 0:
+            if "\0" in os.fsdecode(path):
+                raise OSError(errno.EINVAL, "file name contained an unexpected NUL byte", path)
+            self.descriptor = os.open(path, os.O_CLOEXEC | (os.O_RDONLY if read_only else os.O_RDWR))
+        mode = os.fstat(self.descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            code = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+            self.close()
+            raise OSError(code, os.strerror(code) if stat.S_ISDIR(mode) else "Not a regular file", path)
+
+    def __dealloc__(self):
+        if self.descriptor >= 0:
+            close(self.descriptor)
+
+    @classmethod
+    def create(cls, path, content):
+        """A new file with this content: after a crash it is there with all of it, or not at all. FileExistsError.
+
+        The file gets its name only when the content is on the medium; the caller has the writer's lock by then.
+        """
+        target = os.path.realpath(path)
+        directory = os.path.dirname(target)
+        descriptor, temporary = open_unnamed(directory, path)
+        file = cls(path, descriptor=descriptor)
+        try:
+            file.lock_writer()
+            file.write_at(0, [content])
+            file.sync()
+            name_file(descriptor if temporary is None else temporary, target, path)
+            file.sync_directory()
+        except BaseException:
+            file.close()
+            raise
+        finally:
+            if temporary is not None:
+                os.unlink(temporary)
+        return file
+
+    def sync_directory(self):
+        """Return when the file's name is on the medium."""
+        descriptor = os.open(os.path.dirname(os.path.realpath(self.path)), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    cdef int fail(self, int code) except -1:
+        """Raise the OSError for -code."""
+        raise OSError(-code, os.strerror(-code), self.path)
 
     cdef Py_ssize_t read_into(self, uint64_t offset, unsigned char* data, size_t size, bint wait) except -2:
-        """Read up to `size` bytes (fewer at the end of the file only); -1 if that would have to wait for the disk."""
-        return -1
+        """Read up to `size` bytes, fewer at the end of the file only; -1 if that would have to wait for the disk."""
+        cdef Py_ssize_t got
+        if not wait:
+            if not self.no_wait:
+                return -1
+            got = file_read_cached(self.descriptor, data, size, offset)
+            if got == -EAGAIN:
+                return -1
+            if got == -EOPNOTSUPP or got == -ENOSYS:
+                self.no_wait = False
+                return -1
+        else:
+            with nogil:
+                got = file_read(self.descriptor, data, size, offset)
+        if got < 0:
+            self.fail(<int> got)
+        return got
+
+    cdef int write_vector(self, uint64_t offset, iovec* parts, size_t count) except -1:
+        """Write all parts one behind the other; they are used up."""
+        cdef int code
+        with nogil:
+            code = file_write(self.descriptor, parts, count, offset)
+        return self.fail(code) if code < 0 else 0
+
+    def read_at(self, uint64_t offset, size_t size, bint wait=True):
+        cdef bytes data = PyBytes_FromStringAndSize(NULL, size)
+        cdef Py_ssize_t got = self.read_into(offset, <unsigned char*> PyBytes_AS_STRING(data), size, wait)
+        if got < 0:
+            return None
+        return data if got == <Py_ssize_t> size else data[:got]
+
+    def write_at(self, uint64_t offset, buffers):
+        cdef list views = list(buffers)
+        cdef Py_ssize_t count = len(views), held = 0, i
+        cdef Py_buffer* taken = <Py_buffer*> PyMem_Malloc((count or 1) * sizeof(Py_buffer))
+        cdef iovec* parts = <iovec*> PyMem_Malloc((count or 1) * sizeof(iovec))
+        try:
+            if taken == NULL or parts == NULL:
+                raise MemoryError()
+            for i in range(count):
+                PyObject_GetBuffer(views[i], &taken[i], PyBUF_SIMPLE)
+                held += 1
+                parts[i].iov_base = taken[i].buf
+                parts[i].iov_len = taken[i].len
+            self.write_vector(offset, parts, count)
+        finally:
+            for i in range(held):
+                PyBuffer_Release(&taken[i])
+            PyMem_Free(taken)
+            PyMem_Free(parts)
+
+    def sync(self):
+        cdef int code
+        with nogil:
+            code = file_sync(self.descriptor)
+        if code < 0:
+            self.fail(code)
+
+    def resize(self, uint64_t size):
+        cdef int code
+        with nogil:
+            code = file_resize(self.descriptor, size)
+        if code < 0:
+            self.fail(code)
+
+    def reserve(self, uint64_t offset, uint64_t size):
+        cdef int code
+        if size == 0:
+            return
+        with nogil:
+            code = file_reserve(self.descriptor, offset, size)
+        if code < 0:
+            self.fail(code)
+
+    def size(self):
+        try:
+            return os.fstat(self.descriptor).st_size
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self.path) from None
+
+    def close(self):
+        cdef int descriptor = self.descriptor
+        self.descriptor = -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    # Locks
+
+    def lock_writer(self):
+        cdef int code = file_lock(self.descriptor, WRITER, HOLD_ALONE)
+        if code == -EAGAIN or code == -EACCES:
+            pid = self.writer()
+            who = "another process" if pid is None else "this process" if pid == os.getpid() else f"process {pid}"
+            raise LockedError(-code, f"database file is locked by {who}", self.path, pid=pid)
+        if code < 0:
+            self.fail(code)
+
+    def lock_snapshot(self, uint64_t generation):
+        self.lock_byte(generation, HOLD_SHARED)
+
+    def unlock_snapshot(self, uint64_t generation):
+        self.lock_byte(generation, HOLD_NOTHING)
+
+    cdef int lock_byte(self, uint64_t generation, int kind) except -1:
+        """Lock or unlock the byte of a generation."""
+        cdef int code = file_lock(self.descriptor, SNAPSHOTS + min(generation, LAST_GENERATION), kind)
+        return self.fail(code) if code < 0 else 0
+
+    def oldest_snapshot(self, uint64_t low, uint64_t high):
+        cdef long long found
+        cdef uint64_t end = SNAPSHOTS + min(high, LAST_GENERATION) + 1
+        oldest = None
+        while SNAPSHOTS + low < end:
+            found = file_locked(self.descriptor, SNAPSHOTS + low, end - 1)
+            if found < 0:
+                self.fail(<int> found)
+            if found == 0:
+                break
+            end = max(<uint64_t> found, SNAPSHOTS + low)
+            oldest = end - SNAPSHOTS
+        return oldest
+
+    def writer(self):
+        """The process id of the handle that has the writer's lock, or None if the system does not tell."""
+        mine = os.fstat(self.descriptor)
+        try:
+            processes = [name for name in os.listdir("/proc") if name.isdigit()]
+        except OSError:
+            return None
+        for process in processes:
+            try:
+                for name in os.listdir(f"/proc/{process}/fd"):
+                    there = os.stat(f"/proc/{process}/fd/{name}")
+                    if (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino) and holds_lock(process, name):
+                        return int(process)
+            except OSError:
+                continue
+        return None
+
+
+def holds_lock(str process not None, str descriptor not None):
+    """Whether a descriptor of a process has an exclusive OFD lock, as /proc tells."""
+    with open(f"/proc/{process}/fdinfo/{descriptor}") as info:
+        return any(line.startswith("lock:") and "OFDLCK" in line and "WRITE" in line for line in info)
+
+
+def name_file(source, target, path):
+    """Give a file (a descriptor without a name, or a temporary name) its name, which must be free: FileExistsError."""
+    cdef bytes old = os.fsencode(f"/proc/self/fd/{source}" if isinstance(source, int) else source)
+    cdef bytes new = os.fsencode(target)
+    cdef int code = file_link(old, new)
+    if code < 0:
+        raise OSError(-code, os.strerror(-code), path)
+
+
+def open_unnamed(directory, path):
+    """(descriptor, name) of a new file in the directory; the name is None where the system has files without one."""
+    if hasattr(os, "O_TMPFILE") and os.path.isdir("/proc/self/fd"):
+        try:
+            return os.open(directory, os.O_RDWR | os.O_CLOEXEC | os.O_TMPFILE, 0o666), None
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
+                raise OSError(error.errno, error.strerror, path) from None
+    name = os.path.join(directory, f".{os.urandom(8).hex()}.new")
+    try:
+        return os.open(name, os.O_RDWR | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL, 0o666), name
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from None
 
 
 cdef class MemoryFile(File):
-    """A file in memory, for tests and snapshots: `data` is its content."""
+    """A file in memory, for tests and snapshots: `content` is what it holds at first."""
 
-    def __init__(self, data=b"", path=":memory:"):
+    def __init__(self, content=b"", path=":memory:"):
         super().__init__(path)
-        self.data = bytearray(data)
+        self.data = bytearray(content)
+
+    def __bytes__(self):
+        return bytes(self.data)
 
     def read_at(self, uint64_t offset, size_t size, bint wait=True):
-        """Up to `size` bytes; fewer at the end of the file."""
         return bytes(memoryview(self.data)[offset:offset + size])
 
     def write_at(self, uint64_t offset, buffers):
-        """Write the buffers one after another, growing the file if needed."""
         data = b"".join(buffers)
-        if <uint64_t> len(self.data) < offset + <uint64_t> len(data):
-            self.resize(offset + len(data))
+        self.reserve(offset, len(data))
         memoryview(self.data)[offset:offset + len(data)] = data
 
     def sync(self):
-        """Nothing to do: there is no disk."""
+        pass
 
-    def resize(self, size_t size):
-        """Cut the file or extend it with zeros."""
-        if size < <size_t> len(self.data):
+    def resize(self, uint64_t size):
+        if size < <uint64_t> len(self.data):
             del self.data[size:]
         else:
             self.data.extend(bytes(size - len(self.data)))
 
-    def reserve(self, uint64_t offset, size_t size):
-        """Make sure that a later write to this range finds room."""
-        if offset + size > <size_t> len(self.data):
+    def reserve(self, uint64_t offset, uint64_t size):
+        if offset + size > <uint64_t> len(self.data):
             self.resize(offset + size)
 
     def size(self):
-        """Bytes."""
         return len(self.data)
-
-    def close(self):
-        """Nothing to do."""
