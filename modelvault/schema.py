@@ -1,125 +1,25 @@
-"""What a collection holds: types, fields, constraints and indexes. Immutable; knows neither files nor bytes.
-
-A `Type` is a finite tree that compares by what is stored. What its values look like in Python is the *binding*,
-`Type.python`: without one, a type speaks the dict interface.
-"""
+"""What a collection holds, and the JSON form in which the catalog keeps it. Immutable; knows neither files nor bytes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from enum import Enum
-from typing import Final, Literal
+from base64 import b64decode, b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from math import isfinite
+from typing import Any, Final
+from uuid import UUID
+
+from modelvault.errors import ModelVaultFormatError
+from modelvault.fields_json import parse_fields, parse_indexes, text
+from modelvault.fits import with_choices
+from modelvault.rules import check_indexes, check_name, check_primary, check_type, find
+from modelvault.types import KINDS, MISSING, SCALARS, Constraint, Field, Index, Missing, Shape, Type
 
 __all__ = ["MISSING", "SCALARS", "Constraint", "Field", "Index", "Missing", "Schema", "Shape", "Type"]
 
-SCALARS: Final = frozenset(
-    ("bool", "int64", "uint64", "int", "float64", "string", "bytes", "uuid")
-    + ("timestamp", "date", "time", "timedelta", "decimal")
-)
-
-
-class Missing(Enum):
-    """The class of `MISSING`, so that type checkers can tell it from a value."""
-
-    MISSING = "MISSING"
-
-    def __repr__(self) -> str:
-        return "MISSING"
-
-
-MISSING: Final = Missing.MISSING
-
-
-@dataclass(frozen=True, slots=True)
-class Constraint:
-    """One rule for a value. The kinds, by what `value` is:
-
-    * int: min_i64 max_i64 min_u64 max_u64 min_length max_length (UTF-8 bytes of a string, as in 0.16) min_len max_len (Python's len)
-    * float: min_f64 max_f64
-    * number, or the field's own scalar: ge gt le lt multiple_of
-    * string: regex (0.16: an unanchored search), pattern (Pydantic's: also a search)
-    * True: email url nonempty
-    """
-
-    kind: str
-    value: object = True
-
-
-@dataclass(frozen=True, slots=True)
-class Type:
-    """The type of a value, and how it looks in Python.
-
-    `kind`, and what else it uses:
-
-    * scalars: bool int64 uint64 int float64 string bytes uuid timestamp date time timedelta decimal
-    * enum literal: `values` (scalars, never None)
-    * optional list set frozenset vartuple: `items` = (inner,)
-    * tuple: `items`, one for each place; dict: `items` = (key, value); union: `items` = the members
-    * object: `fields`; `group` marks an object made of 0.16's multi-segment paths: a row may leave it out when all
-      its leaves are optional, and it always comes back
-    * ref: `values` = (n,): the n-th object around this place, 0 the innermost; how recursive models end
-    * any: whatever the format's tagged values hold
-    * custom: a type that is dumped to, and loaded from, a value of `items[0]`, or of `any` when there are no items
-
-    `python` by kind, None for the dict interface:
-
-    * timestamp: "datetime" = datetimes come out, else int microseconds
-    * enum literal: the members, parallel to `values`, when they are not the values themselves
-    * object: a `Shape`
-    * custom: (dump, load)
-    * union: one class or predicate for each member. A value belongs to the first member whose class is exactly its type,
-      else to the first that takes it by isinstance() or predicate, else to the first that can encode it.
-    """
-
-    kind: str
-    items: tuple[Type, ...] = ()
-    fields: tuple[Field, ...] = ()
-    values: tuple[object, ...] = ()
-    constraints: tuple[Constraint, ...] = ()
-    group: bool = False
-    python: object = field(default=None, compare=False, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """A named part of an object. `default` or `factory` fills it where a stored row is older than the field."""
-
-    name: str
-    type: Type
-    default: object = field(default=MISSING, compare=False, repr=False)
-    factory: Callable[[], object] | None = field(default=None, compare=False, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """How the instances of a class are read and filled without calling its constructor.
-
-    * `attributes`: parallel to the object's fields; None where the class has no such field (a model that knows only a part
-      of the collection): it is skipped when reading and missing when writing.
-    * `style`: "pydantic" also has `__pydantic_fields_set__`, `__pydantic_extra__`, `__pydantic_private__`;
-      "typeddict" values are plain dicts.
-    * `uses_dict`: fields live in the instance's `__dict__`; else use getattr and object.__setattr__.
-    * `extras`: carries keys besides its fields: `__pydantic_extra__`, or the rest of a dataclass's `__dict__`.
-    * `privates`: has private attributes; `private_defaults()` gives those that a stored row does not have.
-    """
-
-    cls: type
-    style: Literal["pydantic", "dataclass", "typeddict"]
-    attributes: tuple[str | None, ...]
-    uses_dict: bool = True
-    extras: bool = False
-    privates: bool = False
-    private_defaults: Callable[[], dict[str, object]] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Index:
-    """An index over one path or, composite, several; the last segment may name a list, which is indexed by element."""
-
-    name: str
-    paths: tuple[tuple[str, ...], ...]
-    unique: bool = False
+JSON_FORM: Final = 1  # changes when from_json could not read what to_json wrote before
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,3 +31,139 @@ class Schema:
     type: Type
     indexes: tuple[Index, ...] = ()
     version: int = 1
+
+    @classmethod
+    def from_fields_json(
+        cls, name: str, fields_json: str, primary: str, indexes_json: str | None = None, version: int = 1
+    ) -> Schema:
+        """The schema that 0.16's `register_collection` arguments declare, checked."""
+        name = check_name(text(name, "name"))
+        row = parse_fields(fields_json)
+        primary = check_name(text(primary, "primary_field"))
+        schema = cls(name, primary, with_choices(row), parse_indexes(indexes_json, row), version)
+        schema.check()
+        return schema
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """The fields of a row, in declaration order."""
+        return self.type.fields
+
+    def check(self) -> None:
+        """Raise ModelVaultSchemaError or ModelVaultValidationError unless rows can satisfy this schema."""
+        check_name(self.name)
+        check_type(self.type)
+        check_primary(self.type, self.primary)
+        check_indexes(self.type, self.indexes)
+
+    def find(self, path: Sequence[str]) -> Type | None:
+        """The type at a path of field names, None if there is no such field."""
+        return find(self.type, path)
+
+    def index(self, name: str) -> Index | None:
+        """The index of that name, None if there is none."""
+        return next((index for index in self.indexes if index.name == name), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """The definition as JSON values: the same for equal schemas, without any Python binding."""
+        return {
+            "form": JSON_FORM,
+            "name": self.name,
+            "primary": self.primary,
+            "version": self.version,
+            "fields": [[field.name, type_json(field.type)] for field in self.type.fields],
+            "indexes": [[index.name, [list(path) for path in index.paths], index.unique] for index in self.indexes],
+        }
+
+    @classmethod
+    def from_json(cls, source: Any) -> Schema:
+        """The schema that `to_json` wrote; ModelVaultFormatError if it is of a later form, or no such thing."""
+        try:
+            if source["form"] > JSON_FORM:
+                raise ModelVaultFormatError(
+                    f"format error: the catalog's schemas have form {source['form']}, this version reads {JSON_FORM}"
+                )
+            row = Type("object", fields=tuple(Field(name, type_from(inner)) for name, inner in source["fields"]))
+            indexes = tuple(
+                Index(name, tuple(tuple(path) for path in paths), bool(unique))
+                for name, paths, unique in source["indexes"]
+            )
+            schema = cls(source["name"], source["primary"], with_choices(row), indexes, source["version"])
+            schema.check()
+        except ModelVaultFormatError:
+            raise
+        except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError) as error:
+            raise ModelVaultFormatError(f"format error: invalid schema in the catalog: {error!r}") from error
+        return schema
+
+
+def type_json(type: Type) -> Any:
+    """A type as JSON values; a plain scalar is its name."""
+    form: dict[str, Any] = {"kind": type.kind}
+    if type.items:
+        form["items"] = [type_json(item) for item in type.items]
+    if type.kind == "object":
+        form["fields"] = [[field.name, type_json(field.type)] for field in type.fields]
+    if type.values:
+        form["values"] = [value_json(value) for value in type.values]
+    if type.constraints:
+        form["constraints"] = [[constraint.kind, value_json(constraint.value)] for constraint in type.constraints]
+    if type.group:
+        form["group"] = True
+    return type.kind if len(form) == 1 else form
+
+
+def type_from(source: Any) -> Type:
+    """The inverse of `type_json`."""
+    if isinstance(source, str):
+        source = {"kind": source}
+    kind = source["kind"]
+    if kind not in KINDS:
+        raise ModelVaultFormatError(f"format error: unknown type {kind!r} in the catalog")
+    return Type(
+        kind,
+        items=tuple(type_from(item) for item in source.get("items", ())),
+        fields=tuple(Field(name, type_from(inner)) for name, inner in source.get("fields", ())),
+        values=tuple(value_from(value) for value in source.get("values", ())),
+        constraints=tuple(Constraint(name, value_from(value)) for name, value in source.get("constraints", ())),
+        group=bool(source.get("group", False)),
+    )
+
+
+def value_json(value: object) -> Any:
+    """A scalar as JSON: itself where JSON has it, else an object with the name of its kind."""
+    if isinstance(value, bool | str | int):
+        return value
+    if isinstance(value, float):
+        return value if isfinite(value) else {"float64": repr(value)}
+    if isinstance(value, bytes):
+        return {"bytes": b64encode(value).decode()}
+    if isinstance(value, timedelta):
+        return {"timedelta": [value.days, value.seconds, value.microseconds]}
+    if isinstance(value, datetime):
+        return {"timestamp": value.isoformat()}
+    if isinstance(value, date | time):
+        return {type(value).__name__: value.isoformat()}
+    if isinstance(value, Decimal | UUID):
+        return {type(value).__name__.lower(): str(value)}
+    raise TypeError(f"no JSON form for {value!r}")
+
+
+def value_from(source: Any) -> object:
+    """The inverse of `value_json`."""
+    if not isinstance(source, dict):
+        return source
+    ((kind, inner),) = source.items()
+    return READERS[kind](inner)
+
+
+READERS: Final[dict[str, Any]] = {
+    "float64": float,
+    "bytes": b64decode,
+    "timedelta": lambda parts: timedelta(*parts),
+    "timestamp": datetime.fromisoformat,
+    "date": date.fromisoformat,
+    "time": time.fromisoformat,
+    "decimal": Decimal,
+    "uuid": UUID,
+}

@@ -1,0 +1,540 @@
+"""From a Python annotation to a Type with its bindings; nested models and dataclasses included."""
+
+from __future__ import annotations
+
+import collections
+import collections.abc
+import dataclasses
+import re
+import sys
+import types
+import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum, Flag
+from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin
+from uuid import UUID
+
+from modelvault.conversions import adapted, converted, custom, plain_pydantic
+from modelvault.errors import ModelVaultSchemaError
+from modelvault.fields_json import parse_constraint
+from modelvault.fits import with_choices
+from modelvault.rules import MAX_DEPTH, constrain
+from modelvault.specs import ConstraintSpec
+from modelvault.types import MISSING, Constraint, Field, Shape, Type
+
+__all__ = ["is_pydantic", "row_type"]
+
+SCALAR_TYPES: Final[dict[Any, Type]] = {
+    bool: Type("bool"),
+    int: Type("int"),
+    float: Type("float64"),
+    str: Type("string"),
+    bytes: Type("bytes"),
+    UUID: Type("uuid"),
+    datetime: Type("timestamp", python="datetime"),
+    date: Type("date"),
+    time: Type("time"),
+    timedelta: Type("timedelta"),
+    Decimal: Type("decimal"),
+    Any: Type("any"),
+    object: Type("any"),
+    None: Type("any"),
+    types.NoneType: Type("any"),
+}
+PLAIN_VALUES: Final = (bool, int, float, str, bytes, UUID, datetime, date, time, timedelta, Decimal)
+
+# The containers that an abstract or concrete annotation admits, in the order in which a value looks for its own.
+CONTAINERS: Final[dict[Any, tuple[str, ...]]] = {
+    list: ("list",),
+    set: ("set",),
+    frozenset: ("frozenset",),
+    collections.abc.MutableSequence: ("list",),
+    collections.abc.Sequence: ("list", "vartuple"),
+    collections.abc.MutableSet: ("set",),
+    collections.abc.Set: ("set", "frozenset"),
+    collections.abc.Collection: ("list", "vartuple", "set", "frozenset"),
+}
+MAPPINGS: Final = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
+QUALIFIERS: Final = frozenset(("Required", "NotRequired", "ReadOnly", "Final", "Unpack"))
+BOUNDS: Final = ("ge", "gt", "le", "lt", "multiple_of")
+LENGTHS: Final = {"min_length": "min_len", "max_length": "max_len"}
+
+
+def is_pydantic(cls: object) -> bool:
+    """Is this a Pydantic model class? Answered without importing pydantic."""
+    module = sys.modules.get("pydantic")
+    return module is not None and isinstance(cls, type) and issubclass(cls, module.BaseModel)
+
+
+def is_typed_dict(cls: type) -> bool:
+    """Is this a TypedDict, of typing or typing_extensions?"""
+    return issubclass(cls, dict) and hasattr(cls, "__required_keys__")
+
+
+def row_type(cls: type) -> Type:
+    """The object type of a model's or dataclass's instances, with bindings; ModelVaultSchemaError for what has none."""
+    resolver = Resolver(cls.__name__)
+    return with_choices(resolver.object_type(cls, {}))
+
+
+def constraints(metadata: Iterable[Any]) -> list[Constraint]:
+    """The constraints in the metadata of an annotation: ours, annotated_types' and Pydantic's."""
+    found: list[Constraint] = []
+    for entry in metadata:
+        if isinstance(entry, ConstraintSpec):
+            found += specified(entry)
+        elif isinstance(entry, list | tuple):
+            found += constraints(part for part in entry if isinstance(part, ConstraintSpec))
+        elif type(entry).__name__ == "FieldInfo":
+            found += constraints(entry.metadata)
+        elif type(entry).__module__.partition(".")[0] in ("annotated_types", "pydantic"):
+            found += foreign(entry)
+    return found
+
+
+def foreign(entry: Any) -> list[Constraint]:
+    """The constraints that one object of annotated_types or Pydantic stands for."""
+    if type(entry).__name__ == "UrlConstraints":
+        return []
+    found = [Constraint(kind, bound) for kind in BOUNDS if (bound := getattr(entry, kind, None)) is not None]
+    for name, kind in LENGTHS.items():
+        length = getattr(entry, name, None)
+        if isinstance(length, int) and (length or kind == "max_len"):
+            found.append(Constraint(kind, length))
+    pattern = getattr(entry, "pattern", None)
+    if isinstance(pattern, re.Pattern):
+        pattern = flagged(pattern)
+    if isinstance(pattern, str) and compiles(pattern):
+        found.append(Constraint("pattern", pattern))
+    return found
+
+
+def flagged(pattern: re.Pattern[Any]) -> Any:
+    letters = "".join(
+        letter
+        for letter, flag in (
+            ("a", re.ASCII),
+            ("i", re.IGNORECASE),
+            ("m", re.MULTILINE),
+            ("s", re.DOTALL),
+            ("x", re.VERBOSE),
+        )
+        if pattern.flags & flag
+    )
+    return f"(?{letters}){pattern.pattern}" if letters and isinstance(pattern.pattern, str) else pattern.pattern
+
+
+def compiles(pattern: str) -> bool:
+    """Pydantic's patterns are Rust's by default; the few that Python cannot read stay with Pydantic."""
+    try:
+        re.compile(pattern)
+    except re.error:
+        return False
+    return True
+
+
+def specified(spec: ConstraintSpec) -> list[Constraint]:
+    """One of `models.constrained`'s; raises for an unknown kind or an unsuitable value."""
+    kinds = [
+        "min_i64",
+        "max_i64",
+        "min_u64",
+        "max_u64",
+        "min_f64",
+        "max_f64",
+        "min_length",
+        "max_length",
+        "regex",
+        "email",
+        "url",
+        "nonempty",
+    ]
+    if spec.kind not in kinds:
+        raise ModelVaultSchemaError(f'unknown constraint kind "{spec.kind}": it is one of {", ".join(kinds)}')
+    if spec.value is None:
+        raise ModelVaultSchemaError(f"{spec.kind} requires a value")
+    if spec.kind in ("email", "url", "nonempty") and spec.value is False:
+        return []
+    constraint = parse_constraint(spec.kind, spec.value)
+    if constraint is None:
+        raise TypeError(f"{spec.kind} does not take {spec.value!r}")
+    return [constraint]
+
+
+class Resolver:
+    """One walk over a model's annotations. Knows the classes around the current place, for recursion and for messages."""
+
+    def __init__(self, name: str) -> None:
+        self.path = [name]
+        self.stack: list[Any] = []
+        self.aliases: list[Any] = []
+        self.depth = 0
+
+    @contextmanager
+    def inside(self, name: str) -> Iterator[None]:
+        self.path.append(name)
+        try:
+            yield
+        finally:
+            self.path.pop()
+
+    def fail(self, annotation: object) -> ModelVaultSchemaError:
+        return ModelVaultSchemaError(f"unsupported model field type: {annotation!r} ({'.'.join(self.path)})")
+
+    def resolve(self, annotation: Any, variables: Mapping[Any, Any], metadata: Sequence[Any] = ()) -> Type:
+        """The Type of an annotation; `variables` gives the arguments of a generic class."""
+        self.depth += 1
+        try:
+            if self.depth > MAX_DEPTH * 4:
+                raise ModelVaultSchemaError(f"model type nesting too deep: {'.'.join(self.path[:8])}...")
+            return constrain(self.unwrap(annotation, variables, metadata), constraints(metadata))
+        finally:
+            self.depth -= 1
+
+    def unwrap(self, annotation: Any, variables: Mapping[Any, Any], metadata: Sequence[Any]) -> Type:
+        """Look through aliases, qualifiers and type variables."""
+        if annotation in SCALAR_TYPES if isinstance(annotation, collections.abc.Hashable) else False:
+            return SCALAR_TYPES[annotation]
+        origin, args = get_origin(annotation), get_args(annotation)
+        if origin is typing.Annotated:
+            inner, *extra = args
+            return self.resolve(inner, variables, (*extra, *metadata))
+        if hasattr(annotation, "__supertype__"):
+            return self.resolve(annotation.__supertype__, variables)
+        if hasattr(annotation, "__value__") or (origin is not None and hasattr(origin, "__value__")):
+            return self.alias_type(annotation, origin, args, variables)
+        if isinstance(annotation, TypeVar):
+            return self.variable_type(annotation, variables)
+        if origin is not None and getattr(origin, "_name", None) in QUALIFIERS and args:
+            return self.resolve(args[0], variables)
+        if origin is Literal:
+            return literal(args)
+        if origin in (Union, types.UnionType):
+            return self.union_type(args, variables)
+        if isinstance(annotation, str | typing.ForwardRef):
+            raise ModelVaultSchemaError(f"cannot resolve the annotation {annotation!r} of {'.'.join(self.path)}")
+        cls = annotation if origin is None else origin
+        if isinstance(cls, type):
+            found = self.container_type(cls, args, variables) or self.class_type(
+                annotation, cls, args, variables, metadata
+            )
+            if found is not None:
+                return found
+        raise self.fail(annotation)
+
+    def alias_type(self, annotation: Any, origin: Any, args: tuple[Any, ...], variables: Mapping[Any, Any]) -> Type:
+        """A `type X = ...` alias; one that contains itself ends in `any`."""
+        alias = annotation if origin is None else origin
+        if alias in self.aliases:
+            return Type("any")
+        self.aliases.append(alias)
+        try:
+            given = [substitute(arg, variables) for arg in args]
+            return self.resolve(alias.__value__, dict(zip(alias.__type_params__, given, strict=False)))
+        finally:
+            self.aliases.pop()
+
+    def variable_type(self, variable: TypeVar, variables: Mapping[Any, Any]) -> Type:
+        if variable in variables:
+            return self.resolve(variables[variable], {})
+        default = getattr(variable, "__default__", None)
+        if default is not None and getattr(variable, "has_default", bool)():
+            return self.resolve(default, variables)
+        if variable.__constraints__:
+            return self.union_type(variable.__constraints__, variables)
+        return self.resolve(Any if variable.__bound__ is None else variable.__bound__, variables)
+
+    def union_type(self, args: Sequence[Any], variables: Mapping[Any, Any]) -> Type:
+        """A union without None inside, in an optional if None was there."""
+        members: list[Type] = []
+        optional = False
+        for arg in args:
+            if arg is None or arg is types.NoneType:
+                optional = True
+                continue
+            member = self.resolve(arg, variables)
+            if member.kind == "optional":
+                optional, member = True, member.items[0]
+            for part in member.items if member.kind == "union" else (member,):
+                if not any(part == other and part.python is other.python for other in members):
+                    members.append(part)
+        if not members:
+            return Type("any")
+        found = members[0] if len(members) == 1 else Type("union", tuple(members))
+        return Type("optional", (found,)) if optional and found.kind != "any" else found
+
+    def container_type(self, cls: type, args: tuple[Any, ...], variables: Mapping[Any, Any]) -> Type | None:
+        """The Type of a container class, None if it is none."""
+        if cls in CONTAINERS:
+            inner = self.resolve(args[0] if args else Any, variables)
+            found = [Type(kind, (inner,)) for kind in CONTAINERS[cls]]
+            return found[0] if len(found) == 1 else Type("union", tuple(found))
+        if cls is tuple:
+            return self.tuple_type(args, variables)
+        if cls in MAPPINGS:
+            return self.dict_type(args or (Any, Any), variables)
+        if cls is collections.OrderedDict:
+            return custom(cls, self.dict_type(args or (Any, Any), variables), dict, cls)
+        if cls is collections.Counter:
+            return custom(cls, self.dict_type((args[0] if args else Any, int), variables), dict, cls)
+        if cls is collections.deque:
+            inner = self.resolve(args[0] if args else Any, variables)
+            return custom(cls, Type("list", (inner,)), list, cls)
+        if cls is collections.defaultdict:
+            factory = default_factory(args)
+            return custom(
+                cls,
+                self.dict_type(args or (Any, Any), variables),
+                dict,
+                lambda plain: collections.defaultdict(factory, plain),
+            )
+        return None
+
+    def dict_type(self, args: tuple[Any, ...], variables: Mapping[Any, Any]) -> Type:
+        return Type("dict", tuple(self.resolve(arg, variables) for arg in args))
+
+    def tuple_type(self, args: tuple[Any, ...], variables: Mapping[Any, Any]) -> Type:
+        if args and args[-1] is not Ellipsis and not any(getattr(arg, "__unpacked__", False) for arg in args):
+            return Type("tuple", tuple(self.resolve(arg, variables) for arg in args if arg != ()))
+        if len(args) == 2 and args[-1] is Ellipsis:
+            return Type("vartuple", (self.resolve(args[0], variables),))
+        return Type("vartuple", (Type("any"),))
+
+    def class_type(
+        self, annotation: Any, cls: type, args: tuple[Any, ...], variables: Mapping[Any, Any], metadata: Sequence[Any]
+    ) -> Type | None:
+        """Enums, models, dataclasses, named tuples, and whatever can be taken apart."""
+        if issubclass(cls, Enum) and not issubclass(cls, Flag):
+            return enum(cls)
+        if is_pydantic(cls) or dataclasses.is_dataclass(cls) or is_typed_dict(cls):
+            return self.object_type(cls, variables, args)
+        if issubclass(cls, tuple) and hasattr(cls, "_fields"):
+            return self.named_tuple_type(cls)
+        if cls.__name__ == "Secret" and cls.__module__.startswith("pydantic"):
+            inner = self.resolve(args[0] if args else Any, variables)
+            return custom(cls, inner, lambda value: value.get_secret_value(), annotation)
+        if cls in (type, collections.abc.Callable, collections.abc.Iterable, collections.abc.Iterator):
+            return None
+        return plain_pydantic(cls) or converted(cls) or adapted(annotation, metadata)
+
+    def named_tuple_type(self, cls: Any) -> Type:
+        hints = typing.get_type_hints(cls, include_extras=True)
+        items = []
+        for name in cls._fields:
+            with self.inside(name):
+                items.append(self.resolve(hints.get(name, Any), {}))
+        return custom(cls, Type("tuple", tuple(items)), tuple, cls._make)
+
+    def object_type(self, cls: Any, variables: Mapping[Any, Any], args: tuple[Any, ...] = ()) -> Type:
+        """The object type of a model, dataclass or TypedDict; a reference where the class is already around."""
+        given = tuple(substitute(arg, variables) for arg in args)
+        key = (cls, given)
+        if key in self.stack:
+            depth = len(self.stack) - 1 - self.stack.index(key)
+            return Type("ref", values=(depth,), python=None if is_typed_dict(cls) else cls)
+        if len(self.stack) >= MAX_DEPTH:
+            raise ModelVaultSchemaError(f"model type nesting too deep: {'.'.join(self.path[:8])}...")
+        self.stack.append(key)
+        try:
+            if is_pydantic(cls):
+                return self.pydantic_type(cls)
+            if is_typed_dict(cls):
+                return self.typed_dict_type(cls)
+            return self.dataclass_type(cls, given)
+        finally:
+            self.stack.pop()
+
+    def pydantic_type(self, cls: Any) -> Type:
+        """A Pydantic model: its fields as Pydantic resolved them, stored under their Python names."""
+        if not cls.__pydantic_complete__:
+            try:
+                cls.model_rebuild()
+            except Exception as error:
+                raise ModelVaultSchemaError(f"cannot resolve the annotations of {cls.__name__}: {error}") from error
+        fields = self.infos(cls, cls.model_fields, cls.model_config)
+        private = cls.__private_attributes__
+        return Type(
+            "object",
+            fields=fields,
+            python=Shape(
+                cls,
+                "pydantic",
+                tuple(field.name for field in fields),
+                extras=cls.model_config.get("extra") == "allow",
+                privates=bool(private),
+                private_defaults=private_defaults(private) if private else None,
+            ),
+        )
+
+    def infos(self, cls: type, infos: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[Field, ...]:
+        """Fields from Pydantic's FieldInfo objects."""
+        fields = []
+        for name, info in infos.items():
+            with self.inside(name):
+                found = self.resolve(info.annotation, {}, info.metadata)
+            if config.get("use_enum_values"):
+                found = by_value(found)
+            default, factory = MISSING, info.default_factory
+            if factory is not None and info.default_factory_takes_validated_data:
+                factory = None
+            elif factory is None and not info.is_required():
+                default, factory = defaulted(info.default)
+            fields.append(field_of(name, found, default, factory))
+        return tuple(fields)
+
+    def dataclass_type(self, cls: Any, args: tuple[Any, ...]) -> Type:
+        """A standard or Pydantic dataclass; its instances are filled without calling anything of theirs."""
+        infos = getattr(cls, "__pydantic_fields__", None)
+        config = getattr(cls, "__pydantic_config__", {})
+        if infos is not None and not args:
+            stored = {field.name for field in dataclasses.fields(cls)}
+            fields = self.infos(cls, {name: info for name, info in infos.items() if name in stored}, config)
+        else:
+            fields = self.plain_fields(cls, args)
+        uses_dict = cls.__dictoffset__ != 0 and not any(is_slot(cls, field.name) for field in fields)
+        extras = uses_dict and (hasattr(cls, "__post_init__") or config.get("extra") == "allow")
+        shape = Shape(cls, "dataclass", tuple(field.name for field in fields), uses_dict=uses_dict, extras=extras)
+        return Type("object", fields=fields, python=shape)
+
+    def plain_fields(self, cls: Any, args: tuple[Any, ...]) -> tuple[Field, ...]:
+        hints = hints_of(cls)
+        variables = arguments(cls, args)
+        fields = []
+        for field in dataclasses.fields(cls):
+            with self.inside(field.name):
+                found = self.resolve(hints[field.name], variables)
+            default, factory = MISSING, None
+            if field.default_factory is not dataclasses.MISSING:
+                factory = field.default_factory
+            elif field.default is not dataclasses.MISSING:
+                default, factory = defaulted(field.default)
+            fields.append(field_of(field.name, found, default, factory))
+        return tuple(fields)
+
+    def typed_dict_type(self, cls: Any) -> Type:
+        """A TypedDict; one with keys that may be absent stores each of those as None or a tuple of one."""
+        hints = typing.get_type_hints(cls, include_extras=True)
+        absent = [name for name in hints if name not in cls.__required_keys__]
+        fields = []
+        for name, hint in hints.items():
+            with self.inside(name):
+                found = self.resolve(hint, {})
+            if name in absent:
+                found = Type("optional", (Type("tuple", (found,)),))
+            fields.append(Field(name, found))
+        plain = Type("object", fields=tuple(fields), python=Shape(dict, "typeddict", tuple(hints)))
+        if not absent:
+            return plain
+        return custom(
+            dict,
+            plain,
+            lambda value: value | {name: (value[name],) if name in value else None for name in absent},
+            lambda value: {k: v[0] if k in absent else v for k, v in value.items() if v is not None or k not in absent},
+        )
+
+
+def field_of(name: str, type: Type, default: Any, factory: Callable[[], Any] | None) -> Field:
+    """A field; one whose default is None can hold it, whatever its annotation says (`age: int = None`)."""
+    if default is None and type.kind not in ("optional", "any"):
+        type = Type("optional", (type,))
+    return Field(name, type, default, factory)
+
+
+def is_slot(cls: type, name: str) -> bool:
+    """Does the class keep this attribute in a slot rather than in its __dict__?"""
+    return any(isinstance(base.__dict__.get(name), types.MemberDescriptorType) for base in cls.__mro__)
+
+
+def hints_of(cls: Any) -> dict[str, Any]:
+    """A dataclass's annotations, evaluated; the class knows its own name even inside a function."""
+    try:
+        return typing.get_type_hints(cls, localns={cls.__name__: cls}, include_extras=True)
+    except (NameError, TypeError) as error:
+        raise ModelVaultSchemaError(f"cannot resolve the annotations of {cls.__name__}: {error}") from error
+
+
+def arguments(cls: Any, args: tuple[Any, ...]) -> dict[Any, Any]:
+    """The type variables of a generic class and of its bases, with their arguments."""
+    found = dict(zip(getattr(cls, "__parameters__", ()), args, strict=False))
+    for base in getattr(cls, "__orig_bases__", ()):
+        origin = get_origin(base)
+        if origin is not None and origin is not typing.Generic:
+            found |= arguments(origin, tuple(substitute(arg, found) for arg in get_args(base)))
+    return found
+
+
+def substitute(annotation: Any, variables: Mapping[Any, Any]) -> Any:
+    """The annotation with type variables replaced by their arguments."""
+    if isinstance(annotation, TypeVar):
+        return variables.get(annotation, annotation)
+    parameters = getattr(annotation, "__parameters__", ())
+    if parameters and not isinstance(annotation, type):
+        return annotation[tuple(variables.get(parameter, parameter) for parameter in parameters)]
+    return annotation
+
+
+def defaulted(default: Any) -> tuple[Any, Callable[[], Any] | None]:
+    """A default as a value, or as a factory if it could be changed in place."""
+    if isinstance(default, list | dict | set) or type(default).__hash__ is None:
+        return MISSING, lambda: deepcopy(default)
+    return default, None
+
+
+def private_defaults(private: Mapping[str, Any]) -> Callable[[], dict[str, Any]]:
+    """A function that makes the private attributes as a new instance has them."""
+    given = {
+        name: attribute
+        for name, attribute in private.items()
+        if attribute.default_factory is not None or type(attribute.default).__name__ != "PydanticUndefinedType"
+    }
+    return lambda: {name: attribute.get_default() for name, attribute in given.items()}
+
+
+def default_factory(args: tuple[Any, ...]) -> Callable[[], Any] | None:
+    """What a defaultdict of this annotation makes for a missing key, as Pydantic derives it."""
+    if len(args) != 2:
+        return None
+    cls = get_origin(args[1]) or args[1]
+    return cls if cls in (int, float, str, bool, bytes, list, dict, set, tuple, frozenset) else None
+
+
+def enum(cls: type[Enum]) -> Type:
+    """An enum by its members' values; by their names when a value is no scalar."""
+    members = tuple(cls)
+    values = tuple(member.value for member in members)
+    if not all(type(value) in PLAIN_VALUES for value in values):
+        values = tuple(member.name for member in members)
+    return Type("enum", values=values, python=members)
+
+
+def by_value(type: Type) -> Type:
+    """The type as instances of a model with `use_enum_values` hold it; a default may still be a member."""
+    if type.kind == "enum" and type.python is not None:
+        plain = dataclasses.replace(type, python=None)
+        return Type(
+            "custom",
+            (plain,),
+            python=(lambda value: value.value if isinstance(value, Enum) else value, lambda value: value),
+        )
+    return dataclasses.replace(type, items=tuple(by_value(item) for item in type.items))
+
+
+def literal(args: tuple[Any, ...]) -> Type:
+    """A literal; None in it makes it optional, enum members in it stay members."""
+    members = tuple(dict.fromkeys((type(arg), arg) for arg in args if arg is not None))
+    objects = tuple(arg for _, arg in members)
+    values = tuple(arg.value if isinstance(arg, Enum) else arg for arg in objects)
+    if not objects:
+        return Type("any")
+    if not all(type(value) in PLAIN_VALUES for value in values):
+        values = tuple(arg.name if isinstance(arg, Enum) else arg for arg in objects)
+    found = Type("literal", values=values, python=objects if values != objects or any_enum(objects) else None)
+    return Type("optional", (found,)) if None in args else found
+
+
+def any_enum(objects: Iterable[Any]) -> bool:
+    return any(isinstance(value, Enum) for value in objects)

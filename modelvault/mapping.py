@@ -1,0 +1,180 @@
+"""A model class as a collection: its schema, its markers, its class attributes, and its fit with what is stored."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Final
+
+from modelvault.annotations import is_pydantic, row_type
+from modelvault.errors import ModelVaultFormatError, ModelVaultSchemaError
+from modelvault.schema import Field, Index, Schema, Shape, Type
+from modelvault.specs import ClassRef, FieldRef, IndexSpec
+
+__all__ = ["attach_refs", "bind", "check_instance", "collection_name", "schema_of"]
+
+INTEGERS: Final = frozenset(("int", "int64", "uint64"))
+
+
+def schema_of(cls: type) -> Schema:
+    """The schema that a model class declares, with its Python bindings.
+
+    ModelVaultSchemaError (a ValueError) if the markers are missing or wrong, a field's type cannot be stored, or no row could
+    satisfy the schema.
+    """
+    check_model(cls)
+    primary = getattr(cls, "__modelvault_primary_key__", None)
+    if primary is None:
+        raise ModelVaultSchemaError(f'model must define __modelvault_primary_key__ = "field": {cls.__name__} does not')
+    if not isinstance(primary, str):
+        raise ModelVaultSchemaError("__modelvault_primary_key__ must be a string field name")
+    schema = Schema(collection_name(cls).strip(), primary.strip(), row_type(cls), declared_indexes(cls))
+    schema.check()
+    return schema
+
+
+def check_model(cls: object) -> None:
+    if not isinstance(cls, type) or not (dataclasses.is_dataclass(cls) or is_pydantic(cls)):
+        raise ModelVaultSchemaError(f"model must be a dataclass or a pydantic.BaseModel subclass, not {cls!r}")
+
+
+def collection_name(cls: type) -> str:
+    """The collection a model belongs to: `__modelvault_collection__`, or its name in the plural (OrderLine: order_lines)."""
+    given = getattr(cls, "__modelvault_collection__", None)
+    if given is None:
+        first, rest = cls.__name__[:1], cls.__name__[1:]
+        name = first + "".join(f"_{letter}" if "A" <= letter <= "Z" else letter for letter in rest)
+        name = name.lower()
+        return name + ("es" if name.endswith("s") else "s")
+    if not isinstance(given, str):
+        raise ModelVaultSchemaError("__modelvault_collection__ must be a string")
+    return given
+
+
+def declared_indexes(cls: type) -> tuple[Index, ...]:
+    specs = getattr(cls, "__modelvault_indexes__", [])
+    if not isinstance(specs, list | tuple):
+        raise ModelVaultSchemaError("__modelvault_indexes__ must be a list of modelvault.models.index/unique specs")
+    if not all(isinstance(spec, IndexSpec) for spec in specs):
+        raise ModelVaultSchemaError(
+            "__modelvault_indexes__ must contain IndexSpec values from modelvault.models.index/unique"
+        )
+    return tuple(Index(spec.name.strip(), spec.paths, spec.unique) for spec in specs)
+
+
+def attach_refs(cls: type, schema: Schema) -> None:
+    """Put a FieldRef on the class for each field (`Book.title`), unless the class has an attribute of that name."""
+    for field in schema.fields:
+        if not hasattr(cls, field.name):
+            setattr(cls, field.name, ClassRef(cls, FieldRef([field.name])))
+
+
+def check_instance(cls: type, row: object) -> None:
+    """Raise TypeError unless the row is an instance of the collection's model."""
+    if not isinstance(row, cls):
+        given = "a dict" if isinstance(row, dict) else f"an instance of {type(row).__name__}"
+        hint = f"; make one with {cls.__name__}(**row)" if isinstance(row, dict) else ""
+        raise TypeError(f"expected an instance of {cls.__name__}, not {given}{hint}")
+
+
+def bind(stored: Schema, mapped: Schema) -> Schema:
+    """The stored layout with a model's bindings, for a model that opens an existing collection.
+
+    The model may know fewer fields than are stored; what it knows must agree. Raises ModelVaultSchemaError for another primary
+    key, a field that is not stored, other indexes or constraints, ModelVaultFormatError for another type.
+    """
+    if stored.primary != mapped.primary:
+        raise ModelVaultSchemaError(
+            f'schema error: primary field "{mapped.primary}" is not the collection\'s, which is "{stored.primary}"'
+        )
+    row = bind_object(stored.type, mapped.type, "", whole=False)
+    subset = len(mapped.fields) < len(stored.fields) and not mapped.indexes
+    if not subset and set(stored.indexes) != set(mapped.indexes):
+        raise ModelVaultSchemaError(
+            "schema error: incompatible schema change: model index definitions do not match collection catalog: "
+            f"{names(mapped)} in {mapped.name}, {names(stored)} in the catalog"
+        )
+    return dataclasses.replace(stored, type=row)
+
+
+def names(schema: Schema) -> str:
+    return ", ".join(sorted(index.name for index in schema.indexes)) or "none"
+
+
+def bind_object(stored: Type, mapped: Type, path: str, *, whole: bool) -> Type:
+    """The stored fields in their order, each with the model's binding; `whole` refuses a model that lacks some."""
+    known = {field.name: field for field in mapped.fields}
+    for name in known.keys() - {field.name for field in stored.fields}:
+        raise ModelVaultSchemaError(f'schema error: insert row has unknown field "{path}{name}"')
+    fields = []
+    for field in stored.fields:
+        model = known.get(field.name)
+        if model is None and whole:
+            raise mismatch(f"{path}{field.name}", field.type, None)
+        if model is None:
+            fields.append(field)
+        else:
+            bound = bind_type(field.type, model.type, f"{path}{field.name}")
+            fields.append(Field(field.name, bound, model.default, model.factory))
+    shape = mapped.python
+    if isinstance(shape, Shape):
+        attributes = dict(zip(known, shape.attributes, strict=True))
+        shape = dataclasses.replace(shape, attributes=tuple(attributes.get(field.name) for field in stored.fields))
+    return dataclasses.replace(stored, fields=tuple(fields), python=shape)
+
+
+def bind_type(stored: Type, mapped: Type, path: str) -> Type:
+    """One type bound; `custom` counts as what it is stored as, and the model's `int` fits 0.16's integers."""
+    if mapped.kind == "custom" and mapped.items:
+        inner = bind_type(bare_custom(stored), mapped.items[0], path)
+        return dataclasses.replace(mapped, items=(inner,))
+    stored = bare_custom(stored)
+    same = stored.kind == mapped.kind or (stored.kind in INTEGERS and mapped.kind in INTEGERS)
+    if not same or len(stored.items) != len(mapped.items):
+        raise mismatch(path, stored, mapped)
+    if set(stored.constraints) != set(mapped.constraints):
+        raise ModelVaultSchemaError(
+            "schema error: incompatible schema change: model constraints do not match collection catalog: "
+            f'field "{path}" has {texts(mapped)} in the model, {texts(stored)} in the catalog'
+        )
+    if stored.kind == "object":
+        return bind_object(stored, mapped, f"{path}.", whole=True)
+    if stored.kind in ("enum", "literal"):
+        return bind_values(stored, mapped, path)
+    if stored.kind == "ref" and stored.values != mapped.values:
+        raise mismatch(path, stored, mapped)
+    items = tuple(bind_type(old, new, path) for old, new in zip(stored.items, mapped.items, strict=True))
+    return dataclasses.replace(stored, items=items, python=mapped.python)
+
+
+def bare_custom(type: Type) -> Type:
+    return type.items[0] if type.kind == "custom" and type.items else type
+
+
+def texts(type: Type) -> str:
+    return ", ".join(f"{constraint.kind}={constraint.value}" for constraint in type.constraints) or "none"
+
+
+def bind_values(stored: Type, mapped: Type, path: str) -> Type:
+    """An enum in the stored order of its values; the model's may have another."""
+    old = [(type(value), value) for value in stored.values]
+    new = [(type(value), value) for value in mapped.values]
+    if set(old) != set(new):
+        raise mismatch(path, stored, mapped)
+    if mapped.python is None:
+        return stored
+    members: dict[Any, Any] = dict(zip(new, mapped.python, strict=True))
+    return dataclasses.replace(stored, python=tuple(members[key] for key in old))
+
+
+def mismatch(path: str, stored: Type, mapped: Type | None) -> ModelVaultFormatError:
+    model = "does not have it" if mapped is None else f"says {describe(mapped)}"
+    return ModelVaultFormatError(
+        f'format error: record payload type does not match schema: field "{path}" is stored as {describe(stored)}, '
+        f"the model {model}"
+    )
+
+
+def describe(type: Type) -> str:
+    """A type in a few words, for messages."""
+    inside = ", ".join(describe(item) for item in type.items) or ", ".join(map(repr, type.values[:8]))
+    return f"{type.kind}[{inside}]" if inside else type.kind

@@ -1,0 +1,187 @@
+"""Changing an instance by a patch, and checking one that was read: always a new, validated instance."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from modelvault.annotations import is_pydantic, row_type
+from modelvault.types import Shape, Type
+
+__all__ = ["apply_patch", "revalidator"]
+
+M = TypeVar("M")
+
+
+def apply_patch(instance: M, patch: object, row: Type | None = None) -> M:
+    """A copy of the instance with the patch's fields replaced, validated.
+
+    `patch` is a dict by field names (or aliases), or a model or dataclass: of the same class, all its fields count; of another
+    Pydantic class, those that were set. `row` is the class's type, if the caller has it. Shallow: a nested value is replaced as a whole, and may be given as a dict.
+    The fields that are not patched are not validated again, except in frozen models. Raises ValueError for an unknown field and
+    Pydantic's ValidationError (a ValueError) for a value that does not fit.
+    """
+    cls: Any = type(instance)
+    changes = patch_values(instance, patch)
+    fresh: M
+    if is_pydantic(cls):
+        fresh = patched_model(instance, resolve_names(cls, changes))
+        return fresh
+    unknown = changes.keys() - {field.name for field in dataclasses.fields(cls)}
+    if unknown:
+        raise unknown_field(cls, unknown)
+    if not hasattr(cls, "__pydantic_validator__"):
+        types = {field.name: field.type for field in (row or row_type(cls)).fields}
+        changes = {name: built(types[name], value) for name, value in changes.items()}
+    fresh = patched_dataclass(instance, changes)
+    return fresh
+
+
+def unknown_field(cls: type, names: set[str]) -> ValueError:
+    first = min(names)
+    return ValueError(f'unknown field "{first}" in a patch of {cls.__name__}')
+
+
+def patch_values(instance: Any, patch: Any) -> dict[str, Any]:
+    """The patch as a dict by name."""
+    if isinstance(patch, Mapping):
+        for name in patch:
+            if not isinstance(name, str):
+                raise TypeError(f"a patch has field names as keys, not {name!r}")
+        return dict(patch)
+    cls: Any = type(patch)
+    if is_pydantic(cls):
+        names = cls.model_fields if cls is type(instance) else patch.model_fields_set
+        return {name: getattr(patch, name) for name in names} | (patch.__pydantic_extra__ or {})
+    if dataclasses.is_dataclass(cls):
+        return {field.name: getattr(patch, field.name) for field in dataclasses.fields(cls)}
+    raise TypeError(f"a patch is a dict, a model or a dataclass, not {cls.__name__}")
+
+
+def resolve_names(cls: Any, changes: dict[str, Any]) -> dict[str, Any]:
+    """The changes by field name: an alias stands for its field; an extra key passes only where the model takes extras."""
+    aliases = {}
+    for name, info in cls.model_fields.items():
+        for alias in (info.alias, info.validation_alias):
+            if isinstance(alias, str):
+                aliases[alias] = name
+    found = {}
+    for key, value in changes.items():
+        name = key if key in cls.model_fields else aliases.get(key, key)
+        if name not in cls.model_fields and cls.model_config.get("extra") != "allow":
+            raise unknown_field(cls, {key})
+        found[name] = value
+    return found
+
+
+def patched_model(instance: Any, changes: dict[str, Any]) -> Any:
+    """A patched Pydantic instance: each change goes through the validators that an assignment would run."""
+    cls = type(instance)
+    if cls.model_config.get("frozen") or any(info.frozen for info in cls.model_fields.values()):
+        return revalidated(instance, {**values_of(instance), **changes}, instance.model_fields_set | changes.keys())
+    if len(changes) > 1:
+        # The model's own validators see all changes at once, so that two fields which must agree can change together.
+        ready = instance.model_copy()
+        for name, value in changes.items():
+            set_raw(ready, name, value)
+        # A validator that meets a raw value may raise anything: then one after the other decides, and says what is wrong.
+        with suppress(ValueError, TypeError, AttributeError, ArithmeticError, LookupError):
+            return assigned(ready, changes)
+    return assigned(instance.model_copy(), changes)
+
+
+def set_raw(instance: Any, name: str, value: Any) -> None:
+    target = instance.__dict__ if name in type(instance).model_fields else instance.__pydantic_extra__
+    target[name] = value
+
+
+def assigned(instance: Any, changes: dict[str, Any]) -> Any:
+    for name, value in changes.items():
+        type(instance).__pydantic_validator__.validate_assignment(instance, name, value)
+    return instance
+
+
+def values_of(instance: Any) -> dict[str, Any]:
+    """A Pydantic instance's fields and extras by name, without a copy of what they hold."""
+    names = type(instance).model_fields
+    return {name: getattr(instance, name) for name in names} | (instance.__pydantic_extra__ or {})
+
+
+def revalidated(instance: Any, values: dict[str, Any], fields_set: set[str]) -> Any:
+    """A new instance from values by name, through all validators; private attributes are taken over."""
+    fresh = type(instance).__pydantic_validator__.validate_python(values, by_alias=False, by_name=True)
+    private = instance.__pydantic_private__
+    object.__setattr__(fresh, "__pydantic_private__", None if private is None else dict(private))
+    object.__setattr__(fresh, "__pydantic_fields_set__", set(fields_set))
+    return fresh
+
+
+def patched_dataclass(instance: Any, changes: dict[str, Any]) -> Any:
+    """A patched dataclass: made by its constructor where that takes its fields, else copied and filled."""
+    cls = type(instance)
+    fields = dataclasses.fields(cls)
+    # Only the pseudo-field's own mark tells an InitVar from a string annotation.
+    needs_more = any(repr(part._field_type) == "_FIELD_INITVAR" for part in cls.__dataclass_fields__.values())
+    if needs_more or any(not field.init and field.name in changes for field in fields):
+        fresh = copy.copy(instance)
+        for name, value in changes.items():
+            object.__setattr__(fresh, name, value)
+        return fresh
+    fresh = dataclasses.replace(instance, **changes)
+    for field in fields:
+        if not field.init and not hasattr(fresh, field.name) and hasattr(instance, field.name):
+            object.__setattr__(fresh, field.name, getattr(instance, field.name))
+    return fresh
+
+
+def built(type: Type, value: Any) -> Any:
+    """The value with dicts made into the models and dataclasses that the type has in their places."""
+    if isinstance(value, dict) and type.kind == "object" and isinstance(type.python, Shape):
+        return built_object(type, type.python, value)
+    if type.kind == "optional" and value is not None:
+        return built(type.items[0], value)
+    if type.kind in ("list", "vartuple") and isinstance(value, list | tuple):
+        return value.__class__(built(type.items[0], item) for item in value)
+    if type.kind == "dict" and isinstance(value, dict):
+        return {key: built(type.items[1], item) for key, item in value.items()}
+    return value
+
+
+def built_object(type: Type, shape: Shape, value: dict[str, Any]) -> Any:
+    if shape.style == "typeddict":
+        return value
+    if shape.style == "pydantic":
+        return shape.cls.__pydantic_validator__.validate_python(value)  # type: ignore[attr-defined]
+    types = {field.name: field.type for field in type.fields}
+    unknown = value.keys() - types.keys()
+    if unknown:
+        raise unknown_field(shape.cls, unknown)
+    return shape.cls(**{name: built(types[name], item) for name, item in value.items()})
+
+
+def revalidator(cls: type[M]) -> Callable[[M], M]:
+    """A function that puts a decoded instance through its class's validators, nested models included.
+
+    Pydantic models only: a dataclass has no validation apart from its constructor's, and comes back as it is.
+    """
+    if not is_pydantic(cls):
+        return lambda instance: instance
+
+    def check(instance: Any) -> Any:
+        return revalidated(instance, plain(instance), instance.model_fields_set)
+
+    return check
+
+
+def plain(value: Any) -> Any:
+    """The value with Pydantic instances as dicts by field name, so that their validators run again."""
+    if is_pydantic(type(value)):
+        return {name: plain(part) for name, part in values_of(value).items()}
+    if type(value) in (list, tuple, set, frozenset) and value:
+        return type(value)(plain(item) for item in value) if type(value) in (list, tuple) else value
+    if type(value) is dict:
+        return {key: plain(item) for key, item in value.items()}
+    return value

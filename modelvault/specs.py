@@ -1,0 +1,114 @@
+"""What a user writes on a model: indexes, constraints, and references to its fields."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = ["ClassRef", "ConstraintSpec", "FieldRef", "IndexSpec", "constrained", "index", "unique"]
+
+
+class FieldRef:
+    """A field of a model, by its path from the row: `Book.title.path == ["title"]`."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: Sequence[str]) -> None:
+        self.path = list(path)
+
+    @property
+    def name(self) -> str:
+        """The path with dots."""
+        return ".".join(self.path)
+
+    def __repr__(self) -> str:
+        return f"FieldRef({self.name!r})"
+
+
+class ClassRef:
+    """The class attribute through which `Book.title` is a FieldRef.
+
+    It answers for the class it was put on and for no other: to a subclass, to instances and to Pydantic while it collects
+    the fields of a new class, there is no such attribute. So it never becomes a field's default.
+    """
+
+    __slots__ = ("owner", "ref")
+
+    def __init__(self, owner: type, ref: FieldRef) -> None:
+        self.owner = owner
+        self.ref = ref
+
+    def __get__(self, instance: object, owner: type | None = None) -> FieldRef:
+        if instance is None and owner is self.owner:
+            caller = sys._getframe(1).f_globals.get("__name__", "")
+            if not caller.startswith("pydantic._internal."):
+                return self.ref
+        raise AttributeError(f"{owner.__name__ if owner else 'object'!r} has no attribute {self.ref.name!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class IndexSpec:
+    """An index that a model declares: `field` is a dotted path, or a tuple of them for a composite index."""
+
+    field: str | tuple[str, ...]
+    name: str
+    unique: bool = False
+
+    @property
+    def paths(self) -> tuple[tuple[str, ...], ...]:
+        """The indexed paths as segments."""
+        fields = (self.field,) if isinstance(self.field, str) else self.field
+        return tuple(tuple(field.split(".")) for field in fields)
+
+
+@dataclass(frozen=True, slots=True)
+class ConstraintSpec:
+    """A constraint that a model declares; `value` False means that it does not hold."""
+
+    kind: str
+    value: object
+
+
+def dotted(field: object) -> str:
+    if isinstance(field, FieldRef):
+        return field.name
+    if isinstance(field, str):
+        return field
+    raise TypeError(f"an index field must be a str or a FieldRef, not {type(field).__name__}")
+
+
+def spec(field: object, name: str | None, unique: bool) -> IndexSpec:
+    fields: str | tuple[str, ...]
+    if isinstance(field, list | tuple):
+        fields = tuple(dotted(part) for part in field)
+        derived = "_".join(fields) + "_idx"
+    else:
+        fields = dotted(field)
+        derived = f"{fields}_idx"
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"an index name must be a str, not {type(name).__name__}")
+    return IndexSpec(fields, derived if name is None else name, unique)
+
+
+def index(field: str | FieldRef | Sequence[str | FieldRef], name: str | None = None) -> IndexSpec:
+    """An index over a field, by default named `<field>_idx`.
+
+    Dots reach into nested models ("address.city"); a list field is indexed by its elements; a tuple or list of fields makes a
+    composite index.
+    """
+    return spec(field, name, False)
+
+
+def unique(field: str | FieldRef | Sequence[str | FieldRef], name: str | None = None) -> IndexSpec:
+    """Like `index`, and no two rows have the same value; None is exempt."""
+    return spec(field, name, True)
+
+
+def constrained(**constraints: object) -> list[ConstraintSpec]:
+    """Constraints for `Annotated[str, constrained(min_length=3, nonempty=True)]`.
+
+    Kinds: min_i64 max_i64 min_u64 max_u64 min_f64 max_f64 min_length max_length regex email url nonempty. They are checked
+    when the model is used for a collection.
+    """
+    return [ConstraintSpec(kind, value) for kind, value in constraints.items()]
