@@ -4,7 +4,7 @@ from cpython.object cimport PyObject
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint64_t
 
-from modelvault._core.file cimport DiskFile
+from modelvault._core.file cimport DiskFile, iovec
 from modelvault._core.format cimport Ref
 
 
@@ -92,6 +92,10 @@ cdef class Allocator:
     # Where sealed pages go. This one only extends the file; space.Space reuses free pages.
     cdef readonly Pager pager
     cdef uint64_t take(self, uint64_t pages) except 0
+    cdef bint give_back(self, uint64_t number, uint64_t pages) except -1
+    cdef object mark(self)
+    cdef int rewind(self, object mark) except -1
+    cdef int forget(self, object mark) except -1
 
 
 cdef class Draft:
@@ -99,21 +103,28 @@ cdef class Draft:
     cdef readonly Pager pager
     cdef readonly uint64_t generation   # the birth of the pages that it seals
     cdef public Allocator allocator
+    cdef readonly uint64_t single_pages # to seal: drafts of one page that the write's roots reach
+    cdef readonly uint64_t extent_pages # to seal: pages of longer drafts
     cdef uint64_t begin                 # drafts with an older stamp belong to published versions
     cdef uint64_t fence                 # drafts with an older stamp are seen by a savepoint or a version
     cdef Words created                  # indexes of the drafts made here (some may be gone)
     cdef Words superseded               # indexes of older drafts that this write's roots no longer reach
     cdef Words freed                    # pairs (number, pages): sealed pages that this write's roots no longer reach
     cdef Words marks                    # a row of numbers for each live savepoint
+    cdef list places                    # what the allocator remembers of each live savepoint
     cdef list sealed                    # pages waiting for write_out
 
     cdef Page create(self, uint8_t type, uint8_t level, size_t size)
     cdef Page own(self, Ref* ref, bint wait)
     cdef int drop(self, const Ref* ref, size_t size) except -1
     cdef int seal(self, Page page, Ref* ref) except -1
+    cdef bint may_seal_early(self, Page page) noexcept
+    cpdef int write_out(self) except -1
 
+    cdef int count(self, size_t size, int sign) except -1
     cdef int replace(self, const Ref* ref, size_t size) except -1
     cdef int drop_drafts(self, size_t start) except -1
-    cdef int drop_sealed(self, Py_ssize_t start) except -1
+    cdef int drop_sealed(self) except -1
     cdef int forget_lists(self) except -1
     cdef uint64_t* mark_at(self, size_t depth) except NULL
+    cdef int write_run(self, Py_ssize_t start, Py_ssize_t end, iovec* parts) except -1

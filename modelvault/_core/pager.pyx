@@ -13,10 +13,10 @@ from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc, PyMem_
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stddef cimport size_t
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memmove, memset
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memmove
 
-from modelvault._core.file cimport DiskFile
+from modelvault._core.file cimport DiskFile, iovec
 from modelvault._core.format cimport (
     OVERFLOW, PAGE_BIRTH, PAGE_CHECKSUM, PAGE_GARBAGE, PAGE_HEAP, PAGE_LEVEL, PAGE_NUMBER, PAGE_SLOTS, PAGE_TYPE, Ref,
 )
@@ -28,7 +28,8 @@ cdef enum:
     FIRST_ENTRIES = 64          # places in an empty cache table
     FIRST_DRAFTS = 64
     SMALL_READ = 1 << 16        # bytes hashed without releasing the GIL
-    MARK_WORDS = 4              # of a savepoint: fence, and the lengths of created, superseded, freed
+    MARK_WORDS = 6              # of a savepoint: fence, lengths of created, superseded, freed, single and extent pages
+    MOST_PARTS = 1024           # pages in one write call
 
 cdef uint64_t DRAFT_BIT = (<uint64_t> 1) << DRAFT_SHIFT
 cdef uint64_t FIBONACCI = 0x9E3779B97F4A7C15
@@ -416,6 +417,11 @@ cdef class Pager:
         }
 
 
+def page_number(Page page not None):
+    """The number of a page, to sort by."""
+    return page.number
+
+
 cdef Ref unpack_ref(tuple ref):
     cdef Ref result
     result.number, result.birth, result.checksum = ref
@@ -434,6 +440,23 @@ cdef class Allocator:
         self.pager.page_count += pages
         return number
 
+    cdef bint give_back(self, uint64_t number, uint64_t pages) except -1:
+        """Whether pages that this write took and no longer needs can be taken again by itself, and now belong to the free ones."""
+        return False
+
+    cdef object mark(self):
+        """A savepoint begins; what to pass to rewind and forget."""
+        return self.pager.page_count
+
+    cdef int rewind(self, object mark) except -1:
+        """Nothing was taken since the savepoint, which stays."""
+        self.pager.page_count = mark
+        return 0
+
+    cdef int forget(self, object mark) except -1:
+        """The savepoint ends."""
+        return 0
+
 
 cdef class Draft:
     """The private pages of one write.
@@ -449,6 +472,7 @@ cdef class Draft:
         self.begin = 0 if inline else pager.freeze()
         self.fence = self.begin
         self.sealed = []
+        self.places = []
 
     def __dealloc__(self):
         PyMem_RawFree(self.created.items)
@@ -467,7 +491,16 @@ cdef class Draft:
             set_u32(page.data + PAGE_HEAP, <uint32_t> size)
         self.pager.add_draft(page)
         push(&self.created, page.number ^ DRAFT_BIT)
+        self.count(size, 1)
         return page
+
+    cdef int count(self, size_t size, int sign) except -1:
+        """A draft of `size` bytes came to (1) or left (-1) what a commit will seal."""
+        if size == self.pager.page_size:
+            self.single_pages += sign
+        else:
+            self.extent_pages += sign * <int64_t> (size // self.pager.page_size)
+        return 0
 
     cdef Page own(self, Ref* ref, bint wait):
         """The page that `ref` names, or a copy of it, that may be changed in place; `ref` then names what is returned.
@@ -483,6 +516,7 @@ cdef class Draft:
         memcpy(copy.data, page.data, page.size)
         self.pager.add_draft(copy)
         push(&self.created, copy.number ^ DRAFT_BIT)
+        self.count(page.size, 1)
         self.replace(ref, page.size)
         ref.number = copy.number
         ref.birth = 0
@@ -493,15 +527,21 @@ cdef class Draft:
         """The page or extent of `size` bytes that `ref` names is no longer reachable from this write's roots."""
         cdef uint64_t index = ref.number ^ DRAFT_BIT
         if ref.number & DRAFT_BIT and (<Page> self.pager.drafts[index]).stamp >= self.fence:
+            self.count(size, -1)
             return self.pager.free_draft(index)
         return self.replace(ref, size)
 
     cdef int replace(self, const Ref* ref, size_t size) except -1:
         """Note that a page which others may still see left this write's trees."""
+        cdef uint64_t pages = size // self.pager.page_size
         if ref.number & DRAFT_BIT:
+            if (<Page> self.pager.drafts[ref.number ^ DRAFT_BIT]).stamp >= self.begin:
+                self.count(size, -1)
             return push(&self.superseded, ref.number ^ DRAFT_BIT)
+        if ref.birth == self.generation and self.allocator.give_back(ref.number, pages):
+            return 0
         push(&self.freed, ref.number)
-        return push(&self.freed, size // self.pager.page_size)
+        return push(&self.freed, pages)
 
     cdef int seal(self, Page page, Ref* ref) except -1:
         """Give a draft its place in the file; it is immutable from now on, waits for write_out, and `ref` is final."""
@@ -520,8 +560,56 @@ cdef class Draft:
         ref.birth = self.generation
         ref.checksum = hash
         self.sealed.append(page)
+        self.count(page.size, -1)
         self.pager.free_draft(index)
         return self.pager.cache(page)
+
+    cdef bint may_seal_early(self, Page page) noexcept:
+        """Whether no savepoint refers to this draft, so that it can be sealed before the commit."""
+        return page.stamp >= self.fence
+
+    cpdef int write_out(self) except -1:
+        """Write the sealed pages, neighbours together. An error leaves them waiting; the file may have any part of them."""
+        cdef Py_ssize_t count = len(self.sealed), start = 0, end
+        cdef iovec* parts = <iovec*> PyMem_RawMalloc(MOST_PARTS * sizeof(iovec))
+        cdef Page page
+        cdef uint64_t next_number
+        if parts == NULL:
+            raise MemoryError()
+        self.sealed.sort(key=page_number)
+        try:
+            while start < count:
+                page = self.sealed[start]
+                next_number = page.number + page.size // self.pager.page_size
+                end = start + 1
+                while end < count and end - start < MOST_PARTS:
+                    page = self.sealed[end]
+                    if page.number != next_number:
+                        break
+                    next_number += page.size // self.pager.page_size
+                    end += 1
+                self.write_run(start, end, parts)
+                start = end
+        finally:
+            PyMem_RawFree(parts)
+        self.sealed = []
+        return 0
+
+    cdef int write_run(self, Py_ssize_t start, Py_ssize_t end, iovec* parts) except -1:
+        """Write sealed[start:end], which are neighbours in the file."""
+        cdef Pager pager = self.pager
+        cdef Page page = self.sealed[start]
+        cdef uint64_t offset = page.number * pager.page_size
+        cdef Py_ssize_t i
+        pager.writes += end - start
+        if pager.disk is None:
+            pager.file.write_at(offset, [bytes(page) for page in self.sealed[start:end]])
+            return 0
+        for i in range(start, end):
+            page = self.sealed[i]
+            parts[i - start].iov_base = page.data
+            parts[i - start].iov_len = page.size
+        return pager.disk.write_vector(offset, parts, end - start)
 
     # The end of a write
 
@@ -541,10 +629,15 @@ cdef class Draft:
                 push(&self.pager.retired, index)
         self.forget_lists()
 
-    def rollback(self):
-        """The write never was: drop its drafts, and what it sealed from the cache. Not for an inline write."""
+    def complete(self):
+        """The write is durable and its roots name sealed pages only: drop what is left of its drafts. For a database in a file."""
         self.drop_drafts(0)
-        self.drop_sealed(0)
+        self.forget_lists()
+
+    def rollback(self):
+        """The write never was: drop its drafts, and what waits to be written. Not for an inline write."""
+        self.drop_drafts(0)
+        self.drop_sealed()
         self.forget_lists()
 
     cdef int drop_drafts(self, size_t start) except -1:
@@ -556,12 +649,12 @@ cdef class Draft:
         self.created.count = start
         return 0
 
-    cdef int drop_sealed(self, Py_ssize_t start) except -1:
-        """Take sealed[start:] out of the cache and the queue."""
+    cdef int drop_sealed(self) except -1:
+        """Take what waits to be written out of the cache and the queue."""
         cdef Page page
-        for page in self.sealed[start:]:
+        for page in self.sealed:
             self.pager.forget(page.number)
-        del self.sealed[start:]
+        self.sealed = []
         return 0
 
     cdef int forget_lists(self) except -1:
@@ -570,15 +663,23 @@ cdef class Draft:
         self.superseded.count = 0
         self.freed.count = 0
         self.marks.count = 0
+        self.places = []
+        self.single_pages = 0
+        self.extent_pages = 0
         return 0
 
     def mark(self):
         """Open a savepoint at the present state: freeze, and remember; the savepoint's depth, counted from 0."""
         cdef size_t depth = self.marks.count // MARK_WORDS
+        if self.sealed:
+            raise ValueError("sealed pages wait to be written")
         push(&self.marks, self.fence)
         push(&self.marks, self.created.count)
         push(&self.marks, self.superseded.count)
         push(&self.marks, self.freed.count)
+        push(&self.marks, self.single_pages)
+        push(&self.marks, self.extent_pages)
+        self.places.append(self.allocator.mark())
         self.fence = self.pager.freeze()
         return depth
 
@@ -588,7 +689,12 @@ cdef class Draft:
         self.drop_drafts(mark[1])
         self.superseded.count = mark[2]
         self.freed.count = mark[3]
+        self.single_pages = mark[4]
+        self.extent_pages = mark[5]
         self.marks.count = (depth + 1) * MARK_WORDS
+        self.drop_sealed()
+        self.allocator.rewind(self.places[depth])
+        del self.places[depth + 1:]
         self.fence = self.pager.freeze()
 
     def forget(self, size_t depth):
@@ -596,6 +702,8 @@ cdef class Draft:
         cdef uint64_t* mark = self.mark_at(depth)
         self.fence = mark[0]
         self.marks.count = depth * MARK_WORDS
+        self.allocator.forget(self.places[depth])
+        del self.places[depth:]
 
     cdef uint64_t* mark_at(self, size_t depth) except NULL:
         """The numbers of a live savepoint."""

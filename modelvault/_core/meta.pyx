@@ -1,0 +1,155 @@
+"""Meta pages: where everything else is found. docs/format.md section 1 has the layout.
+
+There are two slots of two copies each, on pages 0 to 3. Only the first 512 bytes of a copy carry meaning, which disks write
+as a whole: after a crash a copy is the old one or the new one, and one that is neither is damage.
+"""
+
+import struct
+from dataclasses import dataclass
+
+from libc.stdint cimport uint64_t
+
+from modelvault._core.format cimport FORMAT_VERSION, META_COUNT, META_SIZE
+from modelvault._core.xxh64 cimport xxh64
+
+from modelvault.errors import CorruptionError, ModelVaultFormatError
+
+MAGIC = b"\x89MVLT\r\n\x1a"
+PAGE_SIZES = (4096, 8192, 16384, 32768, 65536)
+
+# version, page size, two sets of flags, uuid, generation, sequence, pages, two refs, two counts, log, this page, next ids
+FIELDS = struct.Struct("<IIQQ16sQQQ3Q3QQQQQQQIII")
+NO_PAGE = (0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Meta:
+    """What one generation of the file is. Refs are (number, birth, checksum), all zero for an empty tree.
+
+    Feature flags are bits; generations, pages and entries are counts; the log fields are zero as long as there is no log.
+    """
+
+    page_size: int
+    uuid: bytes
+    generation: int = 0
+    sequence: int = 0
+    page_count: int = META_COUNT
+    catalog: tuple = NO_PAGE
+    free: tuple = NO_PAGE
+    catalog_entries: int = 0
+    free_entries: int = 0
+    log_page: int = 0
+    log_pages: int = 0
+    log_epoch: int = 0
+    log_sequence: int = 0
+    next_tree: int = 2
+    next_collection: int = 1
+    incompatible: int = 0
+    compatible: int = 0
+
+    @property
+    def seed(self):
+        """The seed of the file's page checksums."""
+        return int.from_bytes(self.uuid[:8], "little")
+
+    def pack(self, page):
+        """The 512 bytes of the copy for meta page `page` (0 to 3)."""
+        fields = FIELDS.pack(
+            FORMAT_VERSION, self.page_size, self.incompatible, self.compatible, self.uuid, self.generation, self.sequence,
+            self.page_count, *self.catalog, *self.free, self.catalog_entries, self.free_entries,
+            self.log_page, self.log_pages, self.log_epoch, self.log_sequence, page, self.next_tree, self.next_collection,
+        )
+        body = fields.ljust(META_SIZE - 16, b"\0")
+        return MAGIC + hash_of(body).to_bytes(8, "little") + body
+
+
+cdef uint64_t hash_of(bytes body) except? 0:
+    """The checksum of a copy's bytes behind it."""
+    return xxh64(body, len(body), 0)
+
+
+def unpack(bytes copy not None):
+    """(Meta, page it stands on), or None for bytes that are not a valid copy of any format version."""
+    if len(copy) < META_SIZE or copy[:8] != MAGIC:
+        return None
+    body = copy[16:META_SIZE]
+    if int.from_bytes(copy[8:16], "little") != hash_of(body):
+        return None
+    (version, page_size, incompatible, compatible, uuid, generation, sequence, page_count, a, b, c, d, e, f,
+     catalog_entries, free_entries, log_page, log_pages, log_epoch, log_sequence, page, next_tree,
+     next_collection) = FIELDS.unpack_from(body)
+    if version != FORMAT_VERSION:
+        raise ModelVaultFormatError(f"format error: unsupported format version {version}; this is for version {FORMAT_VERSION}")
+    if incompatible:
+        raise ModelVaultFormatError(f"format error: the file needs features that this version lacks (flags {incompatible:#x})")
+    if page_size not in PAGE_SIZES or page >= META_COUNT or page_count < META_COUNT:
+        return None
+    meta = Meta(
+        page_size, uuid, generation, sequence, page_count, (a, b, c), (d, e, f), catalog_entries, free_entries,
+        log_page, log_pages, log_epoch, log_sequence, next_tree, next_collection, incompatible, compatible,
+    )
+    return meta, page
+
+
+def first_pages(meta):
+    """The content of a new file: all four copies of its first meta."""
+    return b"".join(meta.pack(page).ljust(meta.page_size, b"\0") for page in range(META_COUNT))
+
+
+def write_meta(file, meta, slot=None):
+    """Write both copies of a meta to its slot (or to a given one), without a sync."""
+    first = 2 * (meta.generation % 2 if slot is None else slot)
+    for page in (first, first + 1):
+        file.write_at(page * meta.page_size, [meta.pack(page)])
+
+
+def read_copies(file):
+    """The four copies, None in place of a damaged one. ModelVaultFormatError: not a database, or one of a newer version.
+
+    CorruptionError: a database without a single valid copy. Any one copy is enough to find the page size.
+    """
+    start = file.read_at(0, META_SIZE)
+    found = unpack(start)
+    magic = start[:8] == MAGIC
+    places = [found[0].page_size] if found is not None and found[1] == 0 else PAGE_SIZES
+    for page_size in places:
+        copies = [None] * META_COUNT
+        for page in range(META_COUNT):
+            copy = file.read_at(page * page_size, META_SIZE)
+            magic = magic or copy[:8] == MAGIC
+            found = unpack(copy)
+            if found is not None and found[1] == page and found[0].page_size == page_size:
+                copies[page] = found[0]
+        if any(copy is not None for copy in copies):
+            return copies
+    if magic:
+        raise CorruptionError(f"{file.path}: all four copies of the meta page are damaged", page=0, path=file.path)
+    if len(start) < META_SIZE:
+        raise ModelVaultFormatError(f"format error: truncated header: got {len(start)} bytes, expected {META_SIZE}")
+    got = ", ".join(f"{byte:02x}" for byte in start[:8])
+    raise ModelVaultFormatError(f'format error: bad magic bytes: expected "\\x89MVLT\\r\\n\\x1a", got [{got}]')
+
+
+def read_meta(file, bint repair=False):
+    """The newest meta of the file; errors as read_copies.
+
+    A slot without a valid copy is damage, for it may have held the newest commit: CorruptionError unless `repair`.
+    So is a file that is shorter than the meta says.
+    """
+    copies = read_copies(file)
+    for slot in (0, 1):
+        if copies[2 * slot] is None and copies[2 * slot + 1] is None and not repair:
+            raise CorruptionError(
+                f"{file.path}: both copies of meta slot {slot} are damaged; the newest commit may be lost",
+                page=2 * slot, path=file.path)
+    meta = max((copy for copy in copies if copy is not None), key=generation_of)
+    if file.size() < meta.page_count * meta.page_size:
+        raise CorruptionError(
+            f"{file.path} has {file.size()} bytes of the {meta.page_count * meta.page_size} that it had: it was cut",
+            page=file.size() // meta.page_size, path=file.path)
+    return meta
+
+
+def generation_of(meta):
+    """To find the newest."""
+    return meta.generation
