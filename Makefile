@@ -1,0 +1,71 @@
+# Every target makes what it needs: a virtual environment in .venv, the tools of its dependency group (pyproject.toml)
+# and the extensions, built again only when their sources changed. PYTHON chooses the interpreter, 3.10 or later.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip -qq --disable-pip-version-check
+SOURCE := modelvault modelvault/_core
+DEBUG  := build/debug/lib
+
+export PYTHONPATH := $(CURDIR)
+
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint types wheel bench debug build clean
+
+help:                ## this list
+	@grep -E '^[a-z]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+demo: $(VENV)/.demo $(VENV)/.data build   ## load 336,776 flights into one file and ask it a dozen questions
+	@$(BIN)/python examples/flights.py
+
+test: $(VENV)/.test $(VENV)/.data build   ## the whole test suite (ARGS="..." goes to pytest)
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.lint                       ## ruff: rules and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(VENV)/.types build               ## mypy --strict, and stubtest: do the .pyi files tell the truth
+	@$(BIN)/mypy
+	@$(BIN)/python -m mypy.stubtest $(patsubst modelvault/_core/%.pyx,modelvault._core.%,$(wildcard modelvault/_core/*.pyx))
+
+wheel: $(VENV)/.build                     ## build a wheel, install it into an empty environment, use it
+	@rm -rf build/wheel build/empty && mkdir -p build/wheel
+	@$(PIP) wheel --no-deps --no-build-isolation --wheel-dir build/wheel .
+	@$(BIN)/python -m venv build/empty
+	@build/empty/bin/python -m pip -qq --disable-pip-version-check install build/wheel/*.whl
+	@cd build/empty && env -u PYTHONPATH bin/python -W error ../../tests/smoke.py
+	@ls -l build/wheel/*.whl
+
+bench: $(VENV)/.bench build               ## ours beside SQLite, LMDB and the physical floor, in one table
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+debug: $(VENV)/.test $(VENV)/.data        ## the tests against extensions with bounds, None and init checks on
+	@MODELVAULT_DEBUG=1 $(BIN)/python setup.py --quiet build --build-lib $(DEBUG)
+	@rm -rf $(DEBUG)/tests && cp -r tests examples docs README.md pyproject.toml setup.py $(DEBUG)/
+	@cd $(DEBUG) && PYTHONPATH=. $(CURDIR)/$(BIN)/python -m pytest $(ARGS)
+
+build: $(VENV)/.build
+	@$(BIN)/python setup.py --quiet build_ext --inplace
+
+clean:               ## remove everything that was built
+	rm -rf build $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks *.egg-info
+	find $(SOURCE) -maxdepth 1 -name '*.so' -delete
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 10), "Python 3.10 or later is needed: make PYTHON=..."'
+	@echo "creating $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install --upgrade "pip>=25.1"
+
+# One stamp for each dependency group; a change of pyproject.toml lets pip look again.
+$(VENV)/.%: pyproject.toml | $(VENV)/bin/python
+	@echo "installing the tools for: $*"
+	@$(PIP) install --group $*
+	@touch $@
+
+$(VENV)/.data: pyproject.toml $(VENV)/.build | $(VENV)/bin/python
+	@echo "installing the flights data"
+	@$(PIP) install --no-deps --no-build-isolation --group data
+	@touch $@
