@@ -32,6 +32,8 @@ cdef enum:
     MOST_PARTS = 1024           # pages in one write call
 
 cdef uint64_t DRAFT_BIT = (<uint64_t> 1) << DRAFT_SHIFT
+cdef uint64_t LAST_PAGE = (<uint64_t> 1) << 46
+cdef uint64_t LAST_LENGTH = ((<uint64_t> 1) << 32) - 1
 cdef uint64_t FIBONACCI = 0x9E3779B97F4A7C15
 
 
@@ -182,8 +184,9 @@ cdef class Pager:
     cdef Page load(self, const Ref* ref, size_t size, bint wait):
         """Read, verify and cache a page that is not in memory."""
         cdef Page page
-        cdef Page other
         self.misses += 1
+        if ref.number > LAST_PAGE or size > LAST_LENGTH:
+            raise self.damaged(ref.number, "it reaches beyond the end of the file")
         page = new_page(size, False)
         page.number = ref.number
         page.birth = ref.birth
@@ -307,7 +310,8 @@ cdef class Pager:
 
     cdef int evict(self, size_t needed) except -1:
         """Walk the hand until `needed` bytes fit: pages used since its last pass stay. Drafts never use up the last quarter."""
-        cdef size_t limit = self.cache_size - min(self.draft_bytes + needed, self.cache_size // 4 * 3)
+        cdef size_t room = self.cache_size - min(self.draft_bytes, self.cache_size // 4 * 3)
+        cdef size_t limit = room - min(needed, room)
         cdef Page page
         while self.cache_bytes > limit:
             self.hand &= self.entry_mask

@@ -9,9 +9,11 @@ from modelvault._core.file import MemoryFile
 from modelvault._core.meta import PAGE_SIZES, Meta, first_pages, read_copies, read_meta, unpack, write_meta
 from modelvault.errors import CorruptionError, ModelVaultFormatError
 
+# fmt: off
 FULL = Meta(
     8192, bytes(range(16)), 7, 70, 9, (4, 5, 6), (7, 8, 9), 10, 11, 12, 13, 14, 15, 16, 17, incompatible=0, compatible=18
 )
+# fmt: on
 
 
 def new_file(page_size: int = 4096) -> MemoryFile:
