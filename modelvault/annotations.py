@@ -216,7 +216,7 @@ class Resolver:
         if origin in (Union, types.UnionType):
             return self.union_type(args, variables)
         if isinstance(annotation, str | typing.ForwardRef):
-            raise ModelVaultSchemaError(f"cannot resolve the annotation {annotation!r} of {'.'.join(self.path)}")
+            return self.resolve(self.evaluated(annotation), variables, metadata)
         cls = annotation if origin is None else origin
         if isinstance(cls, type):
             found = self.container_type(cls, args, variables) or self.class_type(
@@ -225,6 +225,17 @@ class Resolver:
             if found is not None:
                 return found
         raise self.fail(annotation)
+
+    def evaluated(self, annotation: Any) -> Any:
+        """An annotation that is still text, evaluated in the module of the alias or class around it."""
+        text = annotation if isinstance(annotation, str) else annotation.__forward_arg__
+        around = self.aliases[-1] if self.aliases else self.stack[-1][0]
+        try:
+            return eval(text, vars(sys.modules[around.__module__]))
+        except (NameError, KeyError, TypeError, SyntaxError) as error:
+            raise ModelVaultSchemaError(
+                f"cannot resolve the annotation {text!r} of {'.'.join(self.path)}: {error}"
+            ) from error
 
     def alias_type(self, annotation: Any, origin: Any, args: tuple[Any, ...], variables: Mapping[Any, Any]) -> Type:
         """A `type X = ...` alias; one that contains itself ends in `any`."""
@@ -253,7 +264,8 @@ class Resolver:
         members: list[Type] = []
         optional = False
         for arg in args:
-            if arg is None or arg is types.NoneType:
+            bare = get_args(arg)[0] if get_origin(arg) is typing.Annotated else arg
+            if bare is None or bare is types.NoneType:
                 optional = True
                 continue
             member = self.resolve(arg, variables)
