@@ -10,11 +10,12 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum, Flag
+from functools import partial
 from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin
 from uuid import UUID
 
@@ -166,7 +167,7 @@ def specified(spec: ConstraintSpec) -> list[Constraint]:
 
 
 class Resolver:
-    """One walk over a model's annotations. Knows the classes around the current place, for recursion and for messages."""
+    """One walk over a model's annotations; knows the classes around the current place, for recursion and messages."""
 
     def __init__(self, name: str) -> None:
         self.path = [name]
@@ -197,8 +198,9 @@ class Resolver:
 
     def unwrap(self, annotation: Any, variables: Mapping[Any, Any], metadata: Sequence[Any]) -> Type:
         """Look through aliases, qualifiers and type variables."""
-        if annotation in SCALAR_TYPES if isinstance(annotation, collections.abc.Hashable) else False:
-            return SCALAR_TYPES[annotation]
+        with suppress(TypeError):  # An Annotated with a list in it has no hash.
+            if annotation in SCALAR_TYPES:
+                return SCALAR_TYPES[annotation]
         origin, args = get_origin(annotation), get_args(annotation)
         if origin is typing.Annotated:
             inner, *extra = args
@@ -498,12 +500,13 @@ def defaulted(default: Any) -> tuple[Any, Callable[[], Any] | None]:
 
 def private_defaults(private: Mapping[str, Any]) -> Callable[[], dict[str, Any]]:
     """A function that makes the private attributes as a new instance has them."""
-    given = {
-        name: attribute
-        for name, attribute in private.items()
-        if attribute.default_factory is not None or type(attribute.default).__name__ != "PydanticUndefinedType"
-    }
-    return lambda: {name: attribute.get_default() for name, attribute in given.items()}
+    makers: dict[str, Callable[[], Any]] = {}
+    for name, attribute in private.items():
+        if attribute.default_factory is not None:
+            makers[name] = attribute.default_factory
+        elif type(attribute.default).__name__ != "PydanticUndefinedType":
+            makers[name] = partial(deepcopy, attribute.default)
+    return lambda: {name: make() for name, make in makers.items()}
 
 
 def default_factory(args: tuple[Any, ...]) -> Callable[[], Any] | None:

@@ -18,8 +18,8 @@ INTEGERS: Final = frozenset(("int", "int64", "uint64"))
 def schema_of(cls: type) -> Schema:
     """The schema that a model class declares, with its Python bindings.
 
-    ModelVaultSchemaError (a ValueError) if the markers are missing or wrong, a field's type cannot be stored, or no row could
-    satisfy the schema.
+    ModelVaultSchemaError (a ValueError) if the markers are missing or wrong, a field's type cannot be stored, or no row
+    could satisfy the schema.
     """
     check_model(cls)
     primary = getattr(cls, "__modelvault_primary_key__", None)
@@ -38,7 +38,7 @@ def check_model(cls: object) -> None:
 
 
 def collection_name(cls: type) -> str:
-    """The collection a model belongs to: `__modelvault_collection__`, or its name in the plural (OrderLine: order_lines)."""
+    """A model's collection: `__modelvault_collection__`, or its name in the plural (OrderLine: order_lines)."""
     given = getattr(cls, "__modelvault_collection__", None)
     if given is None:
         first, rest = cls.__name__[:1], cls.__name__[1:]
@@ -79,8 +79,8 @@ def check_instance(cls: type, row: object) -> None:
 def bind(stored: Schema, mapped: Schema) -> Schema:
     """The stored layout with a model's bindings, for a model that opens an existing collection.
 
-    The model may know fewer fields than are stored; what it knows must agree. Raises ModelVaultSchemaError for another primary
-    key, a field that is not stored, other indexes or constraints, ModelVaultFormatError for another type.
+    The model may know fewer fields than are stored; what it knows must agree. Raises ModelVaultSchemaError for another
+    primary key, a field that is not stored, other indexes or constraints, ModelVaultFormatError for another type.
     """
     if stored.primary != mapped.primary:
         raise ModelVaultSchemaError(

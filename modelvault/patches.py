@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any, TypeVar
 
 from modelvault.annotations import is_pydantic, row_type
@@ -15,14 +14,18 @@ __all__ = ["apply_patch", "revalidator"]
 
 M = TypeVar("M")
 
+# What a validator may raise that meets a raw value.
+FROM_VALIDATORS = (ValueError, TypeError, AttributeError, ArithmeticError, LookupError)
+
 
 def apply_patch(instance: M, patch: object, row: Type | None = None) -> M:
     """A copy of the instance with the patch's fields replaced, validated.
 
-    `patch` is a dict by field names (or aliases), or a model or dataclass: of the same class, all its fields count; of another
-    Pydantic class, those that were set. `row` is the class's type, if the caller has it. Shallow: a nested value is replaced as a whole, and may be given as a dict.
-    The fields that are not patched are not validated again, except in frozen models. Raises ValueError for an unknown field and
-    Pydantic's ValidationError (a ValueError) for a value that does not fit.
+    `patch` is a dict by field names (or aliases), or a model or dataclass: of the same class, all its fields count; of
+    another Pydantic class, those that were set. Shallow: a nested value is replaced as a whole, and may be given as a
+    dict. `row` is the class's type, if the caller has it. The other fields are not validated again, except in frozen
+    models. Raises ValueError for an unknown field and Pydantic's ValidationError (a ValueError) for a value that does not
+    fit.
     """
     cls: Any = type(instance)
     changes = patch_values(instance, patch)
@@ -62,7 +65,7 @@ def patch_values(instance: Any, patch: Any) -> dict[str, Any]:
 
 
 def resolve_names(cls: Any, changes: dict[str, Any]) -> dict[str, Any]:
-    """The changes by field name: an alias stands for its field; an extra key passes only where the model takes extras."""
+    """The changes by field name, where aliases stand for fields; extra keys pass only if the model takes extras."""
     aliases = {}
     for name, info in cls.model_fields.items():
         for alias in (info.alias, info.validation_alias):
@@ -82,15 +85,31 @@ def patched_model(instance: Any, changes: dict[str, Any]) -> Any:
     cls = type(instance)
     if cls.model_config.get("frozen") or any(info.frozen for info in cls.model_fields.values()):
         return revalidated(instance, {**values_of(instance), **changes}, instance.model_fields_set | changes.keys())
-    if len(changes) > 1:
-        # The model's own validators see all changes at once, so that two fields which must agree can change together.
-        ready = instance.model_copy()
-        for name, value in changes.items():
-            set_raw(ready, name, value)
-        # A validator that meets a raw value may raise anything: then one after the other decides, and says what is wrong.
-        with suppress(ValueError, TypeError, AttributeError, ArithmeticError, LookupError):
-            return assigned(ready, changes)
-    return assigned(instance.model_copy(), changes)
+    fresh = instance.model_copy()
+    if len(changes) == 1 or not settled(fresh, changes):
+        assign(fresh, changes)
+    return fresh
+
+
+def settled(instance: Any, changes: dict[str, Any]) -> bool:
+    """Assign all changes so that the model's own validators see them together: two fields that must agree can change
+    together. False if such a validator was unhappy on the way; it may have met a value that was not converted yet.
+    """
+    for name, value in changes.items():
+        set_raw(instance, name, value)
+    outcomes = [accepted(instance, name, value) for name, value in changes.items()]
+    return all(outcomes)
+
+
+def accepted(instance: Any, name: str, value: Any) -> bool:
+    """Assign one field; False if the model's own validators raised. What the field's own raise is an error."""
+    try:
+        assign(instance, {name: value})
+    except FROM_VALIDATORS as error:
+        if any(part["loc"] for part in getattr(error, "errors", list)()):
+            raise
+        return False
+    return True
 
 
 def set_raw(instance: Any, name: str, value: Any) -> None:
@@ -98,10 +117,9 @@ def set_raw(instance: Any, name: str, value: Any) -> None:
     target[name] = value
 
 
-def assigned(instance: Any, changes: dict[str, Any]) -> Any:
+def assign(instance: Any, changes: dict[str, Any]) -> None:
     for name, value in changes.items():
         type(instance).__pydantic_validator__.validate_assignment(instance, name, value)
-    return instance
 
 
 def values_of(instance: Any) -> dict[str, Any]:

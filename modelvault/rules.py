@@ -252,7 +252,7 @@ def check_regex(pattern: str, path: str, *, strict: bool) -> None:
 
 
 def constrain(type: Type, constraints: Sequence[Constraint]) -> Type:
-    """The type with the constraints put where they hold: inside optional and custom, on the fitting members of a union."""
+    """The type with the constraints where they hold: inside optional and custom, on the fitting members of a union."""
     if not constraints:
         return type
     if type.kind == "optional" or (type.kind == "custom" and type.items):

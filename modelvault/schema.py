@@ -1,4 +1,4 @@
-"""What a collection holds, and the JSON form in which the catalog keeps it. Immutable; knows neither files nor bytes."""
+"""What a collection holds, and how the catalog keeps that as JSON. Immutable; knows neither files nor bytes."""
 
 from __future__ import annotations
 

@@ -29,8 +29,8 @@ class FieldRef:
 class ClassRef:
     """The class attribute through which `Book.title` is a FieldRef.
 
-    It answers for the class it was put on and for no other: to a subclass, to instances and to Pydantic while it collects
-    the fields of a new class, there is no such attribute. So it never becomes a field's default.
+    It answers for the class it was put on and for no other: to a subclass, to instances and to Pydantic while it
+    collects the fields of a new class, there is no such attribute. So it never becomes a field's default.
     """
 
     __slots__ = ("owner", "ref")
@@ -94,8 +94,8 @@ def spec(field: object, name: str | None, unique: bool) -> IndexSpec:
 def index(field: str | FieldRef | Sequence[str | FieldRef], name: str | None = None) -> IndexSpec:
     """An index over a field, by default named `<field>_idx`.
 
-    Dots reach into nested models ("address.city"); a list field is indexed by its elements; a tuple or list of fields makes a
-    composite index.
+    Dots reach into nested models ("address.city"); a list field is indexed by its elements; a tuple or list of fields
+    makes a composite index.
     """
     return spec(field, name, False)
 
@@ -108,7 +108,7 @@ def unique(field: str | FieldRef | Sequence[str | FieldRef], name: str | None = 
 def constrained(**constraints: object) -> list[ConstraintSpec]:
     """Constraints for `Annotated[str, constrained(min_length=3, nonempty=True)]`.
 
-    Kinds: min_i64 max_i64 min_u64 max_u64 min_f64 max_f64 min_length max_length regex email url nonempty. They are checked
-    when the model is used for a collection.
+    Kinds: min_i64 max_i64 min_u64 max_u64 min_f64 max_f64 min_length max_length regex email url nonempty. They are
+    checked when the model is used for a collection.
     """
     return [ConstraintSpec(kind, value) for kind, value in constraints.items()]

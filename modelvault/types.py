@@ -51,7 +51,8 @@ MISSING: Final = Missing.MISSING
 class Constraint:
     """One rule for a value. The kinds, by what `value` is:
 
-    * int: min_i64 max_i64 min_u64 max_u64 min_length max_length (UTF-8 bytes of a string, as in 0.16) min_len max_len (Python's len)
+    * int: min_i64 max_i64 min_u64 max_u64, min_length max_length (0.16's: of a string, its UTF-8 bytes), min_len
+      max_len (Python's len)
     * float: min_f64 max_f64
     * number, or the field's own scalar: ge gt le lt multiple_of
     * string: regex (0.16: an unanchored search), pattern (Pydantic's: also a search)
@@ -85,8 +86,8 @@ class Type:
     * object: a `Shape`
     * custom: (dump, load); dump raises TypeError for a value of another class
     * ref: the class of the object, a hint for choosing a union's member
-    * union: one class or predicate for each member. A value belongs to the first member whose class is exactly its type,
-      else to the first that takes it by isinstance() or predicate, else to the first that can encode it.
+    * union: one class or predicate for each member. A value belongs to the first member whose class is exactly its
+      type, else to the first that takes it by isinstance() or predicate, else to the first that can encode it.
     """
 
     kind: str
@@ -112,8 +113,8 @@ class Field:
 class Shape:
     """How the instances of a class are read and filled without calling its constructor.
 
-    * `attributes`: parallel to the object's fields; None where the class has no such field (a model that knows only a part
-      of the collection): it is skipped when reading and missing when writing.
+    * `attributes`: parallel to the object's fields; None where the class has no such field (a model that knows only a
+      part of the collection): it is skipped when reading and missing when writing.
     * `style`: "pydantic" also has `__pydantic_fields_set__`, `__pydantic_extra__`, `__pydantic_private__`;
       "typeddict" values are plain dicts.
     * `uses_dict`: fields live in the instance's `__dict__`; else use getattr and object.__setattr__.

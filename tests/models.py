@@ -1,5 +1,8 @@
 """The models that all tests share: the benchmark's, and one for each feature that a stored class may have."""
 
+# Annotations are spelled in every way that users spell them.
+# ruff: noqa: RUF012, UP007, UP045
+
 import collections
 import enum
 import re

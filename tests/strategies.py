@@ -1,4 +1,4 @@
-"""Hypothesis strategies: values for any Type with or without a binding, instances of any model, and types themselves."""
+"""Hypothesis strategies: values for any Type, with or without a binding, instances of any model, and types."""
 
 import string
 from dataclasses import replace
@@ -142,9 +142,9 @@ BUILDERS: dict[str, Any] = (
 
 
 def instances(cls: type, **fields: Values) -> Values:
-    """Instances of a model or dataclass. Fields of custom types that do not take just any stored value get strategies."""
+    """Instances of a class. Fields of custom types that do not take just any stored value are given strategies."""
     row = row_type(cls)
-    parts = {field.name: fields.get(field.name) or values(field.type, (row,), 1) for field in row.fields}
+    parts = {f.name: fields[f.name] if f.name in fields else values(f.type, (row,), 1) for f in row.fields}
     return st.fixed_dictionaries(parts).map(lambda given: make(row.python, given))
 
 
