@@ -110,8 +110,8 @@ class Log:
     def crash(self, position: int, choose: Any) -> bytes:
         """What a power cut before event `position` may leave.
 
-        Everything up to the last sync is there. Of the later events each resize and each 512-byte piece of each write is there
-        if choose() says so.
+        Everything up to the last sync is there. Of the later events each resize and each 512-byte piece of each write
+        is there if choose() says so.
         """
         durable = max((i for i, event in enumerate(self.events[:position]) if event.kind == "sync"), default=-1)
         content = bytearray(self.start)

@@ -1,8 +1,9 @@
 from collections.abc import Iterable
 from typing import Any
 
-from typing_extensions import Self
+from typing_extensions import Self, disjoint_base
 
+@disjoint_base
 class File:
     path: str
     def __init__(self, path: str) -> None: ...
@@ -18,6 +19,7 @@ class File:
     def unlock_snapshot(self, generation: int) -> None: ...
     def oldest_snapshot(self, low: int, high: int) -> int | None: ...
 
+@disjoint_base
 class DiskFile(File):
     read_only: bool
     def __init__(self, path: str, read_only: bool = False, descriptor: int = -1) -> None: ...
@@ -26,6 +28,7 @@ class DiskFile(File):
     def sync_directory(self) -> None: ...
     def writer(self) -> int | None: ...
 
+@disjoint_base
 class MemoryFile(File):
     def __init__(self, content: Any = b"", path: str = ":memory:") -> None: ...
     def __bytes__(self) -> bytes: ...

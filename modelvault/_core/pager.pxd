@@ -1,9 +1,11 @@
 """What trees see of the pager: pages to read, and the private pages of one write."""
 
 from cpython.object cimport PyObject
+from cython cimport final
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint64_t
 
+from modelvault._core.cache cimport Cache
 from modelvault._core.file cimport DiskFile, iovec
 from modelvault._core.format cimport Ref
 
@@ -20,12 +22,7 @@ cdef struct Words:
     size_t capacity
 
 
-cdef struct Entry:
-    # A place of the cache's hash table; page is an owned reference, NULL when the place is empty.
-    uint64_t number
-    PyObject* page
-
-
+@final
 cdef class Page:
     # Owns `data`. Immutable unless it is a draft whose stamp is the pager's current one.
     # Whoever holds a Python reference to it may read `data`, with or without the GIL.
@@ -34,9 +31,9 @@ cdef class Page:
     cdef readonly uint64_t number
     cdef readonly uint64_t birth
     cdef readonly uint64_t stamp    # 0 for a page that stands in the file
-    cdef bint hot                   # used since the eviction hand passed
 
 
+@final
 cdef class Pager:
     cdef readonly object file
     cdef DiskFile disk              # the file again if its C methods may be called: it is exactly a DiskFile
@@ -54,20 +51,13 @@ cdef class Pager:
     cdef size_t retired_start
     cdef readonly size_t draft_bytes
 
-    # Cache: pages of the file by number, open addressing; the eviction hand walks the table.
-    cdef Entry* entries
-    cdef size_t entry_mask
-    cdef unsigned int entry_shift
-    cdef size_t entry_count
-    cdef size_t hand
-    cdef readonly size_t cache_size
-    cdef readonly size_t cache_bytes
+    cdef readonly Cache cache       # pages that stand in the file
+    cdef readonly size_t cache_size # bytes for them and for drafts
 
     cdef readonly uint64_t hits
     cdef readonly uint64_t misses
     cdef readonly uint64_t reads
     cdef readonly uint64_t writes
-    cdef readonly uint64_t evictions
 
     cdef Page find(self, const Ref* ref, bint wait)
     cdef Page find_extent(self, const Ref* ref, size_t length, bint wait)
@@ -77,12 +67,8 @@ cdef class Pager:
     cdef Page load(self, const Ref* ref, size_t size, bint wait)
     cdef int read_page(self, Page page, bint wait) except -1
     cdef int verify(self, Page page, const Ref* ref) except -1
-    cdef int cache(self, Page page) except -1
-    cdef int forget(self, uint64_t number) except -1
-    cdef int evict(self, size_t target) except -1
+    cdef int remember(self, Page page) except -1
     cdef inline size_t extent_size(self, size_t length) noexcept
-    cdef int grow_entries(self) except -1
-    cdef int remove_entry(self, size_t hole) except -1
     cdef int check_number(self, uint64_t number) except -1
     cdef uint64_t add_draft(self, Page page) except 0
     cdef int free_draft(self, uint64_t index) except -1
@@ -98,6 +84,7 @@ cdef class Allocator:
     cdef int forget(self, object mark) except -1
 
 
+@final
 cdef class Draft:
     # The private pages of one write: made, changed and dropped here, sealed by a commit or thrown away.
     cdef readonly Pager pager

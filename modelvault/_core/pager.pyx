@@ -1,7 +1,7 @@
 """Pages: the cache of those that stand in the file, and the drafts of a write.
 
-Sealed pages are immutable. They are found by number in an open-addressing table and verified once, when they are read:
-number, birth and checksum must be those of the reference. Drafts are found by index in an array. docs/design.md
+Sealed pages are immutable. They are found by number in the cache and verified once, when they are read: number, birth and
+checksum must be those of the reference. Drafts are found by index in an array. docs/design.md
 section 3 explains stamps.
 
 Locking: everything here runs under the GIL, which is released only around system calls and long checksums; whatever is
@@ -12,10 +12,12 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
+from cython cimport final
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memmove
 
+from modelvault._core.cache cimport Cache, Entry
 from modelvault._core.file cimport DiskFile, iovec
 from modelvault._core.format cimport (
     OVERFLOW, PAGE_BIRTH, PAGE_CHECKSUM, PAGE_GARBAGE, PAGE_HEAP, PAGE_LEVEL, PAGE_NUMBER, PAGE_SLOTS, PAGE_TYPE, Ref,
@@ -25,7 +27,6 @@ from modelvault._core.xxh64 cimport xxh64
 from modelvault.errors import ColdPage, CorruptionError
 
 cdef enum:
-    FIRST_ENTRIES = 64          # places in an empty cache table
     FIRST_DRAFTS = 64
     SMALL_READ = 1 << 16        # bytes hashed without releasing the GIL
     MARK_WORDS = 6              # of a savepoint: fence, lengths of created, superseded, freed, single and extent pages
@@ -34,7 +35,6 @@ cdef enum:
 cdef uint64_t DRAFT_BIT = (<uint64_t> 1) << DRAFT_SHIFT
 cdef uint64_t LAST_PAGE = (<uint64_t> 1) << 46
 cdef uint64_t LAST_LENGTH = ((<uint64_t> 1) << 32) - 1
-cdef uint64_t FIBONACCI = 0x9E3779B97F4A7C15
 
 
 def checksum(const unsigned char[::1] data not None, uint64_t seed=0):
@@ -92,6 +92,7 @@ cdef Page new_page(size_t size, bint zeroed):
     return page
 
 
+@final
 cdef class Page:
     """The bytes of one page, or of one overflow extent. Frees them when nobody refers to it any more."""
 
@@ -111,6 +112,7 @@ cdef class Page:
         return f"<Page {self.number} birth {self.birth} stamp {self.stamp} size {self.size}>"
 
 
+@final
 cdef class Pager:
     """The pages of one file (a modelvault._core.file.File), or of a database in memory.
 
@@ -125,25 +127,18 @@ cdef class Pager:
         self.cache_size = cache_size
         self.seed = seed
         self.stamp = 1
-        self.entry_mask = FIRST_ENTRIES - 1
-        self.entry_shift = 58
-        self.entries = <Entry*> PyMem_RawCalloc(FIRST_ENTRIES, sizeof(Entry))
+        self.cache = Cache()
         self.draft_capacity = FIRST_DRAFTS
         self.drafts = <PyObject**> PyMem_RawCalloc(FIRST_DRAFTS, sizeof(PyObject*))
-        if self.entries == NULL or self.drafts == NULL:
+        if self.drafts == NULL:
             raise MemoryError()
 
     def __dealloc__(self):
         cdef size_t i
-        if self.entries != NULL:
-            for i in range(self.entry_mask + 1):
-                if self.entries[i].page != NULL:
-                    Py_DECREF(<object> self.entries[i].page)
         if self.drafts != NULL:
             for i in range(self.draft_limit):
                 if self.drafts[i] != NULL:
                     Py_DECREF(<object> self.drafts[i])
-        PyMem_RawFree(self.entries)
         PyMem_RawFree(self.drafts)
         PyMem_RawFree(self.spare.items)
         PyMem_RawFree(self.retired.items)
@@ -157,24 +152,21 @@ cdef class Pager:
     cdef Page find_extent(self, const Ref* ref, size_t length, bint wait):
         """The overflow extent that `ref` names and that holds a value of `length` bytes; errors as find."""
         cdef uint64_t number = ref.number
+        cdef Cache cache = self.cache
         cdef size_t place
         cdef Entry* entry
-        cdef Page page
         if number & DRAFT_BIT:
             return <Page> self.drafts[number ^ DRAFT_BIT]
-        place = (number * FIBONACCI) >> self.entry_shift
-        while True:
-            entry = &self.entries[place]
-            if entry.page == NULL:
-                break
+        place = cache.home(number)
+        while cache.entries[place].page != NULL:
+            entry = &cache.entries[place]
             if entry.number == number:
-                page = <Page> entry.page
-                if page.birth != ref.birth:
+                if entry.birth != ref.birth:
                     break
-                page.hot = True
+                entry.hot = 1
                 self.hits += 1
-                return page
-            place = (place + 1) & self.entry_mask
+                return <Page> entry.page
+            place = (place + 1) & cache.mask
         return self.load(ref, self.extent_size(length), wait)
 
     cdef inline size_t extent_size(self, size_t length) noexcept:
@@ -190,11 +182,10 @@ cdef class Pager:
         page = new_page(size, False)
         page.number = ref.number
         page.birth = ref.birth
-        page.hot = True
         self.read_page(page, wait)
         self.verify(page, ref)
         self.reads += 1
-        self.cache(page)
+        self.remember(page)
         return page
 
     cdef int read_page(self, Page page, bint wait) except -1:
@@ -239,91 +230,11 @@ cdef class Pager:
         path = None if self.file is None else self.file.path
         return CorruptionError(f"page {number} of {path} is damaged: {why}", page=number, path=path)
 
-    # The cache table
-
-    cdef int cache(self, Page page) except -1:
-        """Put a page of the file into the cache, in place of another with its number."""
-        cdef size_t place
-        if 2 * self.entry_count > self.entry_mask:
-            self.grow_entries()
-        self.forget(page.number)
-        if self.cache_bytes + page.size + self.draft_bytes > self.cache_size:
-            self.evict(page.size)
-        place = (page.number * FIBONACCI) >> self.entry_shift
-        while self.entries[place].page != NULL:
-            place = (place + 1) & self.entry_mask
-        Py_INCREF(page)
-        self.entries[place].number = page.number
-        self.entries[place].page = <PyObject*> page
-        self.entry_count += 1
-        self.cache_bytes += page.size
-        return 0
-
-    cdef int grow_entries(self) except -1:
-        """Double the table."""
-        cdef Entry* old = self.entries
-        cdef size_t count = self.entry_mask + 1
-        cdef size_t i, place
-        cdef Entry* entries = <Entry*> PyMem_RawCalloc(2 * count, sizeof(Entry))
-        if entries == NULL:
-            raise MemoryError()
-        self.entry_mask = 2 * count - 1
-        self.entry_shift -= 1
-        for i in range(count):
-            if old[i].page != NULL:
-                place = (old[i].number * FIBONACCI) >> self.entry_shift
-                while entries[place].page != NULL:
-                    place = (place + 1) & self.entry_mask
-                entries[place] = old[i]
-        self.entries = entries
-        PyMem_RawFree(old)
-        return 0
-
-    cdef int forget(self, uint64_t number) except -1:
-        """Take the page with this number out of the cache if it is there."""
-        cdef size_t place = (number * FIBONACCI) >> self.entry_shift
-        while self.entries[place].page != NULL:
-            if self.entries[place].number == number:
-                self.remove_entry(place)
-                return 0
-            place = (place + 1) & self.entry_mask
-        return 0
-
-    cdef int remove_entry(self, size_t hole) except -1:
-        """Empty a place of the table, moving back what a search would no longer reach."""
-        cdef Entry gone = self.entries[hole]
-        cdef size_t place = hole
-        cdef size_t home
-        while True:
-            place = (place + 1) & self.entry_mask
-            if self.entries[place].page == NULL:
-                break
-            home = (self.entries[place].number * FIBONACCI) >> self.entry_shift
-            if ((place - home) & self.entry_mask) >= ((place - hole) & self.entry_mask):
-                self.entries[hole] = self.entries[place]
-                hole = place
-        self.entries[hole].page = NULL
-        self.entry_count -= 1
-        self.cache_bytes -= (<Page> gone.page).size
-        Py_DECREF(<object> gone.page)
-        return 0
-
-    cdef int evict(self, size_t needed) except -1:
-        """Walk the hand until `needed` bytes fit: pages used since its last pass stay. Drafts never use up the last quarter."""
+    cdef int remember(self, Page page) except -1:
+        """Put a page of the file into the cache. Drafts take their room from it, but for the last quarter."""
         cdef size_t room = self.cache_size - min(self.draft_bytes, self.cache_size // 4 * 3)
-        cdef size_t limit = room - min(needed, room)
-        cdef Page page
-        while self.cache_bytes > limit:
-            self.hand &= self.entry_mask
-            if self.entries[self.hand].page != NULL:
-                page = <Page> self.entries[self.hand].page
-                if not page.hot:
-                    self.remove_entry(self.hand)
-                    self.evictions += 1
-                    continue
-                page.hot = False
-            self.hand += 1
-        return 0
+        self.cache.shrink(room - min(page.size, room))
+        return self.cache.put(page.number, page.birth, page.size, page)
 
     # Drafts
 
@@ -405,19 +316,14 @@ cdef class Pager:
         """Drafts that exist."""
         return self.draft_limit - self.spare.count
 
-    @property
-    def cached_count(self):
-        """Pages of the file that are in memory."""
-        return self.entry_count
-
     def stats(self):
         """Counters and sizes in bytes, by name."""
         return {
             "page_size": self.page_size, "page_count": self.page_count,
-            "cache_size": self.cache_size, "cache_bytes": self.cache_bytes, "cached_pages": self.entry_count,
+            "cache_size": self.cache_size, "cache_bytes": self.cache.bytes, "cached_pages": self.cache.count,
             "draft_bytes": self.draft_bytes, "drafts": self.draft_count,
             "hits": self.hits, "misses": self.misses, "reads": self.reads, "writes": self.writes,
-            "evictions": self.evictions,
+            "evictions": self.cache.evictions,
         }
 
 
@@ -435,7 +341,7 @@ cdef Ref unpack_ref(tuple ref):
 cdef class Allocator:
     """Gives sealed pages their place: here always behind the last page of the file."""
 
-    def __cinit__(self, Pager pager not None, *args, **options):
+    def __init__(self, Pager pager not None):
         self.pager = pager
 
     cdef uint64_t take(self, uint64_t pages) except 0:
@@ -462,6 +368,7 @@ cdef class Allocator:
         return 0
 
 
+@final
 cdef class Draft:
     """The private pages of one write.
 
@@ -555,7 +462,6 @@ cdef class Draft:
         page.number = number
         page.birth = self.generation
         page.stamp = 0
-        page.hot = True
         set_u64(page.data + PAGE_NUMBER, number)
         set_u64(page.data + PAGE_BIRTH, self.generation)
         hash = xxh64(page.data + 8, page.size - 8, self.pager.seed)
@@ -566,7 +472,7 @@ cdef class Draft:
         self.sealed.append(page)
         self.count(page.size, -1)
         self.pager.free_draft(index)
-        return self.pager.cache(page)
+        return self.pager.remember(page)
 
     cdef bint may_seal_early(self, Page page) noexcept:
         """Whether no savepoint refers to this draft, so that it can be sealed before the commit."""
@@ -637,12 +543,14 @@ cdef class Draft:
         """The write is durable and its roots name sealed pages only: drop what is left of its drafts. For a database in a file."""
         self.drop_drafts(0)
         self.forget_lists()
+        self.allocator = Allocator(self.pager)
 
     def rollback(self):
         """The write never was: drop its drafts, and what waits to be written. Not for an inline write."""
         self.drop_drafts(0)
         self.drop_sealed()
         self.forget_lists()
+        self.allocator = Allocator(self.pager)
 
     cdef int drop_drafts(self, size_t start) except -1:
         """Free those drafts of created[start:] that still exist."""
@@ -657,7 +565,7 @@ cdef class Draft:
         """Take what waits to be written out of the cache and the queue."""
         cdef Page page
         for page in self.sealed:
-            self.pager.forget(page.number)
+            self.pager.cache.forget(page.number)
         self.sealed = []
         return 0
 
@@ -746,6 +654,17 @@ cdef class Draft:
     def freed_pages(self):
         """The sealed pages that this write replaced or dropped, as (number, pages)."""
         return [(self.freed.items[i], self.freed.items[i + 1]) for i in range(0, <Py_ssize_t> self.freed.count, 2)]
+
+    def extents(self):
+        """The lengths in pages of the drafts of several pages that are still to be sealed."""
+        gone = {self.superseded.items[i] for i in range(<Py_ssize_t> self.superseded.count)}
+        sizes = {}
+        for i in range(<Py_ssize_t> self.created.count):
+            index = self.created.items[i]
+            page = self.pager.drafts[index]
+            if page != NULL and (<Page> page).size > self.pager.page_size and index not in gone:
+                sizes[index] = (<Page> page).size // self.pager.page_size
+        return list(sizes.values())
 
     @property
     def waiting(self):

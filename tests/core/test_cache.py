@@ -103,7 +103,7 @@ def test_stale_misdirected_foreign_and_missing_pages_are_told() -> None:
         pager = Pager(file, PAGE, 1 << 20, seed)
         with pytest.raises(CorruptionError, match=why):
             pager.read(ref)
-        assert pager.cached_count == 0
+        assert pager.cache.count == 0
 
     expect(file, newer[0], "generation 5, not 6")
     expect(file, (refs[0][0], refs[0][1], refs[1][2]), "not the version")
@@ -133,6 +133,16 @@ def test_a_cold_page_is_not_waited_for(tmp_path: Path) -> None:
     assert file.read_threads == ["MainThread"]
 
 
+def answers(pager: Pager, ref: Ref) -> bool:
+    """Whether a read need not wait; if it must, it is done all the same."""
+    try:
+        pager.read(ref, False)
+    except ColdPage:
+        pager.read(ref, True)
+        return False
+    return True
+
+
 def test_a_page_that_the_system_has_is_read_at_once_and_one_it_lost_is_not(tmp_path: Path) -> None:
     path = str(tmp_path / "x")
     DiskFile.create(path, b"").close()
@@ -143,21 +153,12 @@ def test_a_page_that_the_system_has_is_read_at_once_and_one_it_lost_is_not(tmp_p
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
     os.close(descriptor)
     pager = Pager(file, PAGE, 1 << 24, 7)
-    cold = 0
-    for ref in refs:
-        try:
-            pager.read(ref, False)
-        except ColdPage:
-            cold += 1
-            pager.read(ref, True)
+    cold = sum(not answers(pager, ref) for ref in refs)
     again = Pager(file, PAGE, 1 << 24, 7)
-    try:
-        again.read(refs[0], False)
-    except ColdPage:
+    if not answers(again, refs[0]):
         pytest.skip("this file system has no reads that do not wait")
-    for ref in refs:
-        again.read(ref, False)
-    assert cold <= 600
+    assert cold > 0
+    assert all(answers(again, ref) for ref in refs)
 
 
 def test_the_cache_is_bounded_and_keeps_what_is_used() -> None:
@@ -168,9 +169,9 @@ def test_the_cache_is_bounded_and_keeps_what_is_used() -> None:
     for ref in refs[1:]:
         pager.read(ref)
         assert pager.read(refs[0]) is favourite
-        assert pager.cache_bytes <= 100 * PAGE
-    assert pager.cached_count == pager.cache_bytes // PAGE and pager.cached_count > 90
-    assert pager.evictions == 2000 - pager.cached_count
+        assert pager.cache.bytes <= 100 * PAGE
+    assert pager.cache.count == pager.cache.bytes // PAGE and pager.cache.count > 90
+    assert pager.cache.evictions == 2000 - pager.cache.count
     last = [pager.reads, pager.read(refs[-1]) and pager.reads]
     assert last[0] == last[1]
 
@@ -184,12 +185,12 @@ def test_drafts_take_their_share_of_the_cache() -> None:
         draft.new(LEAF, 0, PAGE)
     for ref in refs:
         pager.read(ref)
-    assert pager.cache_bytes + pager.draft_bytes <= 100 * PAGE
+    assert pager.cache.bytes + pager.draft_bytes <= 100 * PAGE
     for _ in range(500):
         draft.new(LEAF, 0, PAGE)
     for ref in refs:
         pager.read(ref)
-    assert 20 * PAGE <= pager.cache_bytes <= 25 * PAGE, "some room for reading is left to a write that does not spill"
+    assert 20 * PAGE <= pager.cache.bytes <= 25 * PAGE, "some room for reading is left to a write that does not spill"
 
 
 def test_a_random_history_of_the_table_agrees_with_a_dict() -> None:
@@ -218,7 +219,7 @@ def test_a_reused_number_replaces_the_old_page_in_the_cache() -> None:
     new = second.settle(page)
     second.write_out()
     second.complete()
-    assert pager.read(new) is page and pager.cached_count == 1
+    assert pager.read(new) is page and pager.cache.count == 1
     with pytest.raises(CorruptionError):
         pager.read(old)
 
@@ -254,7 +255,7 @@ def test_a_failing_write_is_reported_and_rolled_back(kind: str, tmp_path: Path) 
         draft.write_out()
     assert info.value.filename == path and file.faults.hit
     draft.rollback()
-    assert draft.waiting == 0 and pager.cached_count == 0 and pager.cache_bytes == 0
+    assert draft.waiting == 0 and pager.cache.count == 0 and pager.cache.bytes == 0
 
 
 def test_memory_stays_within_the_cache(tmp_path: Path) -> None:

@@ -138,16 +138,16 @@ def test_another_process_is_named_and_its_death_frees_the_lock(path: str) -> Non
         "import sys, time; from modelvault._core.file import DiskFile\n"
         f"f = DiskFile({path!r}); f.lock_writer(); print('locked', flush=True); time.sleep(60)"
     )
-    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    try:
-        assert child.stdout is not None and child.stdout.readline() == "locked\n"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "locked\n"
         file = DiskFile(path)
-        with pytest.raises(LockedError) as info:
-            file.lock_writer()
+        try:
+            with pytest.raises(LockedError) as info:
+                file.lock_writer()
+        finally:
+            child.kill()
         assert info.value.pid == child.pid
-    finally:
-        child.kill()
-        child.wait()
     file.lock_writer()
 
 

@@ -11,7 +11,7 @@ from modelvault.errors import CorruptionError, ModelVaultFormatError
 
 # fmt: off
 FULL = Meta(
-    8192, bytes(range(16)), 7, 70, 9, (4, 5, 6), (7, 8, 9), 10, 11, 12, 13, 14, 15, 16, 17, incompatible=0, compatible=18
+    8192, bytes(range(16)), 7, 70, 9, (4, 5, 6), (7, 8, 9), 10, 11, 12, 13, 14, 15, 16, 17, 0, 18
 )
 # fmt: on
 
