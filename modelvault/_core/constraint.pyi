@@ -1,0 +1,6 @@
+from collections.abc import Iterable
+from typing import Any
+
+class Check: ...
+
+def compile_check(kind: str, constraints: Iterable[Any]) -> Check | None: ...

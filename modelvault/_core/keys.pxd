@@ -1,0 +1,23 @@
+"""Order-preserving bytes of one value: docs/format.md section 5."""
+
+from libc.stddef cimport size_t
+
+from modelvault._core.buffer cimport Buffer
+from modelvault._core.codec cimport Codec
+
+
+cdef enum:
+    VALUE_TAG = 1               # in front of a component of an index entry
+    NONE_TAG = 2
+
+
+cdef class KeyCodec:
+    cdef Codec codec
+    cdef tuple dumps            # of custom types, outermost first
+    cdef bint finite            # refuse NaN and infinities, as 0.16 does in primary keys
+
+    cdef int write(self, Buffer out, object value, bint open) except -1
+
+
+cdef Codec scalar_codec(object type)
+cdef int check_finite(const unsigned char* key, size_t size) except -1
