@@ -24,8 +24,7 @@ def apply_patch(instance: M, patch: object, row: Type | None = None) -> M:
     `patch` is a dict by field names (or aliases), or a model or dataclass: of the same class, all its fields count; of
     another Pydantic class, those that were set. Shallow: a nested value is replaced as a whole, and may be given as a
     dict. `row` is the class's type, if the caller has it. The other fields are not validated again, except in frozen
-    models. Raises ValueError for an unknown field and Pydantic's ValidationError (a ValueError) for a value that does not
-    fit.
+    models. Raises ValueError for an unknown field, Pydantic's ValidationError (a ValueError) for an unfit value.
     """
     cls: Any = type(instance)
     changes = patch_values(instance, patch)

@@ -212,6 +212,26 @@ def test_recursive_aliases_end_in_any() -> None:
     assert found["json_value"].kind == "optional"
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="the type statement")
+def test_type_statements() -> None:
+    scope: dict[str, Any] = {"BaseModel": BaseModel, "__name__": __name__}
+    source = """
+type Number = int
+type Pair[T] = tuple[T, T]
+type Tangle = dict[str, Tangle] | int
+class Model[T](BaseModel):
+    __modelvault_primary_key__ = "id"
+    id: Number
+    pair: Pair[str]
+    tangle: Tangle
+    given: T
+Concrete = Model[bytes]
+"""
+    exec(source, scope)
+    tangle = Type("union", (Type("dict", (STRING, Type("any"))), INT))
+    assert list(types_of(scope["Concrete"]).values()) == [INT, Type("tuple", (STRING, STRING)), tangle, Type("bytes")]
+
+
 def test_generic_models() -> None:
     found = types_of(models.Generics)
     assert [field.type for field in found["box"].fields] == [INT, Type("list", (INT,))]
