@@ -11,7 +11,7 @@ DEBUG  := build/debug/lib
 export PYTHONPATH := $(CURDIR)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types wheel bench debug build clean
+.PHONY: help demo test lint types wheel bench cases debug build clean
 
 help:                ## this list
 	@grep -E '^[a-z]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -26,8 +26,9 @@ lint: $(VENV)/.lint                       ## ruff: rules and format
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 
-types: $(VENV)/.types build               ## mypy --strict, and stubtest: do the .pyi files tell the truth
+types: $(VENV)/.types build               ## mypy --strict (package, examples, snippets of the docs) and stubtest
 	@$(BIN)/mypy
+	@rm -rf build/snippets && $(BIN)/python -m tests.test_docs build/snippets && $(BIN)/mypy build/snippets
 	@$(BIN)/python -m mypy.stubtest $(patsubst modelvault/_core/%.pyx,modelvault._core.%,$(wildcard modelvault/_core/*.pyx))
 
 wheel: $(VENV)/.build                     ## build a wheel, install it into an empty environment, use it
@@ -40,6 +41,9 @@ wheel: $(VENV)/.build                     ## build a wheel, install it into an e
 
 bench: $(VENV)/.bench build               ## ours beside SQLite, LMDB and the physical floor, in one table
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+cases: $(VENV)/.bench build               ## our own benchmarks under pytest-benchmark
+	@$(BIN)/python -m pytest benchmarks/cases --benchmark-columns=median,iqr,rounds --benchmark-sort=name $(ARGS)
 
 debug: $(VENV)/.test $(VENV)/.data        ## the tests against extensions with bounds, None and init checks on
 	@MODELVAULT_DEBUG=1 $(BIN)/python setup.py --quiet build --build-lib $(DEBUG)

@@ -1,0 +1,34 @@
+"""A record alone: bytes from a model, a model from bytes, one field of it."""
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from benchmarks.data import row
+from modelvault._core.record import Face, RecordCodec
+from modelvault.mapping import schema_of
+from tests.models import Person, User, person
+
+
+@pytest.fixture
+def face() -> Face:
+    return Face([RecordCodec(schema_of(User).type, 1)])
+
+
+def test_encode(benchmark: BenchmarkFixture, face: Face) -> None:
+    benchmark(face.encode, row(1))
+
+
+def test_decode(benchmark: BenchmarkFixture, face: Face) -> None:
+    _, record = face.encode(row(1))
+    assert benchmark(face.decode, record) == row(1)
+
+
+def test_decode_a_dataclass(benchmark: BenchmarkFixture) -> None:
+    face = Face([RecordCodec(schema_of(Person).type, 1)])
+    _, record = face.encode(person(1))
+    assert benchmark(face.decode, record) == person(1)
+
+
+def test_read_one_field(benchmark: BenchmarkFixture) -> None:
+    codec = RecordCodec(schema_of(User).type, 1)
+    assert benchmark(codec.read, codec.encode(row(1)), ("address", "city")) == row(1).address.city

@@ -1,0 +1,164 @@
+"""Imports point down only (docs/design.md, section 1), and a few things are done in one place only."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import modelvault
+
+PACKAGE = Path(modelvault.__file__).parent
+DESIGN = PACKAGE.parent / "docs" / "design.md"
+
+# From the ground up. A module may import from the rows below its own; `_core` has rows of its own.
+ROWS = [
+    ["errors"],
+    ["_core"],
+    ["types", "specs"],
+    ["fits", "rules", "conversions"],
+    ["fields_json"],
+    ["annotations"],
+    ["schema"],
+    ["mapping", "patches"],
+    ["_engine", "_runner", "_progress"],
+    ["query", "_queue"],
+    ["_access"],
+    ["_store"],
+    ["_rows"],
+    ["collection"],
+    ["transaction"],
+    ["database"],
+    ["sync"],
+    ["models"],
+    ["__init__"],
+]
+CORE_ROWS = [
+    ["__init__", "format", "xxh64", "slots", "cache", "buffer", "constraint"],
+    ["file", "meta", "codec"],
+    ["pager", "scalar", "temporal"],
+    ["node", "keys"],
+    ["tree", "record"],
+    ["space"],
+    ["table", "commit"],
+]
+
+# What a module must not know, although it lies on a lower row: whoever handles bytes knows no models, a codec no files.
+NAMING = {name for row in ROWS[2 : ROWS.index(["_engine", "_runner", "_progress"])] for name in row}
+STRANGERS = {
+    **{name: {"_core"} for name in NAMING},
+    **dict.fromkeys(("_engine", "_queue", "_access"), NAMING),
+    "_runner": NAMING | {"_core"},
+    "query": {"_core"},
+}
+FILES = {"file", "meta", "cache", "pager", "node", "tree", "space"}
+CODECS = {"slots", "buffer", "constraint", "codec", "scalar", "temporal", "keys", "record"}
+CORE_STRANGERS = {**dict.fromkeys(CODECS, FILES), **dict.fromkeys(FILES, CODECS), "commit": CODECS}
+
+# Who may import what; pydantic only inside functions, so that `import modelvault` stays light.
+ONLY_IN = {"anyio": {"_runner"}, "pydantic": {"conversions", "annotations", "mapping", "patches"}}
+SYSTEM_MODULES = {"ctypes", "fcntl", "mmap", "posix", "shutil", "tempfile"}
+HARMLESS_OS = {"PathLike", "environ", "fsdecode", "fsencode", "fspath", "getpid", "path", "register_at_fork", "urandom"}
+SYSTEM_HEADERS = re.compile(
+    r'"(unistd|fcntl|sys/\w+)\.h"|<(unistd|fcntl|sys/\w+)\.h>|cimport\s+posix|from\s+posix|libc\.stdio'
+)
+
+
+def modules(folder: Path, *suffixes: str) -> list[Path]:
+    return sorted(path for suffix in suffixes for path in folder.glob(f"*{suffix}"))
+
+
+def python_imports(tree: ast.AST, inside: bool = False) -> Iterator[tuple[str, bool]]:
+    """Every imported name, and whether it happens inside a function; what only type checkers see is left out."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            continue
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, inside) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield from ((f"{node.module}.{alias.name}", inside) for alias in node.names)
+        else:
+            yield from python_imports(node, inside or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+def cython_imports(text: str) -> list[str]:
+    return re.findall(r"^\s*(?:from\s+([\w.]+)\s+c?import|c?import\s+([\w.]+))", text, re.MULTILINE)
+
+
+def row_of(name: str, rows: list[list[str]]) -> int:
+    for number, row in enumerate(rows):
+        if name in row:
+            return number
+    raise AssertionError(f"{name} has no floor: give it one in tests/test_floors.py and in docs/design.md")
+
+
+def check(name: str, imported: set[str], rows: list[list[str]], strangers: dict[str, set[str]]) -> None:
+    floor = row_of(name, rows)
+    for other in sorted(imported - {name}):
+        assert row_of(other, rows) < floor, f"{name} imports {other}, which does not lie below it"
+        assert other not in strangers.get(name, ()), f"{name} must not know {other}"
+
+
+def ours(names: Iterator[str] | list[str], prefix: str, known: set[str]) -> set[str]:
+    """The modules below `prefix` among the imported names ("modelvault.schema.Type" is `schema`)."""
+    found = set()
+    for name in names:
+        if name.startswith(prefix):
+            first = name[len(prefix) :].split(".")[0]
+            found.add(first if first in known else "__init__")
+    return found
+
+
+@pytest.mark.parametrize("path", modules(PACKAGE, ".py"), ids=lambda path: path.stem)
+def test_a_module_imports_only_from_below(path: Path) -> None:
+    known = {module.stem for module in modules(PACKAGE, ".py")} | {"_core"}
+    imports = [name for name, _ in python_imports(ast.parse(path.read_text()))]
+    check(path.stem, ours(imports, "modelvault.", known), ROWS, STRANGERS)
+
+
+@pytest.mark.parametrize("path", modules(PACKAGE / "_core", ".pyx", ".pxd", ".py"), ids=lambda path: path.name)
+def test_the_core_imports_only_from_below_and_errors(path: Path) -> None:
+    names = [first or second for first, second in cython_imports(path.read_text())]
+    outside = {name for name in names if name.startswith("modelvault") and not name.startswith("modelvault._core.")}
+    assert outside <= {"modelvault.errors"}
+    known = {module.stem for module in modules(PACKAGE / "_core", ".pyx", ".pxd", ".py")}
+    inside = ours([name for name in names if name != "modelvault.errors"], "modelvault._core.", known)
+    check(path.stem, inside, CORE_ROWS, CORE_STRANGERS)
+
+
+@pytest.mark.parametrize("path", modules(PACKAGE, ".py"), ids=lambda path: path.stem)
+def test_anyio_and_pydantic_are_imported_in_their_place(path: Path) -> None:
+    for name, inside in python_imports(ast.parse(path.read_text())):
+        library = name.split(".")[0]
+        if library in ONLY_IN:
+            assert path.stem in ONLY_IN[library], f"{path.stem} imports {library}"
+            assert inside or library != "pydantic", f"{path.stem} imports pydantic before anyone needs it"
+
+
+@pytest.mark.parametrize("path", modules(PACKAGE, ".py"), ids=lambda path: path.stem)
+def test_python_modules_make_no_system_calls(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    assert not SYSTEM_MODULES & {name.split(".")[0] for name, _ in python_imports(tree)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os":
+            assert node.attr in HARMLESS_OS, f"{path.stem} uses os.{node.attr}: system calls belong into _core/file"
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id != "open", f"{path.stem} opens a file: that belongs into _core/file"
+
+
+@pytest.mark.parametrize("path", modules(PACKAGE / "_core", ".pyx", ".pxd"), ids=lambda path: path.name)
+def test_only_file_makes_system_calls(path: Path) -> None:
+    text = path.read_text()
+    assert path.stem == "file" or not SYSTEM_HEADERS.search(text)
+    names = [first or second for first, second in cython_imports(text)]
+    assert path.stem == "file" or not ({"os"} | SYSTEM_MODULES) & {name.split(".")[0] for name in names}
+
+
+def test_the_design_names_every_module() -> None:
+    text = DESIGN.read_text()
+    named = {path.stem for path in modules(PACKAGE, ".py") if path.stem != "__init__"}
+    named |= {f"_core/{path.stem}" for path in modules(PACKAGE / "_core", ".pyx")}
+    missing = sorted(name for name in named if f"`{name}`" not in text and f"`{name}.pxd`" not in text)
+    assert not missing, f"docs/design.md does not say what these own: {missing}"
