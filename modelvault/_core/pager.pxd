@@ -22,6 +22,9 @@ cdef struct Words:
     size_t capacity
 
 
+cdef int push(Words* words, uint64_t value) except -1
+
+
 @final
 cdef class Page:
     # Owns `data`. Immutable unless it is a draft whose stamp is the pager's current one.
@@ -31,6 +34,7 @@ cdef class Page:
     cdef readonly uint64_t number
     cdef readonly uint64_t birth
     cdef readonly uint64_t stamp    # 0 for a page that stands in the file
+    cdef bint checked               # tree: its structure was verified
 
 
 @final
