@@ -1,7 +1,7 @@
 """The pages of the file that are in memory, by number: an open-addressing hash table, which is also the clock.
 
-The hand of the clock walks over the table's places. A page that was used since the hand passed stays for another turn; one that was
-only read once goes, so a scan does not push out what is used.
+The hand of the clock walks over the table's places. A page that was used since the hand passed stays for another turn;
+one that was only read once goes, so a scan does not push out what is used.
 """
 
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree

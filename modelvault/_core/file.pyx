@@ -1,11 +1,11 @@
 """The one door to the disk: reads, writes, syncs and locks of one file, which a test may replace by its own.
 
-Nothing here knows what the bytes mean. Every OSError carries errno and the file's name. The pager skips the Python methods
-only when the file is exactly a DiskFile, so a subclass sees every operation.
+Nothing here knows what the bytes mean. Every OSError carries errno and the file's name. The pager skips the Python
+methods only when the file is exactly a DiskFile, so a subclass sees every operation.
 
-Locks are OFD byte-range locks far beyond any data: the kernel drops them when the last descriptor of this open file goes,
-also after kill -9, and they exclude other handles of the same process too. One byte belongs to the writer; each reader
-process holds a shared byte at SNAPSHOTS + generation for a snapshot it uses.
+Locks are OFD byte-range locks far beyond any data: the kernel drops them when the last descriptor of this open file
+goes, also after kill -9, and they exclude other handles of the same process too. One byte belongs to the writer; each
+reader process holds a shared byte at SNAPSHOTS + generation for a snapshot it uses.
 """
 
 import errno
@@ -180,7 +180,7 @@ cdef class File:
         self.path = path
 
     def read_at(self, uint64_t offset, size_t size, bint wait=True):
-        """Up to `size` bytes, fewer at the end of the file only; None if `wait` is False and the disk would have to move."""
+        """Up to `size` bytes, fewer at the end of the file only; None without `wait` if the disk would have to move."""
         raise io.UnsupportedOperation("read_at")
 
     def write_at(self, uint64_t offset, buffers):
@@ -220,7 +220,7 @@ cdef class File:
 
 
 cdef class DiskFile(File):
-    """A file of the operating system, opened at once: FileNotFoundError, IsADirectoryError, PermissionError and so on."""
+    """A file of the operating system, opened at once: FileNotFoundError, IsADirectoryError and so on."""
 
     def __cinit__(self):
         self.descriptor = -1
@@ -232,8 +232,7 @@ cdef class DiskFile(File):
         self.no_wait = True
         self.descriptor = descriptor
         if descriptor < 0:
-            if "\0" in os.fsdecode(path):
-                raise OSError(errno.EINVAL, "file name contained an unexpected NUL byte", path)
+            check_name(path)
             self.descriptor = os.open(path, os.O_CLOEXEC | (os.O_RDONLY if read_only else os.O_RDWR))
         mode = os.fstat(self.descriptor).st_mode
         if not stat.S_ISREG(mode):
@@ -251,6 +250,7 @@ cdef class DiskFile(File):
 
         The file gets its name only when the content is on the medium; the caller has the writer's lock by then.
         """
+        check_name(path)
         target = os.path.realpath(path)
         directory = os.path.dirname(target)
         descriptor, temporary = open_unnamed(directory, path)
@@ -427,6 +427,14 @@ def holds_lock(str process not None, str descriptor not None):
     """Whether a descriptor of a process has an exclusive OFD lock, as /proc tells."""
     with open(f"/proc/{process}/fdinfo/{descriptor}") as info:
         return any(line.startswith("lock:") and "OFDLCK" in line and "WRITE" in line for line in info)
+
+
+def check_name(path):
+    """OSError for a name that no file can have."""
+    if "\0" in os.fsdecode(path):
+        raise OSError(errno.EINVAL, "file name contained an unexpected NUL byte", path)
+    if not path:
+        raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), path)
 
 
 def name_file(source, target, path):

@@ -1,7 +1,7 @@
 """Meta pages: where everything else is found. docs/format.md section 1 has the layout.
 
-There are two slots of two copies each, on pages 0 to 3. Only the first 512 bytes of a copy carry meaning, which disks write
-as a whole: after a crash a copy is the old one or the new one, and one that is neither is damage.
+There are two slots of two copies each, on pages 0 to 3. Only the first 512 bytes of a copy carry meaning, which disks
+write as a whole: after a crash a copy is the old one or the new one, and one that is neither is damage.
 """
 
 import struct
@@ -17,7 +17,7 @@ from modelvault.errors import CorruptionError, ModelVaultFormatError
 MAGIC = b"\x89MVLT\r\n\x1a"
 PAGE_SIZES = (4096, 8192, 16384, 32768, 65536)
 
-# version, page size, two sets of flags, uuid, generation, sequence, pages, two refs, two counts, log, this page, next ids
+# version, page size, two sets of flags, uuid, generation, sequence, pages, two refs, two counts, log, page, next ids
 FIELDS = struct.Struct("<IIQQ16sQQQ3Q3QQQQQQQIII")
 NO_PAGE = (0, 0, 0)
 
@@ -26,7 +26,7 @@ NO_PAGE = (0, 0, 0)
 class Meta:
     """What one generation of the file is. Refs are (number, birth, checksum), all zero for an empty tree.
 
-    Feature flags are bits; generations, pages and entries are counts; the log fields are zero as long as there is no log.
+    Feature flags are bits; generations, pages and entries are counts; the log fields are zero while there is no log.
     """
 
     page_size: int
@@ -55,9 +55,10 @@ class Meta:
     def pack(self, page):
         """The 512 bytes of the copy for meta page `page` (0 to 3)."""
         fields = FIELDS.pack(
-            FORMAT_VERSION, self.page_size, self.incompatible, self.compatible, self.uuid, self.generation, self.sequence,
-            self.page_count, *self.catalog, *self.free, self.catalog_entries, self.free_entries,
-            self.log_page, self.log_pages, self.log_epoch, self.log_sequence, page, self.next_tree, self.next_collection,
+            FORMAT_VERSION, self.page_size, self.incompatible, self.compatible, self.uuid, self.generation,
+            self.sequence, self.page_count, *self.catalog, *self.free, self.catalog_entries, self.free_entries,
+            self.log_page, self.log_pages, self.log_epoch, self.log_sequence,
+            page, self.next_tree, self.next_collection,
         )
         body = fields.ljust(META_SIZE - 16, b"\0")
         return MAGIC + hash_of(body).to_bytes(8, "little") + body
@@ -79,9 +80,11 @@ def unpack(bytes copy not None):
      catalog_entries, free_entries, log_page, log_pages, log_epoch, log_sequence, page, next_tree,
      next_collection) = FIELDS.unpack_from(body)
     if version != FORMAT_VERSION:
-        raise ModelVaultFormatError(f"format error: unsupported format version {version}; this is for version {FORMAT_VERSION}")
+        raise ModelVaultFormatError(
+            f"format error: unsupported format version {version}; this is for version {FORMAT_VERSION}")
     if incompatible:
-        raise ModelVaultFormatError(f"format error: the file needs features that this version lacks (flags {incompatible:#x})")
+        raise ModelVaultFormatError(
+            f"format error: the file needs features that this version lacks (flags {incompatible:#x})")
     if page_size not in PAGE_SIZES or page >= META_COUNT or page_count < META_COUNT:
         return None
     meta = Meta(
@@ -104,7 +107,7 @@ def write_meta(file, meta, slot=None):
 
 
 def read_copies(file):
-    """The four copies, None in place of a damaged one. ModelVaultFormatError: not a database, or one of a newer version.
+    """The four copies, None in place of a damaged one. ModelVaultFormatError: no database, or one of a newer version.
 
     CorruptionError: a database without a single valid copy. Any one copy is enough to find the page size.
     """

@@ -1,8 +1,8 @@
 """Pages: the cache of those that stand in the file, and the drafts of a write.
 
-Sealed pages are immutable. They are found by number in the cache and verified once, when they are read: number, birth and
-checksum must be those of the reference. Drafts are found by index in an array. docs/design.md
-section 3 explains stamps.
+Sealed pages are immutable. They are found by number in the cache and verified once, when they are read: number, birth
+and checksum must be those of the reference. Drafts are found by index in an array. docs/design.md section 3 explains
+stamps.
 
 Locking: everything here runs under the GIL, which is released only around system calls and long checksums; whatever is
 looked up before such a gap is looked up again after it.
@@ -104,9 +104,10 @@ cdef class Page:
 
     def write(self, size_t offset, bytes data not None):
         """Overwrite bytes of a draft; ValueError for a sealed page or a range outside of the page."""
-        if not self.number & DRAFT_BIT or offset > self.size or PyBytes_GET_SIZE(data) > <Py_ssize_t> (self.size - offset):
+        cdef size_t size = PyBytes_GET_SIZE(data)
+        if not self.number & DRAFT_BIT or offset > self.size or size > self.size - offset:
             raise ValueError(f"cannot write {len(data)} bytes at {offset} of page {self.number}")
-        memcpy(self.data + offset, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+        memcpy(self.data + offset, PyBytes_AS_STRING(data), size)
 
     def __repr__(self):
         return f"<Page {self.number} birth {self.birth} stamp {self.stamp} size {self.size}>"
@@ -116,8 +117,8 @@ cdef class Page:
 cdef class Pager:
     """The pages of one file (a modelvault._core.file.File), or of a database in memory.
 
-    page_size: bytes. cache_size: bytes that cached pages and drafts may take together; a database in memory has drafts only,
-    and they are not bounded. seed: of the page checksums, the first 8 bytes of the file's uuid.
+    page_size: bytes. cache_size: bytes that cached pages and drafts may take together; a database in memory has drafts
+    only, and they are not bounded. seed: of the page checksums, the first 8 bytes of the file's uuid.
     """
 
     def __cinit__(self, file, size_t page_size, size_t cache_size, uint64_t seed=0):
@@ -146,7 +147,7 @@ cdef class Pager:
     # Finding
 
     cdef Page find(self, const Ref* ref, bint wait):
-        """The page that `ref` names. ColdPage if it is not in memory and `wait` is False; CorruptionError if it is damaged."""
+        """The page that `ref` names. ColdPage: it is not in memory and `wait` is False. CorruptionError, OSError."""
         return self.find_extent(ref, self.page_size - PAGE_SLOTS, wait)
 
     cdef Page find_extent(self, const Ref* ref, size_t length, bint wait):
@@ -246,7 +247,7 @@ cdef class Pager:
     cpdef int release(self, uint64_t stamp) except -1:
         """Forget the superseded drafts that only versions frozen before `stamp` can see.
 
-        A version's stamp is what freeze() returned when it was made; pass the lowest one still in use, or 2**64 - 1 for none.
+        A version's stamp is what freeze() returned when it was made; pass the lowest one still in use, or 2**64 - 1.
         """
         while self.retired_start < self.retired.count and self.retired.items[self.retired_start] < stamp:
             self.free_draft(self.retired.items[self.retired_start + 1])
@@ -351,7 +352,7 @@ cdef class Allocator:
         return number
 
     cdef bint give_back(self, uint64_t number, uint64_t pages) except -1:
-        """Whether pages that this write took and no longer needs can be taken again by itself, and now belong to the free ones."""
+        """Whether pages that this write took and no longer needs are now free for itself to take again."""
         return False
 
     cdef object mark(self):
@@ -372,8 +373,9 @@ cdef class Allocator:
 cdef class Draft:
     """The private pages of one write.
 
-    generation: the birth of the pages that it seals. inline: the write changes the newest version of a database in memory,
-    which nobody else looks at: all drafts may be changed in place, and there is no rollback but to a savepoint.
+    generation: the birth of the pages that it seals. inline: the write changes the newest version of a database in
+    memory, which nobody else looks at: all drafts may be changed in place, and there is no rollback but to a savepoint;
+    after publish() it can be used for the next one.
     """
 
     def __cinit__(self, Pager pager not None, uint64_t generation=0, bint inline=False):
@@ -479,7 +481,7 @@ cdef class Draft:
         return page.stamp >= self.fence
 
     cpdef int write_out(self) except -1:
-        """Write the sealed pages, neighbours together. An error leaves them waiting; the file may have any part of them."""
+        """Write the sealed pages, neighbours together. After an error the file may have any part of them."""
         cdef Py_ssize_t count = len(self.sealed), start = 0, end
         cdef iovec* parts = <iovec*> PyMem_RawMalloc(MOST_PARTS * sizeof(iovec))
         cdef Page page
@@ -540,7 +542,7 @@ cdef class Draft:
         self.forget_lists()
 
     def complete(self):
-        """The write is durable and its roots name sealed pages only: drop what is left of its drafts. For a database in a file."""
+        """The write to a file is durable, and its roots name sealed pages only: drop what is left of its drafts."""
         self.drop_drafts(0)
         self.forget_lists()
         self.allocator = Allocator(self.pager)
@@ -596,7 +598,7 @@ cdef class Draft:
         return depth
 
     def rewind(self, size_t depth):
-        """Back to the state of a savepoint, which stays open (deeper ones end). The caller puts back the roots it had then."""
+        """Back to the state of a savepoint, which stays open; deeper ones end. The caller puts back its roots."""
         cdef uint64_t* mark = self.mark_at(depth)
         self.drop_drafts(mark[1])
         self.superseded.count = mark[2]

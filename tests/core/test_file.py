@@ -98,9 +98,22 @@ def test_errors_of_opening(tmp_path: Path, read_only: bool) -> None:
         with pytest.raises(OSError) as info:
             DiskFile(name, read_only)
         assert (info.value.errno, info.value.filename) == (code, name)
-    with pytest.raises(FileNotFoundError) as missing:
-        DiskFile.create(str(tmp_path / "missing" / "x"), b"")
-    assert missing.value.filename == str(tmp_path / "missing" / "x")
+    for name, code in [
+        (str(tmp_path / "missing" / "x"), errno.ENOENT),
+        (str(tmp_path), errno.EEXIST),
+        ("", errno.ENOENT),
+        ("a\0b", errno.EINVAL),
+    ]:
+        with pytest.raises(OSError) as info:
+            DiskFile.create(name, b"")
+        assert (info.value.errno, info.value.filename) == (code, name)
+
+
+def test_creation_through_a_symbolic_link_makes_its_target(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("target")
+    DiskFile.create(str(tmp_path / "link"), b"abc").close()
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").read_bytes() == b"abc"
 
 
 def test_errors_of_use_carry_errno_and_name(path: str) -> None:
