@@ -40,6 +40,8 @@ CORE_ROWS = [
     ["pager", "scalar", "temporal"],
     ["node", "keys"],
     ["tree", "record"],
+    ["cursor"],
+    ["walk"],
     ["space"],
     ["table", "commit"],
 ]
@@ -52,7 +54,7 @@ STRANGERS = {
     "_runner": NAMING | {"_core"},
     "query": {"_core"},
 }
-FILES = {"file", "meta", "cache", "pager", "node", "tree", "space"}
+FILES = {"file", "meta", "cache", "pager", "node", "tree", "cursor", "walk", "space"}
 CODECS = {"slots", "buffer", "constraint", "codec", "scalar", "temporal", "keys", "record"}
 CORE_STRANGERS = {**dict.fromkeys(CODECS, FILES), **dict.fromkeys(FILES, CODECS), "commit": CODECS}
 

@@ -1,3 +1,0 @@
-from modelvault._core.codec import Container
-
-class Anything(Container): ...

@@ -1,0 +1,1 @@
+# Leaf and branch pages as bytes: C only.

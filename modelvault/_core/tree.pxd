@@ -1,0 +1,37 @@
+"""Trees: find, put and delete by key; docs/format.md sections 3 and 4."""
+
+from cython cimport final
+from libc.stddef cimport size_t
+from libc.stdint cimport uint32_t
+
+from modelvault._core.format cimport Ref, Root
+from modelvault._core.pager cimport Draft, Page, Pager
+
+
+@final
+cdef class Roots:
+    # Owns `items`.
+    cdef Root* items
+    cdef readonly size_t count
+    cdef size_t capacity
+    cdef Roots copy(self)
+    cdef Root* at(self, uint32_t tree) except NULL
+    cdef int grow(self, size_t count) except -1
+
+
+# The page that `ref` names, its structure verified; level: the one it must have, -1 for a root.
+cdef Page fetch(Pager pager, const Ref* ref, int level, bint wait)
+# The extent that `place` in a leaf names and that holds a value of `length` bytes.
+cdef Page fetch_extent(Pager pager, const unsigned char* place, size_t length, bint wait)
+cdef size_t child_index(const unsigned char* data, size_t page_size, const unsigned char* key, size_t size) noexcept nogil
+
+cdef Page tree_find(
+    Pager pager, const Root* root, const unsigned char* key, size_t size, bint wait,
+    const unsigned char** value, size_t* value_size)
+cdef int tree_put(
+    Draft draft, Root* root, const unsigned char* key, size_t size,
+    const unsigned char* value, size_t value_size, bint wait) except -1
+cdef int tree_delete(Draft draft, Root* root, const unsigned char* key, size_t size, bint wait) except -1
+
+cdef tuple root_tuple(const Root* root)
+cdef Root tuple_root(tuple root) except *

@@ -1,0 +1,9 @@
+"""Whole trees: sealing and checking."""
+
+from modelvault._core.format cimport Root
+from modelvault._core.pager cimport Draft, Pager
+
+
+cdef int tree_seal(Draft draft, Root* root) except -1
+cdef int tree_spill(Draft draft, Root* root) except -1
+cdef list tree_check(Pager pager, const Root* root)
