@@ -14,10 +14,10 @@ from libc.string cimport memchr, memcpy, memset
 
 from modelvault._core.buffer cimport (
     FIELD_LIMIT, fail_corrupt, fail_short, get16, get64, get64_big, is_ascii, need, put16, put64, put64_big, put_byte,
-    put_bytes, take,
+    put_bytes, read_size, take,
 )
 from modelvault._core.codec cimport fail_instance
-from modelvault._core.slots cimport Slot, find_slot, new_instance
+from modelvault._core.slots cimport Slot, allocate, find_slot
 
 from modelvault.errors import ModelVaultFormatError, ModelVaultValidationError
 
@@ -371,6 +371,12 @@ cdef class String(Raw):
         reader.at = reader.end
         return new_text(start, reader.end - start)
 
+    cdef object read_inline(self, Reader* reader):
+        cdef size_t size = 0
+        read_size(reader, &size)
+        reader.at += size
+        return new_text(reader.at - size, size)
+
     cdef int key(self, Buffer out, object value, bint open) except -1:
         if not PyUnicode_Check(value):
             return fail_instance(value, "str")
@@ -437,7 +443,7 @@ cdef Slot UUID_SAFE = find_slot(UUID, "is_safe")
 cdef object new_uuid(const unsigned char* data):
     """A UUID without its constructor, which takes a microsecond to look at its arguments."""
     number = (<object>get64_big(data) << 64) | get64_big(data + 8)
-    value = new_instance(UUID)
+    value = allocate(UUID)
     UUID_INT.fill(value, number)
     UUID_SAFE.fill(value, UNKNOWN)
     return value

@@ -1,0 +1,3 @@
+from modelvault._core.codec import Container
+
+class Anything(Container): ...

@@ -1,0 +1,43 @@
+"""Values made of values, except objects."""
+
+from modelvault._core.buffer cimport Buffer, Reader
+from modelvault._core.codec cimport Codec, Container
+
+
+cdef class Optional(Container):
+    cdef Codec item
+
+
+cdef class List(Container):
+    cdef Codec item
+
+
+cdef class Set(Container):
+    cdef Codec item
+    cdef bint frozen
+
+
+cdef class VarTuple(Container):
+    cdef Codec item
+
+
+cdef class Tuple(Container):
+    cdef tuple items
+
+
+cdef class Dict(Container):
+    cdef Codec key_codec
+    cdef Codec value_codec
+
+
+cdef class Union(Container):
+    cdef tuple items
+    cdef tuple choosers             # a class or a predicate for each item
+    cdef object choose(self, object value)
+    cdef int attempt(self, Buffer out, object value, object places) except -1
+
+
+cdef class Custom(Codec):
+    cdef Codec inner
+    cdef object dump
+    cdef object load

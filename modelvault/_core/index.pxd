@@ -1,0 +1,42 @@
+"""Index entries straight from record bytes."""
+
+from libc.stddef cimport size_t
+
+from modelvault._core.buffer cimport Buffer
+from modelvault._core.codec cimport Codec
+from modelvault._core.objects cimport Part, Step
+from modelvault._core.record cimport RecordCodec
+
+
+cdef class Entries:
+    # The entries of one record in one index, one behind the other; kept and used again.
+    cdef Buffer bytes
+    cdef size_t* ends               # owned: where each entry ends in `bytes`
+    cdef size_t count
+    cdef size_t capacity
+    cdef bint exempt                # a component is None: a unique index lets the record pass
+
+    cdef int close_entry(self) except -1
+    cdef int sort(self) except -1
+
+
+cdef class Path:
+    cdef list objects               # the Object of each segment
+    cdef Step** steps               # owned; the field of each segment
+    cdef Py_ssize_t length
+    cdef Codec codec                # of the values: the field's, or the elements'
+    cdef bint many                  # the field holds many values
+    cdef bint holes                 # which may be None
+    cdef int find(self, const unsigned char* data, size_t size, Part* part) except -1
+
+
+cdef class IndexKeys:
+    cdef readonly tuple paths
+    cdef RecordCodec codec
+    cdef list compiled
+    cdef Py_ssize_t many            # which path gives several components; -1: none
+
+    cdef int collect(self, const unsigned char* record, size_t size, Entries out) except -1
+    cdef int put_one(self, Path path, const unsigned char* data, size_t size, Entries out) except -1
+    cdef int put_many(self, const unsigned char* data, size_t size, Entries out) except -1
+    cdef int put_around(self, Py_ssize_t first, Py_ssize_t last, const unsigned char* data, size_t size, Entries out) except -1

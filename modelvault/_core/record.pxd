@@ -1,0 +1,33 @@
+"""Rows as records: docs/format.md section 6."""
+
+from libc.stddef cimport size_t
+
+from modelvault._core.buffer cimport Buffer
+from modelvault._core.codec cimport Codec
+from modelvault._core.objects cimport Object, Step
+
+
+cdef class RecordCodec:
+    cdef readonly int version
+    cdef readonly str primary
+    cdef Object root
+    cdef Buffer spare           # lent to encode(); None while it is in use
+
+    cdef int write(self, Buffer out, object source) except -1
+    cdef object decode_at(self, const unsigned char* data, size_t size)
+    cdef int check_version(self, const unsigned char* data, size_t size) except -1
+
+
+cdef class Face:
+    cdef readonly tuple codecs
+    cdef RecordCodec newest
+    cdef Step* primary_step
+    cdef bint finite
+    cdef dict by_version
+
+    cdef int write(self, Buffer key, Buffer record, object source) except -1
+    cdef object decode_at(self, const unsigned char* data, size_t size)
+    cdef RecordCodec codec_of(self, const unsigned char* data, size_t size)
+
+
+cdef Codec compile_type(object type, list stack)
