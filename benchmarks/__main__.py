@@ -90,7 +90,7 @@ class Bench:
     def codec(self) -> None:
         """A model to stored bytes and back, without any database."""
         some = self.users[:1000]
-        face = Face([RecordCodec(schema_of(User).type, 1)])
+        face = Face([RecordCodec(schema_of(User).type, 1)], "id")
         ours = [face.encode(user)[1] for user in some]
         columns = [values(user) for user in some]
         texts = [user.model_dump_json() for user in some]

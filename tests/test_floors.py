@@ -37,11 +37,11 @@ ROWS = [
 CORE_ROWS = [
     ["__init__", "format", "xxh64", "slots", "cache", "buffer", "constraint"],
     ["file", "meta", "codec"],
-    ["pager", "scalar", "temporal"],
-    ["node", "keys"],
-    ["tree", "record"],
-    ["cursor"],
-    ["walk"],
+    ["pager", "scalar", "temporal", "container"],
+    ["node", "keys", "anything"],
+    ["tree", "objects"],
+    ["cursor", "record"],
+    ["walk", "index"],
     ["space"],
     ["table", "commit"],
 ]
@@ -55,7 +55,8 @@ STRANGERS = {
     "query": {"_core"},
 }
 FILES = {"file", "meta", "cache", "pager", "node", "tree", "cursor", "walk", "space"}
-CODECS = {"slots", "buffer", "constraint", "codec", "scalar", "temporal", "keys", "record"}
+CODECS = {"slots", "buffer", "constraint", "codec", "scalar", "temporal", "container", "keys", "anything", "objects"}
+CODECS |= {"record", "index"}
 CORE_STRANGERS = {**dict.fromkeys(CODECS, FILES), **dict.fromkeys(FILES, CODECS), "commit": CODECS}
 
 # Who may import what; pydantic only inside functions, so that `import modelvault` stays light.

@@ -11,7 +11,7 @@ from tests.models import Person, User, person
 
 @pytest.fixture
 def face() -> Face:
-    return Face([RecordCodec(schema_of(User).type, 1)])
+    return Face([RecordCodec(schema_of(User).type, 1)], "id")
 
 
 def test_encode(benchmark: BenchmarkFixture, face: Face) -> None:
@@ -24,7 +24,7 @@ def test_decode(benchmark: BenchmarkFixture, face: Face) -> None:
 
 
 def test_decode_a_dataclass(benchmark: BenchmarkFixture) -> None:
-    face = Face([RecordCodec(schema_of(Person).type, 1)])
+    face = Face([RecordCodec(schema_of(Person).type, 1)], "id")
     _, record = face.encode(person(1))
     assert benchmark(face.decode, record) == person(1)
 
