@@ -45,6 +45,8 @@ cdef class Pager:
     cdef readonly uint64_t stamp    # drafts with this stamp may be changed in place
     cdef public uint64_t page_count # pages in use by the format: the end of the file as the last commit knew it
     cdef uint64_t seed              # of every page's checksum
+    cdef uint64_t hand_generation   # space: the batch of the free tree at which to look for pages next
+    cdef uint64_t hand_batch
 
     # Drafts: owned references by index, NULL where an index is free.
     cdef PyObject** drafts
