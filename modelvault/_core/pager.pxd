@@ -1,5 +1,6 @@
 """What trees see of the pager: pages to read, and the private pages of one write."""
 
+from cpython.mem cimport PyMem_RawRealloc
 from cpython.object cimport PyObject
 from cython cimport final
 from libc.stddef cimport size_t
@@ -22,7 +23,20 @@ cdef struct Words:
     size_t capacity
 
 
-cdef int push(Words* words, uint64_t value) except -1
+cdef inline int push(Words* words, uint64_t value) except -1:
+    # Append one number.
+    cdef size_t capacity
+    cdef void* items
+    if words.count == words.capacity:
+        capacity = 2 * words.capacity if words.capacity else 32
+        items = PyMem_RawRealloc(words.items, capacity * sizeof(uint64_t))
+        if items == NULL:
+            raise MemoryError()
+        words.items = <uint64_t*> items
+        words.capacity = capacity
+    words.items[words.count] = value
+    words.count += 1
+    return 0
 
 
 @final

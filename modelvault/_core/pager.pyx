@@ -66,22 +66,6 @@ cdef inline void set_u32(unsigned char* p, uint32_t value) noexcept nogil:
     memcpy(p, &value, 4)
 
 
-cdef int push(Words* words, uint64_t value) except -1:
-    """Append one number."""
-    cdef size_t capacity
-    cdef void* items
-    if words.count == words.capacity:
-        capacity = 2 * words.capacity if words.capacity else 32
-        items = PyMem_RawRealloc(words.items, capacity * sizeof(uint64_t))
-        if items == NULL:
-            raise MemoryError()
-        words.items = <uint64_t*> items
-        words.capacity = capacity
-    words.items[words.count] = value
-    words.count += 1
-    return 0
-
-
 cdef Page new_page(size_t size, bint zeroed):
     """A page with a buffer of `size` bytes that belongs to nothing yet."""
     cdef Page page = Page.__new__(Page)

@@ -1,5 +1,6 @@
 """The allocator of a write to a file."""
 
+from cython cimport final
 from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t, uint64_t
 
@@ -24,6 +25,7 @@ cdef struct Runs:
 ctypedef int (*Order)(const void*, const void*) noexcept nogil
 
 
+@final
 cdef class Space(Allocator):
     # Owns its arrays. What this write took and has not used yet is in `singles`, `pieces` and `bulk`.
     cdef readonly Draft draft

@@ -28,6 +28,7 @@ Not here: giving pages back to the file system.
 import errno
 
 from cpython.mem cimport PyMem_RawFree, PyMem_RawRealloc
+from cython cimport final
 from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport qsort
@@ -176,6 +177,7 @@ cdef int put_runs(
     return tree_put(draft, root, key, KEY_SIZE, p, count * RUN_SIZE, True)
 
 
+@final
 cdef class Space(Allocator):
     """The allocator of one write: takes free pages, or room at the end of the file, and notes what the write freed.
 

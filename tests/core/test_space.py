@@ -176,9 +176,7 @@ def test_a_rolled_back_write_leaves_no_trace() -> None:
     store.check()
 
 
-def churn(
-    store: Store, commits: int, seed: int, changes: int = 5, count: int = 600, size: int = 200
-) -> Iterator[int]:
+def churn(store: Store, commits: int, seed: int, changes: int = 5, count: int = 600, size: int = 200) -> Iterator[int]:
     """Random updates, inserts and deletes; the file's pages after each commit."""
     source = random.Random(seed)
     rows = store.rows()
@@ -218,7 +216,7 @@ def test_the_cost_of_a_commit_does_not_depend_on_the_free_pages() -> None:
     store = new_store()
     put_many(store, some_rows(6000))
     write = store.begin()
-    for i in range(0, 6000):
+    for i in range(6000):
         if i % 200:
             write.delete(b"%06d" % i)
     write.commit()
@@ -335,6 +333,15 @@ def test_a_write_that_spills_again_and_again_uses_its_own_pages_again() -> None:
     assert store.pager.page_count < 4 * count
 
 
+def failure(store: Store, rows: dict[bytes, bytes]) -> OSError | None:
+    """The error of a commit, if it has one."""
+    try:
+        put_many(store, rows)
+    except OSError as error:
+        return error
+    return None
+
+
 def test_every_failing_operation_of_a_commit_leaves_the_last_state(tmp_path: Path) -> None:
     for kind, lasting in itertools.product(["EIO", "ENOSPC", "short"], [False, True]):
         for at in itertools.count(1):
@@ -344,9 +351,8 @@ def test_every_failing_operation_of_a_commit_leaves_the_last_state(tmp_path: Pat
             put_many(store, some_rows(100))
             before = store.rows()
             store.file.faults = Faults(at, kind, lasting=lasting)
-            try:
-                put_many(store, {b"a": b"1", b"b": b"2"})
-            except OSError as error:
+            error = failure(store, {b"a": b"1", b"b": b"2"})
+            if error is not None:
                 assert error.errno == (errno.ENOSPC if kind == "ENOSPC" else errno.EIO)
                 assert error.filename == path
             hit = store.file.faults.hit
@@ -380,20 +386,16 @@ def test_a_full_disk_fails_cleanly_and_deletes_still_work() -> None:
     store = new_store(file)
     put_many(store, some_rows(300))
     file.limit = file.size() + 40 * PAGE + 100
-    failed = False
-    for i in range(2000):
+    error = None
+    for i in itertools.count():
         before, content = store.rows(), bytes(file)
-        try:
-            put_many(store, some_rows(50, seed=i, size=900) | {b"x%06d" % i: bytes(1000)})
-        except OSError as error:
-            assert error.errno == errno.ENOSPC
-            assert store.rows() == before
-            assert bytes(file) == content
-            failed = True
-            break
+        error = failure(store, some_rows(50, seed=i, size=900) | {b"x%06d" % i: bytes(1000)})
         store.check()
-    assert failed
-    store.check()
+        if error is not None:
+            break
+    assert error.errno == errno.ENOSPC
+    assert store.rows() == before
+    assert bytes(file) == content
     for start in range(0, 300, 60):
         write = store.begin(spend_reserve=True)
         for i in range(start, start + 60):
