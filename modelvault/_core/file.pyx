@@ -206,6 +206,11 @@ cdef class File:
     def close(self):
         """Release the file and its locks; may be called again."""
 
+    @property
+    def identity(self):
+        """(device, inode): the same for every name of the file; None where no other handle can open it."""
+        return None
+
     def lock_writer(self):
         """Become the file's only writer until close; LockedError if another handle is."""
 
@@ -371,11 +376,16 @@ cdef class DiskFile(File):
 
     # Locks
 
+    @property
+    def identity(self):
+        status = os.fstat(self.descriptor)
+        return status.st_dev, status.st_ino
+
     def lock_writer(self):
         cdef int code = file_lock(self.descriptor, WRITER, HOLD_ALONE)
         if code == -EAGAIN or code == -EACCES:
             pid = self.writer()
-            who = "another process" if pid is None else "this process" if pid == os.getpid() else f"process {pid}"
+            who = "this process" if pid == os.getpid() else "another process" + ("" if pid is None else f" (pid {pid})")
             raise LockedError(-code, f"database file is locked by {who}", self.path, pid=pid)
         if code < 0:
             self.fail(code)

@@ -4,6 +4,7 @@ from libc.stddef cimport size_t
 
 from modelvault._core.buffer cimport Buffer
 from modelvault._core.codec cimport Codec
+from modelvault._core.keys cimport KeyCodec
 from modelvault._core.objects cimport Object, Step
 
 
@@ -21,6 +22,7 @@ cdef class RecordCodec:
 cdef class Face:
     cdef readonly tuple codecs
     cdef RecordCodec newest
+    cdef readonly KeyCodec keys # of the primary key
     cdef Step* primary_step
     cdef bint finite
     cdef dict by_version

@@ -1,6 +1,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from modelvault._core.keys import KeyCodec
+
 class RecordCodec:
     version: int
     primary: str | None
@@ -11,6 +13,7 @@ class RecordCodec:
 
 class Face:
     codecs: tuple[RecordCodec, ...]
+    keys: KeyCodec
     def __init__(self, codecs: Sequence[RecordCodec], primary: str) -> None: ...
     def encode(self, source: Any) -> tuple[bytes, bytes]: ...
     def decode(self, data: bytes) -> Any: ...

@@ -7,7 +7,7 @@ from modelvault._core.buffer cimport Buffer, Reader, fail_corrupt, get16, put16,
 from modelvault._core.codec cimport Codec
 from modelvault._core.constraint cimport compile_check
 from modelvault._core.container cimport Custom, Dict, List, Optional, Set, Tuple, Union, VarTuple
-from modelvault._core.keys cimport check_finite, scalar_codec
+from modelvault._core.keys cimport KeyCodec, check_finite, scalar_codec
 from modelvault._core.objects cimport GROUP, INNER, ROW, Object, Part, Role, bare_codec
 from modelvault._core.scalar cimport Float64
 
@@ -218,6 +218,7 @@ cdef class Face:
             raise ModelVaultSchemaError(f'schema error: primary field "{primary}" not found as a top-level field')
         cdef Py_ssize_t place = self.newest.root.places[primary]
         self.primary_step = &self.newest.root.steps[place]
+        self.keys = KeyCodec(self.newest.root.fields[place].type, True)
         self.finite = isinstance(bare_codec(self.newest.root.codecs[place]), Float64)
 
     cdef int write(self, Buffer key, Buffer record, object source) except -1:

@@ -1,0 +1,93 @@
+"""One commit to a file, in the order in which things reach the disk.
+
+It is compiled so that it is one step for Python: a signal handler (Ctrl-C) runs before it or after it, never inside.
+"""
+
+from dataclasses import replace
+
+from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy
+
+from modelvault._core.format cimport CATALOG_TREE, FIRST_TREE, FREE_TREE, Root
+from modelvault._core.pager cimport Draft, Pager
+from modelvault._core.space cimport Space
+from modelvault._core.tree cimport Roots, tree_put, tree_seal
+
+from modelvault._core.meta import write_meta
+
+
+def commit(Space space not None, Roots roots not None, Roots base not None, meta):
+    """Make `roots` durable as the generation after `meta`, and return the new Meta.
+
+    base: the roots of the version that the write began with. OSError: before the meta is written nothing has changed for
+    anybody; after it the previous meta is put back once, without a promise that the disk obeys.
+    """
+    cdef Draft draft = space.draft
+    cdef Pager pager = draft.pager
+    changed = changed_trees(roots, base)
+    for tree in changed:
+        put_root(draft, roots, tree)                # reserves the place of the final one
+    space.prepare(roots)
+    for tree in changed:
+        tree_seal(draft, roots.at(tree))
+        put_root(draft, roots, tree)
+    tree_seal(draft, roots.at(CATALOG_TREE))
+    space.finish(roots)
+    draft.write_out()
+    pager.file.sync()
+    new = next_meta(meta, draft.generation, space.end, roots)
+    try:
+        write_meta(pager.file, new)
+        pager.file.sync()
+    except BaseException:
+        restore_meta(pager.file, new, meta)
+        raise
+    pager.page_count = space.end
+    draft.complete()
+    return new
+
+
+def changed_trees(Roots roots, Roots base):
+    """The ids of the collections' trees whose root is not what it was."""
+    cdef uint32_t tree
+    return [
+        tree for tree in range(FIRST_TREE, roots.count)
+        if tree >= base.count or memcmp(roots.items + tree, base.items + tree, sizeof(Root)) != 0
+    ]
+
+
+cdef int put_root(Draft draft, Roots roots, uint32_t tree) except -1:
+    """Enter a tree's root in the catalog: the same place and size each time."""
+    cdef unsigned char key[5]
+    key[0] = c"t"
+    key[1], key[2], key[3], key[4] = tree >> 24, tree >> 16 & 0xFF, tree >> 8 & 0xFF, tree & 0xFF
+    tree_put(draft, roots.at(CATALOG_TREE), key, 5, <const unsigned char*> roots.at(tree), sizeof(Root), True)
+    return 0
+
+
+def unpack_root(bytes value not None):
+    """The root that put_root stored, as Roots takes it. ValueError for bytes of another size."""
+    cdef Root root
+    if len(value) != sizeof(Root):
+        raise ValueError(f"a root has {sizeof(Root)} bytes, not {len(value)}")
+    memcpy(&root, <const unsigned char*> value, sizeof(Root))
+    return root.ref.number, root.ref.birth, root.ref.checksum, root.entries
+
+
+def next_meta(meta, uint64_t generation, uint64_t page_count, Roots roots):
+    """The meta of the next generation, with these roots."""
+    cdef Root* catalog = roots.at(CATALOG_TREE)
+    cdef Root* free = roots.at(FREE_TREE)
+    return replace(
+        meta, generation=generation, sequence=meta.sequence + 1, page_count=page_count,
+        catalog=(catalog.ref.number, catalog.ref.birth, catalog.ref.checksum), catalog_entries=catalog.entries,
+        free=(free.ref.number, free.ref.birth, free.ref.checksum), free_entries=free.entries,
+    )
+
+
+def restore_meta(file, failed, meta):
+    """Write the meta that holds into the slot of one whose commit failed; once, and an error here changes nothing more."""
+    try:
+        write_meta(file, meta, failed.generation % 2)
+    except OSError:
+        pass

@@ -1,0 +1,47 @@
+"""One collection in bytes: its primary tree and its index trees, kept in step."""
+
+from libc.stdint cimport uint32_t
+
+from modelvault._core.buffer cimport Buffer
+from modelvault._core.index cimport Entries, IndexKeys
+from modelvault._core.keys cimport KeyCodec
+from modelvault._core.pager cimport Draft, Pager
+from modelvault._core.tree cimport Roots
+
+
+cdef class TableIndex:
+    cdef readonly str name
+    cdef readonly uint32_t tree
+    cdef readonly bint unique
+    cdef readonly dict extractors       # IndexKeys by schema version
+    cdef Entries before                 # scratch of the change under way
+    cdef Entries after
+    cdef bint same
+
+    cdef IndexKeys extractor(self, const unsigned char* record, size_t size)
+    cdef int collect(self, const unsigned char* record, size_t size, Entries out) except -1
+    cdef object values(self, const unsigned char* record, size_t size)
+
+
+cdef class Table:
+    cdef readonly str name
+    cdef readonly Pager pager
+    cdef readonly uint32_t tree
+    cdef readonly tuple indexes         # of TableIndex
+    cdef KeyCodec primary
+    cdef Buffer spare                   # lent to get(); None while it is in use
+    cdef Buffer joined                  # an entry and the primary key
+
+    cdef Buffer lend(self)
+    cdef TableIndex index(self, str name)
+    cdef int plan(
+        self, Roots roots, const unsigned char* key, size_t length, const unsigned char* old, size_t old_size,
+        const unsigned char* record, size_t size, bint wait) except -1
+    cdef int check_unique(
+        self, Roots roots, TableIndex index, const unsigned char* record, size_t size, bint wait) except -1
+    cdef int touch(
+        self, Roots roots, TableIndex index, Entries entries, const unsigned char* key, size_t length) except -1
+    cdef int join(self, Entries entries, size_t i, const unsigned char* key, size_t length) except -1
+    cdef int apply(self, Draft draft, Roots roots, const unsigned char* key, size_t length, bint wait) except -1
+    cdef object violation(self, TableIndex index, const unsigned char* record, size_t size)
+    cdef int check_entries(self, Roots roots, TableIndex index, bytes key) except -1

@@ -1,0 +1,50 @@
+from typing import Any
+
+from modelvault._core.index import IndexKeys
+from modelvault._core.keys import KeyCodec
+from modelvault._core.pager import Pager
+from modelvault._core.record import Face
+from modelvault._core.tree import Roots
+from modelvault.errors import CorruptionError, DuplicateKeyError
+
+class TableIndex:
+    name: str
+    tree: int
+    unique: bool
+    extractors: dict[int, IndexKeys]
+    def __init__(self, name: str, tree: int, unique: bool, extractors: dict[int, IndexKeys]) -> None: ...
+
+class Table:
+    name: str
+    pager: Pager
+    tree: int
+    indexes: tuple[TableIndex, ...]
+    def __init__(
+        self,
+        pager: Pager,
+        name: str,
+        tree: int,
+        primary: KeyCodec,
+        indexes: Any = (),
+    ) -> None: ...
+    def get(self, roots: Roots, key: Any, face: Face, wait: bool = True) -> Any: ...
+    def count(self, roots: Roots) -> int: ...
+    def scan(
+        self, roots: Roots, after: bytes | None, face: Face | None, count: int, wait: bool = True
+    ) -> tuple[list[Any], bytes | None]: ...
+    def lookup(
+        self,
+        roots: Roots,
+        index: str,
+        prefix: bytes,
+        after: bytes | None,
+        face: Face | None,
+        count: int,
+        wait: bool = True,
+    ) -> tuple[list[Any], bytes | None]: ...
+    def keys(self, roots: Roots, index: str, prefix: bytes, wait: bool = True) -> list[bytes]: ...
+    def put(self, write: Any, key: bytes, record: bytes, create: bool = False, wait: bool = True) -> bool: ...
+    def delete(self, write: Any, key: bytes, wait: bool = True) -> bool: ...
+    def taken(self, key: bytes) -> DuplicateKeyError: ...
+    def stray(self, index: TableIndex) -> CorruptionError: ...
+    def check(self, roots: Roots) -> None: ...

@@ -1,0 +1,398 @@
+"""One collection in bytes: its primary tree and its index trees, kept in step.
+
+The primary tree holds records by primary key. An index tree holds, for each entry that a record gives, the entry followed by the
+primary key, with an empty value; so a row that moves, moves its entries, and an entry always leads to its row.
+
+A change looks first and changes then: constraints of uniqueness are asked, and every page is brought into memory, before the
+first tree is touched. With wait=False a ColdPage comes before any change, and the call can be repeated.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.stdint cimport uint32_t
+from libc.string cimport memcmp
+
+from modelvault._core.buffer cimport Buffer, get16, put_bytes
+from modelvault._core.cursor cimport Cursor
+from modelvault._core.format cimport Root
+from modelvault._core.index cimport Entries, IndexKeys
+from modelvault._core.pager cimport Draft, Page, Pager
+from modelvault._core.keys cimport KeyCodec
+from modelvault._core.record cimport Face
+from modelvault._core.tree cimport Roots, tree_delete, tree_find, tree_put
+
+from modelvault.errors import ColdPage, CorruptionError, DuplicateKeyError
+
+cdef class TableIndex:
+    """One index: its tree, and what takes its entries out of records, by schema version."""
+
+    def __init__(self, str name not None, uint32_t tree, bint unique, dict extractors not None):
+        self.name = name
+        self.tree = tree
+        self.unique = unique
+        self.extractors = extractors
+        self.before = Entries()
+        self.after = Entries()
+
+    cdef IndexKeys extractor(self, const unsigned char* record, size_t size):
+        """The IndexKeys for the schema version of a record."""
+        if size < 2 or get16(record) not in self.extractors:
+            raise CorruptionError(f"damaged record: it is of no known schema version, index {self.name}", tree=self.tree)
+        return self.extractors[get16(record)]
+
+    cdef int collect(self, const unsigned char* record, size_t size, Entries out) except -1:
+        """The entries of a record; of none for NULL."""
+        if record == NULL:
+            out.count = out.bytes.size = 0
+            return 0
+        return self.extractor(record, size).collect(record, size, out)
+
+    cdef object values(self, const unsigned char* record, size_t size):
+        """What a record has at the index's path, a tuple for several paths."""
+        cdef IndexKeys extractor = self.extractor(record, size)
+        found = tuple([extractor.codec.read(record[:size], path) for path in extractor.paths])
+        return found[0] if len(found) == 1 else found
+
+
+cdef class Table:
+    """One collection. `indexes`: (name, tree id, unique, {schema version: IndexKeys}) of each index. `primary`: the primary key's codec.
+
+    It holds no state of its own: methods are given the roots of the version to read, or the write to change.
+    """
+
+    def __init__(self, Pager pager not None, str name not None, uint32_t tree, KeyCodec primary not None, indexes=()):
+        self.pager = pager
+        self.name = name
+        self.tree = tree
+        self.primary = primary
+        self.indexes = tuple([TableIndex(*index) for index in indexes])
+        self.spare = Buffer()
+        self.joined = Buffer()
+
+    # Reading
+
+    def get(self, Roots roots not None, key, Face face not None, bint wait=True):
+        """The row with this primary key as `face` shows it, or None. ColdPage, CorruptionError, and what a bad key raises."""
+        cdef Buffer packed = self.lend()
+        cdef const unsigned char* value
+        cdef size_t size
+        cdef Page page
+        face.keys.write(packed, key, True)
+        page = tree_find(self.pager, roots.at(self.tree), packed.data, packed.size, wait, &value, &size)
+        self.spare = packed
+        if page is None:
+            return None
+        return face.decode_at(value, size)
+
+    cdef Buffer lend(self):
+        """An empty buffer; whoever has it may put it back into `spare`."""
+        cdef Buffer buffer = self.spare
+        if buffer is None:
+            return Buffer()
+        self.spare = None
+        buffer.size = 0
+        return buffer
+
+    def count(self, Roots roots not None):
+        """How many rows there are."""
+        return roots.at(self.tree).entries
+
+    def scan(self, Roots roots not None, bytes after, Face face, size_t count, bint wait=True):
+        """(rows, last key): up to `count` rows behind the key `after` (None: from the first), in key order.
+
+        Without a face the rows are records, as bytes. The last key is None at the end.
+        """
+        cdef Cursor cursor = Cursor.__new__(Cursor)
+        cdef const unsigned char* value
+        cdef size_t size
+        cdef list rows = []
+        cursor.reset(self.pager, roots.at(self.tree))
+        cdef bint more = begin(cursor, after, wait)
+        while more:
+            value = cursor.value(&size, wait)
+            rows.append(value[:size] if face is None else face.decode_at(value, size))
+            if <size_t> len(rows) >= count:
+                return rows, key_of(cursor)
+            more = cursor.next(wait)
+        return rows, None
+
+    def lookup(
+            self, Roots roots not None, str index not None, bytes prefix not None, bytes after, Face face, size_t count,
+            bint wait=True):
+        """(rows, last entry): up to `count` rows whose entries in an index begin with `prefix`, in the order of the index.
+
+        after: an entry to go on behind, None for the first. Rows and end as in scan.
+        """
+        cdef TableIndex found = self.index(index)
+        cdef Cursor cursor = Cursor.__new__(Cursor)
+        cdef const unsigned char* key
+        cdef const unsigned char* value
+        cdef size_t size, length = PyBytes_GET_SIZE(prefix)
+        cdef Page page
+        cdef list rows = []
+        cursor.reset(self.pager, roots.at(found.tree))
+        cdef bint more = begin(cursor, prefix if after is None else after, wait, after is not None)
+        while more and cursor.begins_with(<const unsigned char*> PyBytes_AS_STRING(prefix), length):
+            key = cursor.key(&size)
+            page = tree_find(self.pager, roots.at(self.tree), key + length, size - length, wait, &value, &size)
+            if page is None:
+                raise self.stray(found)
+            rows.append(value[:size] if face is None else face.decode_at(value, size))
+            if <size_t> len(rows) >= count:
+                return rows, key_of(cursor)
+            more = cursor.next(wait)
+        return rows, None
+
+    def keys(self, Roots roots not None, str index not None, bytes prefix not None, bint wait=True):
+        """The primary keys, as bytes, of the rows whose entries in an index begin with `prefix`."""
+        cdef TableIndex found = self.index(index)
+        cdef Cursor cursor = Cursor.__new__(Cursor)
+        cdef list keys = []
+        cursor.reset(self.pager, roots.at(found.tree))
+        cdef bint more = begin(cursor, prefix, wait, False)
+        while more and cursor.begins_with(<const unsigned char*> PyBytes_AS_STRING(prefix), PyBytes_GET_SIZE(prefix)):
+            keys.append(key_of(cursor)[len(prefix):])
+            more = cursor.next(wait)
+        return keys
+
+    cdef TableIndex index(self, str name):
+        cdef TableIndex index
+        for index in self.indexes:
+            if index.name == name:
+                return index
+        raise KeyError(name)
+
+    # Changing
+
+    def put(self, write not None, bytes key not None, bytes record not None, bint create=False, bint wait=True):
+        """Insert, or replace the row with this primary key; whether one was replaced. create: it must not be there.
+
+        DuplicateKeyError for a key that is taken, and for a value that another row has in a unique index. Nothing has changed when it
+        raises anything but MemoryError, or the OSError or CorruptionError of a page that was read meanwhile.
+        """
+        cdef Draft draft = write.draft
+        cdef Roots roots = write.roots
+        cdef const unsigned char* start = <const unsigned char*> PyBytes_AS_STRING(key)
+        cdef const unsigned char* data = <const unsigned char*> PyBytes_AS_STRING(record)
+        cdef size_t length = PyBytes_GET_SIZE(key), size = PyBytes_GET_SIZE(record), old_size = 0
+        cdef const unsigned char* old = NULL
+        cdef Page page = tree_find(self.pager, roots.at(self.tree), start, length, wait, &old, &old_size)
+        if page is not None and create:
+            raise self.taken(key)
+        self.plan(roots, start, length, old if page is not None else NULL, old_size, data, size, wait)
+        put_sure(draft, roots.at(self.tree), start, length, data, size, wait)
+        self.apply(draft, roots, start, length, wait)
+        return page is not None
+
+    def delete(self, write not None, bytes key not None, bint wait=True):
+        """Delete the row with this primary key; whether it was there. Errors as in put."""
+        cdef Draft draft = write.draft
+        cdef Roots roots = write.roots
+        cdef const unsigned char* start = <const unsigned char*> PyBytes_AS_STRING(key)
+        cdef const unsigned char* old = NULL
+        cdef size_t length = PyBytes_GET_SIZE(key), old_size = 0
+        cdef Page page = tree_find(self.pager, roots.at(self.tree), start, length, wait, &old, &old_size)
+        if page is None:
+            return False
+        self.plan(roots, start, length, old, old_size, NULL, 0, wait)
+        delete_sure(draft, roots.at(self.tree), start, length, wait)
+        self.apply(draft, roots, start, length, wait)
+        return True
+
+    cdef int plan(
+            self, Roots roots, const unsigned char* key, size_t length, const unsigned char* old, size_t old_size,
+            const unsigned char* record, size_t size, bint wait) except -1:
+        """Collect the entries before and after a change in each index, and see that nothing stands in its way.
+
+        old, record: NULL for none. The scratch space belongs to the indexes: there is one write at a time.
+        """
+        cdef TableIndex index
+        for index in self.indexes:
+            index.collect(old, old_size, index.before)
+            index.collect(record, size, index.after)
+            index.same = same_entries(index.before, index.after)
+            if index.same:
+                continue
+            if index.unique and not index.after.exempt:
+                self.check_unique(roots, index, record, size, wait)
+            if not wait:
+                self.touch(roots, index, index.before, key, length)
+                self.touch(roots, index, index.after, key, length)
+        return 0
+
+    cdef int check_unique(
+            self, Roots roots, TableIndex index, const unsigned char* record, size_t size, bint wait) except -1:
+        """DuplicateKeyError if an entry that comes is there already, for another row."""
+        cdef Cursor cursor = Cursor.__new__(Cursor)
+        cdef const unsigned char* entry
+        cdef size_t i, length
+        cursor.reset(self.pager, roots.at(index.tree))
+        for i in range(index.after.count):
+            entry = entry_at(index.after, i, &length)
+            if has_entry(index.before, entry, length):
+                continue
+            if cursor.seek(entry, length, wait) and cursor.begins_with(entry, length):
+                raise self.violation(index, record, size)
+        return 0
+
+    cdef int touch(self, Roots roots, TableIndex index, Entries entries, const unsigned char* key, size_t length) except -1:
+        """ColdPage unless the paths to these entries are in memory."""
+        cdef const unsigned char* value
+        cdef size_t i, size
+        for i in range(entries.count):
+            self.join(entries, i, key, length)
+            tree_find(self.pager, roots.at(index.tree), self.joined.data, self.joined.size, False, &value, &size)
+        return 0
+
+    cdef int join(self, Entries entries, size_t i, const unsigned char* key, size_t length) except -1:
+        """Put an entry and the primary key into `joined`."""
+        cdef size_t size
+        cdef const unsigned char* entry = entry_at(entries, i, &size)
+        self.joined.size = 0
+        put_bytes(self.joined, entry, size)
+        return put_bytes(self.joined, key, length)
+
+    cdef int apply(self, Draft draft, Roots roots, const unsigned char* key, size_t length, bint wait) except -1:
+        """Bring the index trees in step with what `plan` collected."""
+        cdef TableIndex index
+        cdef const unsigned char* entry
+        cdef size_t i, size
+        for index in self.indexes:
+            if index.same:
+                continue
+            for i in range(index.before.count):
+                entry = entry_at(index.before, i, &size)
+                if not has_entry(index.after, entry, size):
+                    self.join(index.before, i, key, length)
+                    delete_sure(draft, roots.at(index.tree), self.joined.data, self.joined.size, wait)
+            for i in range(index.after.count):
+                entry = entry_at(index.after, i, &size)
+                if not has_entry(index.before, entry, size):
+                    self.join(index.after, i, key, length)
+                    put_sure(draft, roots.at(index.tree), self.joined.data, self.joined.size, key, 0, wait)
+        return 0
+
+    # Errors
+
+    def taken(self, bytes key):
+        """The error for a primary key that is there already."""
+        value = self.primary.unpack(key)
+        return DuplicateKeyError(
+            f"schema error: duplicate primary key: {self.name} already has a row with the key {value!r}",
+            collection=self.name, key=value)
+
+    cdef object violation(self, TableIndex index, const unsigned char* record, size_t size):
+        """The error for a value that another row has in a unique index."""
+        value = index.values(record, size)
+        return DuplicateKeyError(
+            f"schema error: unique index violation: another row of {self.name} has the value {value!r} in the index "
+            f'"{index.name}"', collection=self.name, index=index.name, key=value)
+
+    def stray(self, TableIndex index):
+        """The error for an index entry without a row."""
+        return CorruptionError(f"index {index.name} of {self.name} has an entry without a row", tree=index.tree)
+
+    # Looking after itself
+
+    def check(self, Roots roots not None):
+        """Compare rows and indexes, both ways: each row's entries are there, and there are no others. CorruptionError."""
+        cdef TableIndex index
+        cdef Cursor cursor = Cursor.__new__(Cursor)
+        cdef const unsigned char* value
+        cdef size_t size
+        cdef dict expected = {index.name: 0 for index in self.indexes}
+        cursor.reset(self.pager, roots.at(self.tree))
+        cdef bint more = cursor.first(True)
+        while more:
+            key = key_of(cursor)
+            value = cursor.value(&size, True)
+            for index in self.indexes:
+                index.collect(value, size, index.after)
+                expected[index.name] += index.after.count
+                self.check_entries(roots, index, key)
+            more = cursor.next(True)
+        for index in self.indexes:
+            if roots.at(index.tree).entries != expected[index.name]:
+                raise self.stray(index)
+
+    cdef int check_entries(self, Roots roots, TableIndex index, bytes key) except -1:
+        """CorruptionError unless the index has all the entries in its `after`."""
+        cdef const unsigned char* value
+        cdef size_t i, size
+        for i in range(index.after.count):
+            self.join(index.after, i, <const unsigned char*> PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
+            if tree_find(
+                    self.pager, roots.at(index.tree), self.joined.data, self.joined.size, True, &value, &size) is None:
+                raise CorruptionError(f"a row of {self.name} has no entry in the index {index.name}", tree=index.tree)
+        return 0
+
+
+cdef inline const unsigned char* entry_at(Entries entries, size_t i, size_t* size) noexcept:
+    """One of the entries of a record."""
+    cdef size_t start = entries.ends[i - 1] if i else 0
+    size[0] = entries.ends[i] - start
+    return entries.bytes.data + start
+
+
+cdef bint same_entries(Entries a, Entries b) noexcept:
+    """Whether two records have the same entries."""
+    if a.count != b.count or a.bytes.size != b.bytes.size:
+        return False
+    return (
+        memcmp(a.bytes.data, b.bytes.data, a.bytes.size) == 0
+        and (a.count == 1 or memcmp(a.ends, b.ends, a.count * sizeof(size_t)) == 0))
+
+
+cdef bint has_entry(Entries entries, const unsigned char* entry, size_t size) noexcept:
+    """Whether an entry is among those of a record, which are few or in order: a binary search."""
+    cdef size_t low = 0, high = entries.count, middle, length
+    cdef const unsigned char* other
+    cdef int order
+    while low < high:
+        middle = (low + high) // 2
+        other = entry_at(entries, middle, &length)
+        order = memcmp(entry, other, min(size, length))
+        if order == 0 and size == length:
+            return True
+        if order > 0 or (order == 0 and size > length):
+            low = middle + 1
+        else:
+            high = middle
+    return False
+
+
+cdef bint begin(Cursor cursor, bytes key, bint wait, bint behind=True) except -1:
+    """To the first entry at or (`behind`) after `key`; to the very first for None. Whether there is one."""
+    if key is None:
+        return cursor.first(wait)
+    cdef const unsigned char* start = <const unsigned char*> PyBytes_AS_STRING(key)
+    cdef size_t size = PyBytes_GET_SIZE(key)
+    if not cursor.seek(start, size, wait):
+        return False
+    if behind and cursor.compare(start, size) == 0:
+        return cursor.next(wait)
+    return True
+
+
+cdef bytes key_of(Cursor cursor):
+    """The key at the cursor."""
+    cdef size_t size
+    cdef const unsigned char* key = cursor.key(&size)
+    return key[:size]
+
+
+cdef int put_sure(
+        Draft draft, Root* root, const unsigned char* key, size_t length, const unsigned char* value, size_t size,
+        bint wait) except -1:
+    """tree_put in the middle of a change: a page that left memory since it was looked at is read again."""
+    try:
+        return tree_put(draft, root, key, length, value, size, wait)
+    except ColdPage:
+        return tree_put(draft, root, key, length, value, size, True)
+
+
+cdef int delete_sure(Draft draft, Root* root, const unsigned char* key, size_t length, bint wait) except -1:
+    """tree_delete in the same way."""
+    try:
+        return tree_delete(draft, root, key, length, wait)
+    except ColdPage:
+        return tree_delete(draft, root, key, length, True)

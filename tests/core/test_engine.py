@@ -1,0 +1,230 @@
+"""The engine over bytes: versions, writes, savepoints, sharing, errors; on disk and in memory."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from modelvault._core.walk import Tree
+from modelvault._engine import Engine, Version, Write, entries
+from modelvault.errors import ClosedError, LockedError, ModelVaultFormatError
+
+
+@pytest.fixture(params=["memory", "disk"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    engine = Engine.open_in_memory() if request.param == "memory" else Engine.open(str(tmp_path / "db"))
+    yield engine
+    if not engine.closed:
+        engine.check()
+        engine.close()
+
+
+def put(write: Write, tree: int, key: bytes, value: bytes) -> None:
+    change = Tree(write.draft, write.roots[tree])
+    change.put(key, value)
+    write.roots[tree] = change.root
+
+
+def delete(write: Write, tree: int, key: bytes) -> None:
+    change = Tree(write.draft, write.roots[tree])
+    assert change.delete(key)
+    write.roots[tree] = change.root
+
+
+def items(engine: Engine, version: Version, tree: int) -> list[tuple[bytes, bytes]]:
+    return list(entries(engine.pager, version.roots[tree]))
+
+
+def test_a_commit_becomes_the_newest_version(engine: Engine) -> None:
+    write = engine.begin()
+    tree = write.new_tree()
+    put(write, tree, b"a", b"1")
+    before = engine.latest
+    after = engine.commit(write)
+    assert engine.latest is after
+    assert items(engine, after, tree) == [(b"a", b"1")]
+    assert after.sequence == before.sequence + 1
+
+
+def test_a_rollback_leaves_nothing(engine: Engine) -> None:
+    write = engine.begin()
+    tree = write.new_tree()
+    put(write, tree, b"a", b"1")
+    engine.commit(write)
+    write = engine.begin()
+    put(write, tree, b"b", b"2" * 50_000)
+    delete(write, tree, b"a")
+    engine.rollback(write)
+    assert items(engine, engine.latest, tree) == [(b"a", b"1")]
+
+
+def test_savepoints_nest(engine: Engine) -> None:
+    write = engine.begin()
+    tree = write.new_tree()
+    put(write, tree, b"a", b"1")
+    outer = write.savepoint()
+    put(write, tree, b"b", b"2")
+    inner = write.savepoint()
+    put(write, tree, b"c", b"3")
+    write.rewind(inner)
+    put(write, tree, b"d", b"4")
+    write.release(outer)
+    engine.commit(write)
+    assert [key for key, _ in items(engine, engine.latest, tree)] == [b"a", b"b", b"d"]
+
+
+def test_a_pinned_version_does_not_move(engine: Engine) -> None:
+    write = engine.begin()
+    tree = write.new_tree()
+    for number in range(500):
+        put(write, tree, b"%06d" % number, b"x" * 100)
+    engine.commit(write)
+    pinned = engine.pin()
+    expected = items(engine, pinned, tree)
+    for round in range(5):
+        write = engine.begin()
+        for number in range(0, 500, 7):
+            put(write, tree, b"%06d" % number, b"%d" % round)
+        for number in range(round, 500, 5):
+            delete(write, tree, b"%06d" % number)
+        engine.commit(write)
+    assert items(engine, pinned, tree) == expected
+    engine.unpin(pinned)
+    assert engine.pins == 0
+    assert items(engine, engine.latest, tree) != expected
+
+
+def test_definitions_survive_reopening(tmp_path: Path) -> None:
+    path = str(tmp_path / "db")
+    engine = Engine.open(path)
+    write = engine.begin()
+    write.define({"id": write.new_collection(), "name": "users", "tree": write.new_tree()})
+    engine.commit(write)
+    engine.close()
+    engine = Engine.open(path)
+    assert engine.latest.definitions == {"users": {"id": 1, "name": "users", "tree": 2}}
+    write = engine.begin()
+    assert (write.new_collection(), write.new_tree()) == (2, 3)
+    engine.rollback(write)
+    engine.check()
+    engine.close()
+
+
+def test_read_only_users_share_the_writer_of_their_process(tmp_path: Path) -> None:
+    path = str(tmp_path / "db")
+    writer = Engine.open(path)
+    reader = Engine.open(path, read_only=True)
+    assert reader is writer
+    with pytest.raises(LockedError, match="already open for this path in this process") as caught:
+        Engine.open(path)
+    assert caught.value.pid == os.getpid()
+    assert caught.value.filename == path
+    writer.close()
+    assert not reader.closed
+    reader.close()
+    assert reader.closed
+    with pytest.raises(ClosedError):
+        reader.begin()
+
+
+def test_a_writer_in_another_process_is_refused(tmp_path: Path) -> None:
+    path = str(tmp_path / "db")
+    engine = Engine.open(path)
+    script = (
+        "import sys\nfrom modelvault._engine import Engine\nfrom modelvault.errors import LockedError\n"
+        "try:\n    Engine.open(sys.argv[1])\nexcept LockedError as error:\n    print(error.errno, error.pid, error)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, check=True)
+    number, pid, text = result.stdout.split(" ", 2)
+    assert int(number) == errno.EAGAIN
+    assert pid in (str(os.getpid()), "None")
+    assert "locked by another process" in text
+    engine.close()
+
+
+def test_a_reader_in_another_process_follows(tmp_path: Path) -> None:
+    path = str(tmp_path / "db")
+    engine = Engine.open(path)
+    write = engine.begin()
+    tree = write.new_tree()
+    put(write, tree, b"n", b"0")
+    engine.commit(write)
+    script = (
+        "import sys\nfrom modelvault._engine import Engine, entries\n"
+        "engine = Engine.open(sys.argv[1], read_only=True)\n"
+        "for line in sys.stdin:\n"
+        "    version = engine.refresh()\n"
+        f"    print(dict(entries(engine.pager, version.roots[{tree}]))[b'n'].decode(), flush=True)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as reader:
+        assert reader.stdin is not None
+        assert reader.stdout is not None
+        for number in range(30):
+            write = engine.begin()
+            put(write, tree, b"n", b"%d" % number)
+            engine.commit(write)
+            reader.stdin.write("look\n")
+            reader.stdin.flush()
+            assert reader.stdout.readline() == f"{number}\n"
+        reader.stdin.close()
+    engine.check()
+    engine.close()
+
+
+def test_a_handle_is_dead_in_a_forked_child(tmp_path: Path) -> None:
+    engine = Engine.open(str(tmp_path / "db"))
+    child = os.fork()
+    if child == 0:
+        try:
+            engine.begin()
+        except ClosedError:
+            os._exit(7)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    engine.commit(engine.begin())
+    engine.close()
+
+
+@pytest.mark.parametrize("size", [0, 1, 511, 512, 4096, 4 * 8192])
+def test_an_interrupted_creation_is_finished(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "db"
+    path.write_bytes(bytes(size))
+    engine = Engine.open(str(path))
+    engine.check()
+    engine.close()
+
+
+def test_other_files_are_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    path.write_bytes(b"hello world, this is not a database" * 100)
+    before = path.read_bytes()
+    with pytest.raises(ModelVaultFormatError, match="bad magic bytes"):
+        Engine.open(str(path))
+    assert path.read_bytes() == before
+
+
+def test_pages_are_used_again(tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    engine = Engine.open(str(path))
+    write = engine.begin()
+    tree = write.new_tree()
+    for number in range(2000):
+        put(write, tree, b"%06d" % number, b"x" * 200)
+    engine.commit(write)
+    size = path.stat().st_size
+    for round in range(300):
+        write = engine.begin()
+        for number in range(round % 10, 2000, 400):
+            put(write, tree, b"%06d" % number, b"%d" % round * 60)
+        engine.commit(write)
+    assert path.stat().st_size < 3 * size
+    engine.check()
+    engine.close()
