@@ -329,13 +329,15 @@ class Engine:
             raise OSError(errno.EIO, message, self.path)
         if self.write is not None:
             raise ModelVaultTransactionError("transaction error: a write is open on this engine")
-        draft = Draft(self.pager, 0 if self.volatile else self.latest.generation + 1)
-        self.write = self._new_write(draft, self.copy(latest.roots))
+        latest = self.latest
+        draft = Draft(self.pager, latest.generation + 1)
+        space = None if self.volatile else Space(draft, self._oldest_reader())
+        self.write = Write(latest, copy(latest.roots), draft, space, self._next_ids())
         self._inline = None
         return self.write
 
-    def _new_write(self, draft: Draft, roots: Roots) -> Write:
-        return Write(self.latest, roots, draft, self.meta.next_tree, self.meta.next_collection)
+    def _next_ids(self) -> tuple[int, int]:
+        return self.meta.next_tree, self.meta.next_collection
 
     def rollback(self, write: Write) -> None:
         """The write never was."""

@@ -11,7 +11,8 @@ from libc.string cimport memcmp, memcpy
 from modelvault._core.format cimport CATALOG_TREE, FIRST_TREE, FREE_TREE, Root
 from modelvault._core.pager cimport Draft, Pager
 from modelvault._core.space cimport Space
-from modelvault._core.tree cimport Roots, tree_put, tree_seal
+from modelvault._core.tree cimport Roots, tree_put
+from modelvault._core.walk cimport tree_seal
 
 from modelvault._core.meta import write_meta
 
