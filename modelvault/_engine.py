@@ -19,7 +19,7 @@ from copy import copy
 from dataclasses import replace
 from typing import Any, Final
 
-from modelvault._core.commit import commit, unpack_root
+from modelvault._core.commit import commit, spill, unpack_root
 from modelvault._core.cursor import Cursor
 from modelvault._core.file import DiskFile, File, MemoryFile
 from modelvault._core.meta import PAGE_SIZES, Meta, first_pages, read_meta, unpack
@@ -61,7 +61,9 @@ class Write:
 
     __slots__ = ("base", "definitions", "draft", "next_collection", "next_tree", "roots", "space")
 
-    def __init__(self, base: Version, roots: Roots, draft: Draft, space: Space | None, next_ids: tuple[int, int]) -> None:
+    def __init__(
+        self, base: Version, roots: Roots, draft: Draft, space: Space | None, next_ids: tuple[int, int]
+    ) -> None:
         self.base = base
         self.roots = roots
         self.draft = draft
@@ -89,6 +91,17 @@ class Write:
         catalog.put(key, json.dumps(definition, separators=(",", ":")).encode())
         self.roots[CATALOG] = catalog.root
         self.definitions = {**self.definitions, definition["name"]: definition}
+
+    @property
+    def is_large(self) -> bool:
+        """Whether the private pages take half of the cache, and `spill` should be called."""
+        pager = self.draft.pager
+        return self.space is not None and 2 * pager.draft_bytes > pager.cache_size
+
+    def spill(self) -> None:
+        """Write private pages to their final places ahead of the commit; blocking. OSError ends the write."""
+        if self.space is not None:
+            spill(self.space, self.roots)
 
     def savepoint(self) -> Savepoint:
         """A state to come back to; end it with `rewind` or `release`, the newest first."""
@@ -247,7 +260,8 @@ class Engine:
     def _follow(self) -> None:
         """Move to the newest commit of the writer's process, and keep its pages from being used again.
 
-        Between reading a meta and locking its generation the writer may go on: the lock holds if it is at most one ahead.
+        Between reading a meta and locking its generation the writer may go on: the lock holds if it is at most one
+        ahead.
         """
         meta = read_meta(self.file)
         while True:
@@ -348,8 +362,8 @@ class Engine:
     def commit(self, write: Write) -> Version:
         """Make the write the newest version; blocking, durable when it returns.
 
-        A full disk rolls back and leaves the engine usable. Any other error while writing rolls back and poisons the engine: what
-        was committed before can still be read, later writes raise.
+        A full disk rolls back and leaves the engine usable. Any other error while writing rolls back and poisons the
+        engine: what was committed before can still be read, later writes raise.
         """
         meta = self._publish(write) if self.volatile else self._store(write)
         self.latest = Version(write.roots, meta.generation, meta.sequence, write.definitions)

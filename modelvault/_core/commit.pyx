@@ -12,7 +12,7 @@ from modelvault._core.format cimport CATALOG_TREE, FIRST_TREE, FREE_TREE, Root
 from modelvault._core.pager cimport Draft, Pager
 from modelvault._core.space cimport Space
 from modelvault._core.tree cimport Roots, tree_put
-from modelvault._core.walk cimport tree_seal
+from modelvault._core.walk cimport tree_seal, tree_spill
 
 from modelvault._core.meta import write_meta
 
@@ -46,6 +46,19 @@ def commit(Space space not None, Roots roots not None, Roots base not None, meta
     pager.page_count = space.end
     draft.complete()
     return new
+
+
+def spill(Space space not None, Roots roots not None):
+    """Write the leaves of a large write to their places ahead of the commit, so that memory can be given back.
+
+    OSError, CorruptionError: the write must be rolled back.
+    """
+    cdef Draft draft = space.draft
+    cdef uint32_t tree
+    space.supply(roots, draft.single_pages)
+    for tree in range(FIRST_TREE, roots.count):
+        tree_spill(draft, roots.at(tree))
+    draft.write_out()
 
 
 def changed_trees(Roots roots, Roots base):

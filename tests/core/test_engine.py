@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from modelvault._core.file import DiskFile, MemoryFile
 from modelvault._core.walk import Tree
-from modelvault._engine import Engine, Version, Write, entries
+from modelvault._engine import Engine, Version, Write, entries, new_content
 from modelvault.errors import ClosedError, LockedError, ModelVaultFormatError
+from tests.faults import Faults, FaultyDisk, RecordingFile
 
 
 @pytest.fixture(params=["memory", "disk"])
@@ -228,3 +231,125 @@ def test_pages_are_used_again(tmp_path: Path) -> None:
     assert path.stat().st_size < 3 * size
     engine.check()
     engine.close()
+
+
+def test_a_write_larger_than_the_cache(tmp_path: Path) -> None:
+    cache = 1 << 20
+    engine = Engine.open(str(tmp_path / "db"), cache_size=cache)
+    write = engine.begin()
+    tree = write.new_tree()
+    expected = {}
+    spills = 0
+    savepoint = None
+    for number in range(20_000):
+        key, value = b"%06d" % (number * 7919 % 20_000), b"%d" % number * (5000 if number % 500 == 0 else 40)
+        put(write, tree, key, value)
+        expected[key] = value
+        if write.is_large:
+            write.spill()
+            spills += 1
+        if number == 12_000:
+            savepoint, kept = write.savepoint(), dict(expected)
+        if number == 16_000:
+            assert savepoint is not None
+            write.rewind(savepoint)
+            expected = kept
+        assert engine.pager.draft_bytes < 2 * cache
+    assert spills > 3
+    engine.commit(write)
+    assert items(engine, engine.latest, tree) == sorted(expected.items())
+    engine.check()
+    engine.close()
+    engine = Engine.open(str(tmp_path / "db"), cache_size=cache)
+    assert items(engine, engine.latest, tree) == sorted(expected.items())
+    engine.close()
+
+
+@pytest.mark.parametrize("kind", ["EIO", "ENOSPC", "short"])
+def test_every_failing_operation_leaves_the_last_commit(tmp_path: Path, kind: str) -> None:
+    """Fail the n-th write, sync or reservation for every n: the file opens with the last state or, unknown, the next."""
+    at = 0
+    while True:
+        at += 1
+        path = tmp_path / f"{kind}{at}"
+        DiskFile.create(str(path), new_content(4096)).close()
+        file = FaultyDisk(str(path))
+        engine = Engine.open_file(file)
+        file.faults = Faults(at=at, kind=kind, on=frozenset({"write", "sync", "resize", "reserve"}))
+        states: list[dict[bytes, bytes]] = [{}]
+        try:
+            run_rounds(engine, states)
+        except OSError as error:
+            assert error.errno == (errno.ENOSPC if kind == "ENOSPC" else errno.EIO)
+            assert error.filename == str(path)
+        assert engine.write is None
+        failed = file.faults.hit
+        if len(states) > 1:
+            assert dict(items(engine, engine.latest, 2)) == states[-1]
+        if failed and kind != "ENOSPC":
+            with pytest.raises(OSError, match="an earlier write failed"):
+                engine.begin()
+        elif failed:
+            run_rounds(engine, states)
+        engine.close()
+        reopened = Engine.open(str(path))
+        found = dict(items(reopened, reopened.latest, 2)) if len(reopened.latest.roots) > 2 else {}
+        assert found == states[-1] or (failed and found == following(states))
+        reopened.check()
+        reopened.close()
+        path.unlink()
+        if not failed:
+            return
+
+
+def following(states: list[dict[bytes, bytes]]) -> dict[bytes, bytes]:
+    """The state after the round that comes next."""
+    return apply_round(len(states) - 1, states[-1])
+
+
+def apply_round(round: int, state: dict[bytes, bytes]) -> dict[bytes, bytes]:
+    state = dict(state)
+    for number in range(round * 10, round * 10 + 60):
+        state[b"%05d" % number] = b"%d" % round * (3000 if number % 17 == 0 else 30)
+    for number in range(round * 10, round * 10 + 5):
+        del state[b"%05d" % number]
+    return state
+
+
+def run_rounds(engine: Engine, states: list[dict[bytes, bytes]], rounds: int = 6) -> None:
+    """Commit round after round; each acknowledged state is appended to `states`."""
+    while len(states) <= rounds:
+        round = len(states) - 1
+        write = engine.begin()
+        tree = 2 if len(engine.latest.roots) > 2 else write.new_tree()
+        state = apply_round(round, states[-1])
+        for key, value in state.items():
+            if states[-1].get(key) != value:
+                put(write, tree, key, value)
+        for key in states[-1].keys() - state.keys():
+            delete(write, tree, key)
+        engine.commit(write)
+        states.append(state)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_power_cut_leaves_a_whole_commit(seed: int) -> None:
+    """Cut the power between any two operations, with any part of what was not synced: the last or the next state is there."""
+    draw = random.Random(seed)
+    file = RecordingFile(new_content(4096))
+    engine = Engine.open_file(file)
+    states: list[dict[bytes, bytes]] = [{}]
+    synced = [0]
+    for _ in range(4):
+        run_rounds(engine, states, len(states))
+        synced.append(len(file.log.events))
+    share = draw.choice([0.1, 0.5, 0.9])
+    for position in range(len(file.log.events) + 1):
+        content = file.log.crash(position, lambda: draw.random() < share)
+        reopened = Engine.open_file(MemoryFile(content))
+        found = dict(items(reopened, reopened.latest, 2)) if len(reopened.latest.roots) > 2 else {}
+        whole = max(i for i, end in enumerate(synced) if end <= position)
+        assert found in states[whole : whole + 2]
+        reopened.check()
+        run_rounds(reopened, [found], 1)
+        reopened.check()
