@@ -2,8 +2,9 @@
 
 Everything here is synchronous and knows only bytes and tree ids; async and models are floors above.
 
-A `Version` is what one commit left behind: the roots of all trees. Readers read a version. A `Write` works on its own copy of
-the newest version's roots and on private pages (drafts), and becomes the next version by `Engine.commit`, or never was.
+A `Version` is what one commit left behind: the roots of all trees. Readers read a version. A `Write` works on its own
+copy of the newest version's roots and on private pages (drafts), and becomes the next version by `Engine.commit`, or
+never was.
 
 What this is not: a queue. Whoever calls `begin` or `inline` has the writer's turn; who has it is decided above.
 """
@@ -133,7 +134,7 @@ class Savepoint:
 
 
 class Engine:
-    """One open database. Writable engines are one per file and process; `open` gives the one that is there to read-only users.
+    """One open database. Writable engines are one per file and process; read-only users of the file get that one.
 
     Not thread-safe for writes: one caller at a time may use a Write. Reads of `latest` need no lock.
     """
@@ -201,7 +202,7 @@ class Engine:
             if is_blank(file):
                 file.write_at(0, [new_content(page_size)])
                 file.sync()
-        meta = read_meta(file)
+        meta = lock_newest(file) if read_only else read_meta(file)
         pager = Pager(file, meta.page_size, cache_size, meta.seed)
         pager.page_count = meta.page_count
         return cls(file, pager, meta, read_only=read_only, volatile=volatile)
@@ -258,24 +259,12 @@ class Engine:
         return found is None or found[0].generation > self.meta.generation
 
     def _follow(self) -> None:
-        """Move to the newest commit of the writer's process, and keep its pages from being used again.
-
-        Between reading a meta and locking its generation the writer may go on: the lock holds if it is at most one
-        ahead.
-        """
-        meta = read_meta(self.file)
-        while True:
-            self.file.lock_snapshot(meta.generation)
-            newest = read_meta(self.file)
-            if newest.generation <= meta.generation + 1:
-                break
-            self.file.unlock_snapshot(meta.generation)
-            meta = newest
-        roots, definitions = load_catalog(self.pager, meta)
-        previous, self.meta = self.meta, meta
-        self.pager.page_count = meta.page_count
-        self.latest = Version(roots, meta.generation, meta.sequence, definitions)
-        if previous.generation not in self._pinned:
+        """Move to the newest commit of the writer's process."""
+        previous, self.meta = self.meta, lock_newest(self.file)
+        roots, definitions = load_catalog(self.pager, self.meta)
+        self.pager.page_count = self.meta.page_count
+        self.latest = Version(roots, self.meta.generation, self.meta.sequence, definitions)
+        if previous.generation not in self._pinned and previous.generation != self.meta.generation:
             self.file.unlock_snapshot(previous.generation)
 
     def pin(self) -> Version:
@@ -386,6 +375,7 @@ class Engine:
     def _store(self, write: Write) -> Meta:
         """Commit to the file."""
         meta = replace(self.meta, next_tree=write.next_tree, next_collection=write.next_collection)
+        assert write.space is not None
         try:
             return commit(write.space, write.roots, write.base.roots, meta)
         except BaseException as error:
@@ -445,6 +435,21 @@ def is_blank(file: File) -> bool:
     """Whether the file is empty, or holds only the zeros that an interrupted creation can leave."""
     size = file.size()
     return size <= BLANK_SIZE and not any(file.read_at(0, size) or b"")
+
+
+def lock_newest(file: File) -> Meta:
+    """The newest meta of a file that another process writes to, with its pages kept from being used again.
+
+    Between reading a meta and locking its generation the writer may go on: the lock holds if it is at most one ahead.
+    """
+    meta = read_meta(file)
+    while True:
+        file.lock_snapshot(meta.generation)
+        newest = read_meta(file)
+        if newest.generation <= meta.generation + 1:
+            return meta
+        file.unlock_snapshot(meta.generation)
+        meta = newest
 
 
 def load_catalog(pager: Pager, meta: Meta) -> tuple[Roots, dict[str, Definition]]:
