@@ -253,7 +253,7 @@ class Engine:
         return self.latest
 
     def _is_behind(self) -> bool:
-        """Whether the file has a newer commit; the next one always goes to the meta slot that the latest one is not in."""
+        """Whether the file has a newer commit: it would be in the meta slot that the latest one is not in."""
         page = 2 * ((self.meta.generation + 1) % 2)
         found = unpack(self.file.read_at(page * self.meta.page_size, META_SIZE) or b"")
         return found is None or found[0].generation > self.meta.generation
