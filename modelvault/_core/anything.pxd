@@ -7,7 +7,9 @@ from modelvault._core.codec cimport Container
 
 
 cdef enum:
-    ANY_DICT = 17               # tag of a dict
+    # Tags
+    ANY_LIST = 13
+    ANY_DICT = 17
 
 
 cdef class Anything(Container):
@@ -16,5 +18,6 @@ cdef class Anything(Container):
 
 cdef int put_any(Buffer out, object value) except -1
 cdef object read_any(Reader* reader)
+cdef int put_items(Buffer out, object value) except -1
 cdef int put_pairs(Buffer out, object value) except -1
 cdef object read_container(Reader* reader, uint8_t tag)

@@ -21,7 +21,6 @@ cdef enum:
     FALSE = 1
     TRUE = 2
     FIRST_SCALAR = 3            # int float64 string bytes uuid timestamp date time timedelta decimal
-    LIST = 13
 
 cdef tuple SCALARS = (
     Int(), Float64(), String(), Bytes(), Uuid(), Timestamp(True), Date(), Time(), TimeDelta(), Decimals(),
@@ -53,7 +52,7 @@ cdef int put_any(Buffer out, object value) except -1:
     put_byte(out, tag)
     if tag == NONE:
         return 0
-    if tag < LIST:
+    if tag < ANY_LIST:
         return (<Codec>SCALARS[tag - FIRST_SCALAR]).write_inline(out, value)
     enter(out)
     if tag == ANY_DICT:
@@ -100,7 +99,7 @@ cdef object read_any(Reader* reader):
         return None
     if tag < FIRST_SCALAR:
         return tag == TRUE
-    if tag < LIST:
+    if tag < ANY_LIST:
         return (<Codec>SCALARS[tag - FIRST_SCALAR]).read_inline(reader)
     if tag > ANY_DICT:
         fail_corrupt("a value has an unknown tag")
@@ -120,7 +119,7 @@ cdef object read_container(Reader* reader, uint8_t tag):
     for i in range(count):
         items.append((read_any(reader), read_any(reader)) if tag == ANY_DICT else read_any(reader))
     try:
-        return items if tag == LIST else CLASSES[tag](items)
+        return items if tag == ANY_LIST else CLASSES[tag](items)
     except TypeError:
         fail_corrupt("an element of a set or a key of a dict has no hash")
 

@@ -41,3 +41,4 @@ cdef class Custom(Codec):
     cdef Codec inner
     cdef object dump
     cdef object load
+    cdef object loaded(self, object value)

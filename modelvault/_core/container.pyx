@@ -13,6 +13,8 @@ from libc.stdint cimport uint8_t
 from modelvault._core.buffer cimport fail_corrupt, need, put_byte, put_varint, read_size
 from modelvault._core.codec cimport Codec
 
+from modelvault.errors import ModelVaultFormatError
+
 
 
 cdef int fail_changed() except -1:
@@ -283,23 +285,30 @@ cdef class Custom(Codec):
         self.width = inner.width
         self.wide = inner.wide
 
+    cdef object loaded(self, object value):
+        """What `load` makes of a stored value; that it makes nothing of it is an error of the record, not of the caller."""
+        try:
+            return self.load(value)
+        except Exception as error:
+            raise ModelVaultFormatError(f"format error: a stored value cannot be loaded: {error}") from error
+
     cdef int write_fixed(self, object value, unsigned char* data) except -1:
         return self.inner.write_fixed(self.dump(value), data)
 
     cdef object read_fixed(self, const unsigned char* data, bint wide):
-        return self.load(self.inner.read_fixed(data, wide))
+        return self.loaded(self.inner.read_fixed(data, wide))
 
     cdef int write(self, Buffer out, object value) except -1:
         return self.inner.write(out, self.dump(value))
 
     cdef object read(self, Reader* reader):
-        return self.load(self.inner.read(reader))
+        return self.loaded(self.inner.read(reader))
 
     cdef int write_inline(self, Buffer out, object value) except -1:
         return self.inner.write_inline(out, self.dump(value))
 
     cdef object read_inline(self, Reader* reader):
-        return self.load(self.inner.read_inline(reader))
+        return self.loaded(self.inner.read_inline(reader))
 
     cdef int key_stored(self, Buffer out, const unsigned char* data, size_t size, bint wide, bint open) except -1:
         return self.inner.key_stored(out, data, size, wide, open)

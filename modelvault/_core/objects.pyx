@@ -12,7 +12,7 @@ from cpython.set cimport PySet_New
 from libc.stdint cimport uint32_t
 from libc.string cimport memmove, memset
 
-from modelvault._core.anything cimport ANY_DICT, put_pairs, read_container
+from modelvault._core.anything cimport ANY_DICT, ANY_LIST, put_items, put_pairs, read_container
 from modelvault._core.buffer cimport (
     DEPTH_LIMIT, fail_corrupt, fail_depth, fail_short, get16, get32, need, put16, put32, put_bytes, put_byte, take,
 )
@@ -359,10 +359,10 @@ cdef class Object(Raw):
         for i in range(self.count):
             if self.attributes[i] in unset:
                 out.data[start + i // 8] |= 1 << i % 8
-        others = {name: None for name in unset if name not in self.all_set}
+        others = [name for name in unset if name not in self.all_set]
         if not others:
             return False
-        put_pairs(out, others)
+        put_items(out, others)
         return True
 
     # Reading
@@ -430,7 +430,7 @@ cdef class Object(Raw):
             else:
                 value = (<Codec>step.codec).read(&inner)
             if step.outer != NULL:
-                value = (<Custom>step.outer).load(value)
+                value = (<Custom>step.outer).loaded(value)
             if into_dict:
                 PyDict_SetItem(target, step.attribute, value)
             else:
@@ -497,7 +497,7 @@ cdef class Object(Raw):
         else:
             fields_set = set(self.all_set)
         if mask & OTHER_SET:
-            fields_set.update(read_pairs(tail))
+            fields_set.update(read_container(tail, ANY_LIST))
         if mask & EXTRAS:
             found = read_pairs(tail)
             extra = found if self.extras or not self.pydantic else None
@@ -583,7 +583,7 @@ cdef class Object(Raw):
         elif present:
             reader.at, reader.end, reader.depth = part.data, part.data + part.size, depth
             value = (<Codec>step.codec).read(&reader)
-        return value if step.outer == NULL else (<Custom>step.outer).load(value)
+        return value if step.outer == NULL else (<Custom>step.outer).loaded(value)
 
 
 def first(pair):

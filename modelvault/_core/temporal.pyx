@@ -290,17 +290,13 @@ cdef class Time(Fixed):
             fail_corrupt("a time is outside its day")
         if not aware:
             return to_time(micros, NAIVE)
-        # Out of the day: the hours that are over go into the offset.
+        # Out of the day: the least offset that leads back into it.
         cdef int64_t offset = 0
-        while micros < 0:
-            micros += 3600 * <int64_t>1000000
-            offset += 3600
-        while micros >= DAY:
-            micros -= 3600 * <int64_t>1000000
-            offset -= 3600
-        if offset <= -DAY_SECONDS or offset >= DAY_SECONDS:
-            fail_corrupt("a time key is out of range")
-        return to_time(micros - offset * 1000000, <int32_t>(offset * 2))
+        if micros < 0:
+            offset = (999999 - micros) // 1000000
+        elif micros >= DAY:
+            offset = -((micros - DAY) // 1000000 + 1)
+        return to_time(micros, <int32_t>(offset * 2))
 
 
 cdef object to_time(int64_t micros, int32_t zone):
