@@ -83,6 +83,15 @@ cdef class Table:
             return None
         return face.decode_at(value, size)
 
+    def record(self, Roots roots not None, bytes key not None, bint wait=True):
+        """The record of the row with this packed primary key, or None."""
+        cdef const unsigned char* start = <const unsigned char*> PyBytes_AS_STRING(key)
+        cdef const unsigned char* value
+        cdef size_t size
+        cdef Page page = tree_find(
+            self.pager, roots.at(self.tree), start, PyBytes_GET_SIZE(key), wait, &value, &size)
+        return None if page is None else value[:size]
+
     cdef Buffer lend(self):
         """An empty buffer; whoever has it may put it back into `spare`."""
         cdef Buffer buffer = self.spare

@@ -1,0 +1,462 @@
+"""What stands between the verbs and the engine: one open database, seen by everything that was made from it.
+
+`Access.read` and `Access.write` decide where an operation runs: in the transaction of the task that asks, else on the
+last commit or through the queue; on this thread while memory answers, else in a worker thread.
+
+A cold read happens on a pinned version. A warm one does not pin: it is done before anything else can run on its
+thread. Should another thread's commits take its pages away meanwhile, what it finds does not verify, and it is
+repeated on a pinned version.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import warnings
+import weakref
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from modelvault._engine import Engine, Savepoint, Version, Write
+from modelvault._queue import BROKEN, TIMEOUT, Statement, Turns, WriteQueue
+from modelvault._runner import Runner
+from modelvault.errors import ClosedError, ColdPage, CorruptionError, ModelVaultTransactionError
+
+__all__ = ["Access", "Unit", "View"]
+
+T = TypeVar("T")
+
+CREDIT: Final = 64  # operations on warm data before others get a chance to run
+
+# Access.alert: why an operation cannot take the short way.
+CLOSED: Final = 1
+FORKED: Final = 2
+TRANSACTION: Final = 4  # one is open; perhaps the caller's
+FOLLOWER: Final = 8  # another process writes: look for its commits first
+
+Reader = Callable[[Any, bool], T]
+"""A look at the trees, called with (roots, wait). With wait False, ColdPage where it would wait for the disk."""
+
+
+class Unit:
+    """An open transaction: the writer's turn, one Write, and the task or thread that it belongs to."""
+
+    __slots__ = ("access", "alive", "dirty", "error", "holder", "marks", "owner", "turns", "write")
+
+    def __init__(self, access: Access, write: Write, owner: object) -> None:
+        self.access = access
+        self.write = write
+        self.owner: object = owner
+        self.alive = True
+        self.dirty = False
+        self.error: BaseException | None = None
+        self.turns = Turns(access.runner)  # one operation at a time: child tasks may use the transaction too
+        self.holder: object = None
+        self.marks: list[Mark] = []
+
+    def check(self) -> None:
+        """Raise unless operations can still be part of this transaction."""
+        if not self.alive:
+            self.access.attend()
+            raise ModelVaultTransactionError("transaction error: no active transaction: this one has ended")
+        if self.error is not None:
+            raise ModelVaultTransactionError(
+                f"transaction error: an earlier operation of it failed half-way ({self.error}): roll it back"
+            ) from self.error
+
+    def hold(self) -> Held:
+        """A context in which no other task's operation enters this transaction; the holder's own do."""
+        return Held(self)
+
+    def savepoint(self, *, alone: bool = False) -> Mark:
+        """A context that an exception undoes. alone: no other task's operations happen meanwhile."""
+        return Mark(self, alone)
+
+    async def read(self, reader: Reader[T]) -> T:
+        """The result of a look at the transaction's own state."""
+        async with self.hold():
+            self.check()
+            try:
+                return reader(self.write.roots, self.access.runner.waits)
+            except ColdPage:
+                return await self.access.runner.finish(reader, self.write.roots, True)
+
+    async def perform(self, statement: Statement) -> Any:
+        """Apply a statement to the transaction."""
+        async with self.hold():
+            self.check()
+            self.dirty = True
+            try:
+                try:
+                    result = statement(self.write, self.access.runner.waits)
+                except ColdPage:
+                    result = await self.access.runner.finish(statement, self.write, True)
+                if self.write.is_large:
+                    await self.access.runner.finish(self.write.spill)
+            except BROKEN as error:
+                self.error = error
+                raise
+            return result
+
+
+class Held:
+    """The context of `Unit.hold`; it may be entered again by the task that is in it."""
+
+    __slots__ = ("_outer", "_unit")
+
+    def __init__(self, unit: Unit) -> None:
+        self._unit = unit
+        self._outer = False
+
+    async def __aenter__(self) -> None:
+        unit = self._unit
+        me = unit.access.runner.identity()
+        if unit.holder is not me:
+            await unit.turns.enter()
+            unit.holder = me
+            self._outer = True
+
+    async def seize(self) -> None:
+        """Enter whatever happens: a cancellation is raised when it is entered."""
+        unit = self._unit
+        me = unit.access.runner.identity()
+        if unit.holder is not me:
+            self._outer = True
+            try:
+                await unit.turns.seize()
+            finally:
+                unit.holder = me
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._outer:
+            self._unit.holder = None
+            self._unit.turns.leave()
+
+
+class Mark:
+    """The context of `Unit.savepoint`. They nest: the newest ends first."""
+
+    __slots__ = ("_held", "_savepoint", "_unit")
+
+    def __init__(self, unit: Unit, alone: bool) -> None:
+        self._unit = unit
+        self._held = Held(unit) if alone else None
+        self._savepoint: Savepoint | None = None
+
+    async def __aenter__(self) -> None:
+        if self._held is not None:
+            await self._held.__aenter__()
+        unit = self._unit
+        async with unit.hold():
+            unit.check()
+            if self._savepoint is not None:
+                raise ModelVaultTransactionError("transaction error: this savepoint is open already")
+            self._savepoint = unit.write.savepoint()
+            unit.marks.append(self)
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        try:
+            await self._end(undo=kind is not None)
+        finally:
+            if self._held is not None:
+                await self._held.__aexit__()
+
+    async def _end(self, undo: bool) -> None:
+        unit = self._unit
+        interrupted: BaseException | None = None
+        held = Held(unit)
+        try:
+            await held.seize()
+        except BaseException as error:
+            interrupted = error
+        try:
+            savepoint, self._savepoint = self._savepoint, None
+            if savepoint is not None and unit.alive:
+                if unit.marks[-1] is not self:
+                    raise ModelVaultTransactionError("transaction error: a savepoint inside this one is still open")
+                unit.marks.pop()
+                if undo:
+                    unit.write.rewind(savepoint)
+                    unit.access.settled()
+                else:
+                    unit.write.release(savepoint)
+        finally:
+            await held.__aexit__()
+        if interrupted is not None:
+            raise interrupted
+
+
+class View:
+    """A state of the database for a reader that takes its time: a pinned version, or the caller's own transaction."""
+
+    __slots__ = ("_access", "_unit", "_version")
+
+    def __init__(self, access: Access, unit: Unit | None) -> None:
+        self._access = access
+        self._unit = unit
+        self._version: Version | None = None if unit is not None else access.pin()
+
+    async def read(self, reader: Reader[T]) -> T:
+        """The result of a look at this state."""
+        access = self._access
+        if self._unit is not None:
+            return await self._unit.read(reader)
+        version = self._version
+        if version is None or access.alert & (CLOSED | FORKED):
+            access.attend()
+            raise ClosedError("the iterator is closed")
+        await access.breathe()
+        try:
+            return reader(version.roots, access.runner.waits)
+        except ColdPage:
+            return await access.runner.run(reader, version.roots, True)
+
+    def close(self) -> None:
+        """Give the state up; may be called again."""
+        version, self._version = self._version, None
+        if version is not None:
+            self._access.engine.unpin(version)
+
+    def __del__(self) -> None:
+        # The garbage collector may come while this thread holds the engine's lock.
+        if getattr(self, "_version", None) is not None:
+            self._access.strays.append(self._version)
+
+
+class Access:
+    """One open database: its engine, its way to wait, its queue of writers and the transaction that is open."""
+
+    def __init__(self, engine: Engine, runner: Runner, path: str, *, read_only: bool) -> None:
+        self.engine = engine
+        self.runner = runner
+        self.path = path
+        self.read_only = read_only
+        self.volatile = engine.volatile
+        self.queue = WriteQueue(runner, engine)
+        self.mutex = self.queue.mutex
+        self.alert = FOLLOWER if engine.read_only else 0
+        self.credit = CREDIT
+        self.unit: Unit | None = None
+        self.strays: deque[Version | None] = deque()
+        self.settled: Callable[[], None] = nothing
+        """Called after each rollback: definitions may be gone."""
+        _open.add(self)
+
+    # The state of the handle
+
+    def attend(self) -> Unit | None:
+        """What `alert` is about: ClosedError, or the open transaction if it is the caller's."""
+        if self.alert & FORKED:
+            raise ClosedError(f"the database {self.path} was opened before a fork: open it again in this process")
+        if self.alert & CLOSED:
+            raise ClosedError(f"the database {self.path} is closed")
+        unit = self.unit
+        if unit is not None and unit.owner is self.runner.identity():
+            return unit
+        return None
+
+    def check_writable(self) -> None:
+        """OSError on a handle that was opened read-only."""
+        if self.read_only:
+            raise OSError(errno.EROFS, "database opened read-only", self.path)
+
+    def stats(self) -> dict[str, Any]:
+        """Counters: of the engine, and of the queue of writers."""
+        queue = {"waiting": self.queue.waiting, "groups": self.queue.groups, "statements": self.queue.statements}
+        return {**self.engine.stats(), "writers": queue, "in_transaction": self.unit is not None}
+
+    async def breathe(self, rows: int = 1) -> None:
+        """Count so many operations; now and then, let other tasks run."""
+        self.credit -= rows
+        if self.credit < 0:
+            self.credit = CREDIT
+            await self.runner.rest()
+
+    async def close(self) -> None:
+        """Roll back what is open, wait for the commit that is under way, and let the file go. May be called again."""
+        with self.mutex:
+            if self.alert & CLOSED:
+                return
+            self.alert |= CLOSED
+        if self.alert & FORKED:
+            return
+        interrupted: BaseException | None = None
+        unit = self.unit
+        if unit is not None:
+            try:
+                await self.end(unit, commit=False)
+            except BaseException as error:
+                interrupted = error
+        try:
+            await self.queue.seize()
+        except BaseException as error:
+            interrupted = error
+        try:
+            await self.runner.finish(self._release)
+        finally:
+            self.queue.leave()
+        if interrupted is not None:
+            raise interrupted
+
+    def _release(self) -> None:
+        self.drain()
+        self.engine.close()
+
+    def __del__(self) -> None:
+        alert = getattr(self, "alert", CLOSED)
+        if not alert & (CLOSED | FORKED):
+            self.alert |= CLOSED
+            text = f"unclosed database {self.path!r}: call close() or use `with`"
+            warnings.warn(text, ResourceWarning, stacklevel=2, source=self)
+            self.engine.close()
+
+    # Reading
+
+    async def catch_up(self) -> None:
+        """Move to the newest commit, where another process writes."""
+        if self.alert & FOLLOWER:
+            self.attend()
+            await self.runner.run(self.engine.refresh)
+
+    async def read(self, reader: Reader[T], unit: Unit | None = None) -> T:
+        """A look at the caller's transaction, else at the last commit. `unit`: at this transaction, whoever calls."""
+        unit = unit or (self.attend() if self.alert else None)
+        if unit is not None:
+            return await unit.read(reader)
+        await self.breathe()
+        await self.catch_up()
+        try:
+            return reader(self.engine.latest.roots, False)
+        except (ColdPage, CorruptionError):
+            pass
+        version = self.pin()
+        try:
+            return await self.runner.run(reader, version.roots, True)
+        finally:
+            self.engine.unpin(version)
+
+    async def view(self, unit: Unit | None = None) -> View:
+        """A state to read at leisure; close it."""
+        unit = unit or (self.attend() if self.alert else None)
+        if unit is None:
+            await self.catch_up()
+        return View(self, unit)
+
+    def pin(self) -> Version:
+        """The last commit, kept readable until `Engine.unpin`."""
+        self.drain()
+        return self.engine.pin()
+
+    def drain(self) -> None:
+        """Give up what forgotten views had pinned."""
+        while self.strays:
+            version = self.strays.popleft()
+            if version is not None:
+                self.engine.unpin(version)
+
+    # Writing
+
+    async def write(self, statement: Statement, unit: Unit | None = None, *, short: bool = False) -> Any:
+        """Apply a statement in the caller's transaction, else commit it.
+
+        unit: in this transaction, whoever calls. short: one step of the core, which runs no code of the user.
+        """
+        unit = unit or (self.attend() if self.alert else None)
+        if unit is not None:
+            return await unit.perform(statement)
+        self.check_writable()
+        if self.strays:
+            self.drain()
+        if short and self.volatile:
+            await self.breathe()
+            with self.mutex:
+                write = self.engine.inline()
+                if write is not None:
+                    result = statement(write, True)
+                    self.engine.publish_inline(write)
+                    return result
+        return await self.queue.submit(statement)
+
+    async def begin(self, timeout: float | None = TIMEOUT) -> Unit:
+        """Wait for the writer's turn and open a transaction for the calling task or thread."""
+        if self.attend() is not None:
+            raise ModelVaultTransactionError(
+                "transaction error: nested transactions are not supported: use a savepoint of the open one"
+            )
+        self.check_writable()
+        await self.queue.enter(timeout)
+        try:
+            unit = Unit(self, self.queue.begin(), self.runner.identity())
+            with self.mutex:
+                self.unit = unit
+                self.alert |= TRANSACTION
+        except BaseException:
+            self.queue.leave()
+            raise
+        return unit
+
+    async def end(self, unit: Unit, *, commit: bool) -> None:
+        """Commit or roll back; with what was going on in other tasks finished first. Completes even when cancelled."""
+        interrupted: BaseException | None = None
+        try:
+            await unit.turns.seize()
+        except BaseException as error:
+            interrupted = error
+        try:
+            if commit and unit.dirty and interrupted is None and not self.volatile:
+                await self.runner.finish(self._end, unit, commit)
+            else:
+                self._end(unit, commit and interrupted is None)
+        finally:
+            self._end(unit, False)  # a commit that was cancelled before it began
+            unit.turns.leave()
+        if interrupted is not None:
+            raise interrupted
+
+    def _end(self, unit: Unit, commit: bool) -> None:
+        with self.mutex:
+            if not unit.alive:
+                return
+            unit.alive = False
+        try:
+            if commit and unit.dirty:
+                self.engine.commit(unit.write)
+            else:
+                self.engine.rollback(unit.write)
+        finally:
+            unit.owner = None
+            with self.mutex:
+                self.unit = None
+                self.alert &= ~TRANSACTION
+            self.settled()
+            self.queue.leave()
+
+    def abandon(self, unit: Unit) -> None:
+        """Roll a forgotten transaction back. The garbage collector calls this, perhaps while we hold the mutex."""
+        if self.alert & FORKED:
+            return
+        self.queue.orphan = partial(self._end, unit, False)
+        if self.mutex.acquire(blocking=False):
+            self.mutex.release()
+            self.queue.orphan = None
+            self._end(unit, False)
+
+
+def nothing() -> None:
+    """Do nothing."""
+
+
+_open: weakref.WeakSet[Access] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """In a forked child: no inherited handle works, and none keeps the parent's file open, and so locked."""
+    for access in list(_open):
+        access.alert |= FORKED
+        access.engine.file.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

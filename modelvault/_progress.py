@@ -1,0 +1,44 @@
+"""A line on the terminal that says how far a long statement has come."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Final
+
+__all__ = ["Progress"]
+
+INTERVAL: Final = 0.1  # seconds between two lines
+
+
+class Progress:
+    """Counts rows and tells. progress: True for a line on standard error, or a function that gets the count so far."""
+
+    def __init__(self, what: str, progress: bool | Callable[[int], object]) -> None:
+        self.count = 0
+        self._what = what
+        self._tell = self._line if progress is True else progress if callable(progress) else None
+        self._start = self._told = time.monotonic()
+
+    def add(self, count: int) -> None:
+        """So many rows more."""
+        self.count += count
+        if self._tell is not None:
+            now = time.monotonic()
+            if now - self._told >= INTERVAL:
+                self._told = now
+                self._tell(self.count)
+
+    def close(self) -> None:
+        """All rows are in."""
+        if self._tell is not None:
+            self._tell(self.count)
+            if self._tell == self._line:
+                sys.stderr.write("\n")
+                sys.stderr.flush()
+
+    def _line(self, count: int) -> None:
+        rate = count / max(time.monotonic() - self._start, 1e-9)
+        sys.stderr.write(f"\r{self._what}: {count:,} rows, {rate:,.0f} a second ")
+        sys.stderr.flush()

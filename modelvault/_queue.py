@@ -1,0 +1,271 @@
+"""Who writes next: one fair queue of tasks and threads, and group commit for those who come while a commit runs.
+
+A `Ticket` stands in the queue. Its state says what a cancellation, a timeout or an exception has to do with it:
+
+    WAITING   it can simply leave
+    GRANTED   it has the turn, and passes it on when it leaves
+    TAKEN     its statement is in a group that is being committed: it waits for the end and then leaves
+    DONE      its outcome is known
+
+States change under `Turns.mutex` only, which is held for moments and never while anything waits.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final
+
+from modelvault._engine import Engine, Write
+from modelvault._runner import Runner, Waiter
+from modelvault.errors import CorruptionError, ModelVaultTransactionError
+
+__all__ = ["BROKEN", "TIMEOUT", "Statement", "Turns", "WriteQueue"]
+
+TIMEOUT: Final = 5.0  # seconds that a writer waits for its turn
+GROUP: Final = 1024  # statements committed together
+
+WAITING: Final = 0
+GRANTED: Final = 1
+TAKEN: Final = 2
+DONE: Final = 3
+
+Statement = Callable[[Write, bool], Any]
+"""A change of a Write, called with (write, wait). It fails before it changes anything, or undoes what it changed.
+
+With wait False it raises ColdPage, having changed nothing, where it would have to wait for the disk.
+"""
+
+BROKEN: Final = (OSError, CorruptionError, MemoryError)
+"""Errors of the machine, not of the statement: they may leave a Write half changed, and end it."""
+
+
+class Ticket:
+    """A place in the queue."""
+
+    __slots__ = ("error", "result", "state", "statement", "waiter")
+
+    def __init__(self, statement: Statement | None) -> None:
+        self.statement = statement
+        self.state = WAITING
+        self.waiter: Waiter | None = None
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+    def finish(self) -> None:
+        """The outcome is known: wake who waits for it."""
+        self.state = DONE
+        if self.waiter is not None:
+            self.waiter.set()
+
+    def outcome(self) -> Any:
+        """What the statement returned or raised."""
+        error, self.error = self.error, None
+        if error is None:
+            return self.result
+        try:
+            raise error
+        finally:
+            del error  # no cycle through the traceback
+
+
+class Turns:
+    """One turn at a time, first come first served; across tasks, event loops and threads."""
+
+    def __init__(self, runner: Runner) -> None:
+        self.mutex = threading.Lock()
+        self._runner = runner
+        self._busy = False
+        self._waiting: deque[Ticket] = deque()
+        self.orphan: Callable[[], None] | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
+
+    async def enter(self, timeout: float | None = None) -> None:
+        """Wait for the turn, at most `timeout` seconds: then ModelVaultTransactionError. `leave` gives it up."""
+        await self._stand(Ticket(None), timeout)
+
+    async def seize(self) -> None:
+        """Wait for the turn, whatever happens; a cancellation is raised when the turn is had, and `leave` is due."""
+        ticket = Ticket(None)
+        self._arrive(ticket)
+        if ticket.waiter is not None:
+            await self._runner.hold(ticket.waiter)
+
+    def leave(self) -> None:
+        """Pass the turn to who waits longest."""
+        with self.mutex:
+            if not self._waiting:
+                self._busy = False
+                return
+            ticket = self._waiting.popleft()
+            ticket.state = GRANTED
+        if ticket.waiter is not None:
+            ticket.waiter.set()
+
+    async def _stand(self, ticket: Ticket, timeout: float | None) -> None:
+        """Wait until the ticket is GRANTED or DONE."""
+        try:
+            self._arrive(ticket)
+            if ticket.waiter is None:
+                return
+            await ticket.waiter.wait(timeout)
+        except GeneratorExit:
+            self._withdraw(ticket)
+            raise
+        except BaseException:
+            if not self._withdraw(ticket) and ticket.waiter is not None:
+                await self._runner.hold(ticket.waiter)
+            raise
+        if ticket.state == WAITING and self._withdraw(ticket, WAITING):
+            raise ModelVaultTransactionError(
+                f"transaction error: another transaction is open on this database, and still was after {timeout:g} s; "
+                "if it is your own, a child task joins it through tx.collection(...)"
+            )
+        if ticket.state == TAKEN:
+            await self._runner.hold(ticket.waiter)
+
+    def _arrive(self, ticket: Ticket) -> None:
+        """Give the ticket the turn if it is free, else a waiter and a place in the queue."""
+        with self.mutex:
+            if self._busy:
+                ticket.waiter = self._runner.waiter()
+                self._waiting.append(ticket)
+            else:
+                ticket.state = GRANTED
+                self._busy = True
+        self._reap()
+
+    def _reap(self) -> None:
+        """End a forgotten transaction that the garbage collector met while the mutex was held."""
+        orphan, self.orphan = self.orphan, None
+        if orphan is not None:
+            orphan()
+
+    def _withdraw(self, ticket: Ticket, state: int | None = None) -> bool:
+        """Take a ticket out of the queue, or pass its turn on; False if its statement is being committed.
+
+        state: only if it is in this one.
+        """
+        with self.mutex:
+            if state is not None and ticket.state != state:
+                return False
+            if ticket.state == WAITING:
+                with suppress(ValueError):  # interrupted before it stood there
+                    self._waiting.remove(ticket)
+                return True
+            granted = ticket.state == GRANTED
+        if granted:
+            self.leave()
+        self._reap()
+        return granted
+
+
+class WriteQueue(Turns):
+    """The turn to write to one engine. Statements that come while another is committed are committed together."""
+
+    def __init__(self, runner: Runner, engine: Engine) -> None:
+        super().__init__(runner)
+        self._engine = engine
+        self.groups = 0
+        self.statements = 0
+
+    async def submit(self, statement: Statement, timeout: float | None = TIMEOUT) -> Any:
+        """Apply one statement and commit it; its result, or what it raised.
+
+        Cancelled while it waits, it has no effect. Once a commit has taken it, it takes effect, and a cancellation is
+        raised after.
+        """
+        ticket = Ticket(statement)
+        await self._stand(ticket, timeout)
+        if ticket.state == GRANTED:
+            await self._lead(ticket)
+        return ticket.outcome()
+
+    def begin(self) -> Write:
+        """The engine's Write, for who has the turn. Who uses `Engine.inline` holds the mutex too."""
+        with self.mutex:
+            return self._engine.begin()
+
+    async def _lead(self, ticket: Ticket) -> None:
+        """Commit this statement and those that wait behind it."""
+        try:
+            if self._engine.volatile:
+                self._flush(ticket)
+            else:
+                await self._runner.finish(self._flush, ticket)
+        except BaseException:
+            if ticket.state == GRANTED:
+                self._withdraw(ticket)
+            raise
+
+    def _flush(self, leader: Ticket) -> None:
+        group = self._gather(leader)
+        try:
+            self._commit(group)
+        except BaseException as error:
+            for ticket in group:
+                ticket.error = ticket.error or twin(error)
+        finally:
+            self.leave()
+            for ticket in group:
+                ticket.finish()
+
+    def _gather(self, leader: Ticket) -> list[Ticket]:
+        with self.mutex:
+            group = [leader]
+            while self._waiting and self._waiting[0].statement is not None and len(group) < GROUP:
+                group.append(self._waiting.popleft())
+            for ticket in group:
+                ticket.state = TAKEN
+        self.groups += 1
+        self.statements += len(group)
+        return group
+
+    def _commit(self, group: list[Ticket]) -> None:
+        """Apply what can be applied, and commit it. After an error of the machine the others begin again."""
+        engine = self._engine
+        while group:
+            write = self.begin()
+            try:
+                broken = self._apply(write, group)
+                if broken is None and any(ticket.error is None for ticket in group):
+                    engine.commit(write)
+                    return
+            finally:
+                if engine.write is write:
+                    engine.rollback(write)
+            if broken is None:
+                return
+            group = [ticket for ticket in group if ticket is not broken]
+
+    def _apply(self, write: Write, group: list[Ticket]) -> Ticket | None:
+        """Apply each statement; those that fail fail alone. The ticket whose error ended the Write, or None."""
+        for ticket in group:
+            assert ticket.statement is not None
+            ticket.error = None
+            try:
+                ticket.result = ticket.statement(write, True)
+                if write.is_large:
+                    write.spill()
+            except BaseException as error:
+                ticket.error = error
+                if not isinstance(error, Exception) or isinstance(error, BROKEN):
+                    return ticket
+        return None
+
+
+def twin(error: BaseException) -> BaseException:
+    """The error for one of several who all get it: each raises its own, and tracebacks do not mix."""
+    try:
+        other = copy.copy(error)
+    except Exception:
+        return error
+    other.__cause__ = error.__cause__
+    return other

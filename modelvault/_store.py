@@ -1,0 +1,276 @@
+"""Where schemas and the engine meet: the stored collections of one database, and their Python sides."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from modelvault._access import Access, Unit
+from modelvault._core.index import IndexKeys
+from modelvault._core.keys import KeyCodec
+from modelvault._core.record import Face, RecordCodec
+from modelvault._core.table import Table
+from modelvault._engine import Definition, Write
+from modelvault.errors import ColdPage, ModelVaultQueryError, ModelVaultSchemaError
+from modelvault.mapping import attach_refs, bind, schema_of
+from modelvault.query import Condition
+from modelvault.schema import Index, Schema, Shape, Type
+
+__all__ = ["Binding", "Catalog", "Store", "unknown_collection"]
+
+
+def unknown_collection(name: str) -> ModelVaultSchemaError:
+    """The error for a name that no collection has."""
+    return ModelVaultSchemaError(f'schema error: unknown collection name "{name}"')
+
+
+def define(write: Write, schema: Schema) -> Definition:
+    """Add a collection to the catalog; all or nothing."""
+    savepoint = write.savepoint()
+    try:
+        definition: Definition = {
+            "name": schema.name,
+            "id": write.new_collection(),
+            "tree": write.new_tree(),
+            "schemas": [schema.to_json()],
+            "indexes": [[index.name, write.new_tree()] for index in schema.indexes],
+        }
+        write.define(definition)
+    except BaseException:
+        write.rewind(savepoint)
+        raise
+    write.release(savepoint)
+    return definition
+
+
+class Binding:
+    """One Python side of a stored collection: the functions that its verbs call.
+
+    `find(roots, key, face, wait)`, `record(roots, packed, wait)`, `size(roots)`,
+    `scan(roots, after, face, count, wait)`,
+    `lookup(roots, index, prefix, after, face, count, wait)`, `keys(roots, index, prefix, wait)`,
+    `put(write, packed, record, create, wait)`, `remove(write, packed, wait)`; `pack(key)` gives a key as bytes.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "face",
+        "find",
+        "keys",
+        "lookup",
+        "pack",
+        "put",
+        "record",
+        "remove",
+        "scan",
+        "schema",
+        "size",
+        "store",
+    )
+
+    def __init__(self, store: Store, mapped: Schema | None) -> None:
+        table = store.table
+        self.store = store
+        self.schema = store.schema if mapped is None else bind(store.schema, mapped)
+        self.face = Face(store.codecs(self.schema.type), self.schema.primary)
+        self.pack: Callable[[Any], bytes] = key_codec(self.schema).pack
+        self.find: Callable[..., Any] = table.get
+        self.record: Callable[..., bytes | None] = table.record
+        self.put: Callable[..., Any] = table.put
+        self.remove: Callable[..., Any] = table.delete
+        self.scan: Callable[..., Any] = table.scan
+        self.lookup: Callable[..., Any] = table.lookup
+        self.keys: Callable[..., list[bytes]] = table.keys
+        self.size: Callable[..., int] = table.count
+
+    def retire(self) -> None:
+        """The collection is gone: its creation was rolled back. Handles that use this binding look for another one."""
+        self.find = self.record = self.scan = self.size = self.lookup = self.keys = self.put = self.remove = gone
+
+    def find_rows(self, roots: Any, key: Any, face: Face | None, wait: bool) -> list[Any]:
+        """The row with this primary key, if there is one; without a face, its record."""
+        if face is not None:
+            row = self.find(roots, key, face, wait)
+            return [] if row is None else [row]
+        record = self.record(roots, self.pack(key), wait)
+        return [] if record is None else [record]
+
+    def prefix(self, conditions: tuple[Condition, ...]) -> bytes:
+        """The beginning of the index entries at which these fields have these values."""
+        return b"".join(component(self.schema, condition) for condition in conditions)
+
+    def filter(self, conditions: tuple[Condition, ...]) -> Callable[[bytes], bool]:
+        """A test of records, without decoding them."""
+        tests = [
+            (self.store.extractors((condition.path,)), component(self.schema, condition)) for condition in conditions
+        ]
+
+        def holds(record: bytes) -> bool:
+            version = record_version(record)
+            return all(entry in extractors[version].extract(record) for extractors, entry in tests)
+
+        return holds
+
+
+def record_version(record: bytes) -> int:
+    """The schema version under which a record was written."""
+    return int.from_bytes(record[:2], "little")
+
+
+def gone(*_: object) -> NoReturn:
+    """In place of a table's method: sends the caller the long way, which begins with finding out."""
+    raise ColdPage("the collection was rolled back")
+
+
+def component(schema: Schema, condition: Condition) -> bytes:
+    """The index entry of a value, as the field at the condition's path would have it."""
+    return KeyCodec(element(schema, condition.path)).tagged(condition.value)
+
+
+def key_codec(schema: Schema) -> KeyCodec:
+    """What packs primary keys."""
+    type = element(schema, (schema.primary,))
+    return KeyCodec(type, finite=type.kind == "float64")
+
+
+def element(schema: Schema, path: tuple[str, ...]) -> Type:
+    """What is compared at a path: the field's type without `optional`; for a list, its elements'."""
+    type = schema.find(path)
+    if type is None:
+        raise ModelVaultQueryError(f'query error: unknown field path "{".".join(path)}" in {schema.name}')
+    while type.kind in ("optional", "list", "set", "frozenset", "vartuple"):
+        type = type.items[0]
+    if type.kind in ("object", "ref", "dict", "tuple", "union", "any"):
+        raise ModelVaultQueryError(
+            f'query error: field "{".".join(path)}" of {schema.name} is {type.kind}: compare one of its parts'
+        )
+    return type
+
+
+class Store:
+    """A stored collection: its newest schema, its table, and the Python sides in use."""
+
+    def __init__(self, access: Access, definition: Definition) -> None:
+        self.definition = definition
+        self.schemas = [Schema.from_json(source) for source in definition["schemas"]]
+        self.schema = self.schemas[-1]
+        self.name = self.schema.name
+        self._codecs = {codec.version: codec for codec in self.codecs(self.schema.type)}
+        indexes = [
+            (name, tree, index.unique, self.extractors(index.paths))
+            for (name, tree), index in zip(definition["indexes"], self.schema.indexes, strict=True)
+        ]
+        self.table = Table(access.engine.pager, self.name, definition["tree"], key_codec(self.schema), indexes)
+        self.alive = True
+        self._plain: Binding | None = None
+        self._models: weakref.WeakKeyDictionary[type, Binding] = weakref.WeakKeyDictionary()
+
+    def codecs(self, newest: Type) -> list[RecordCodec]:
+        """The codecs of all schema versions, the oldest first; `newest` is the newest one's type with its bindings."""
+        types = [schema.type for schema in self.schemas[:-1]] + [newest]
+        primary = self.schema.primary
+        versions = [schema.version for schema in self.schemas]
+        return [RecordCodec(type, version, primary) for type, version in zip(types, versions, strict=True)]
+
+    def extractors(self, paths: tuple[tuple[str, ...], ...]) -> dict[int, IndexKeys]:
+        """What takes the entries at these paths out of a record, by the record's schema version."""
+        return {version: IndexKeys(codec, paths) for version, codec in self._codecs.items()}
+
+    def binding(self, mapped: Schema | None) -> Binding:
+        """The Python side of a mapped model, or of the dict interface."""
+        if mapped is None:
+            if self._plain is None:
+                self._plain = Binding(self, None)
+            return self._plain
+        cls = shape(mapped).cls
+        binding = self._models.get(cls)
+        if binding is None:
+            binding = self._models[cls] = Binding(self, mapped)
+        return binding
+
+    def unique_index(self, path: tuple[str, ...]) -> Index:
+        """The unique index on exactly this path."""
+        for index in self.schema.indexes:
+            if index.unique and index.paths == (path,):
+                return index
+        raise ModelVaultQueryError(f'query error: there is no unique index on "{".".join(path)}" of {self.name}')
+
+    def entries(self, index: Index, record: bytes) -> list[bytes]:
+        """The entries that a record has in a unique index; none for None, which is exempt."""
+        extractor = self.extractors(index.paths)[record_version(record)]
+        return [] if extractor.exempt(record) else extractor.extract(record)
+
+    def retire(self) -> None:
+        """The collection is gone."""
+        self.alive = False
+        for binding in (self._plain, *self._models.values()):
+            if binding is not None:
+                binding.retire()
+
+
+def shape(mapped: Schema) -> Shape:
+    """The shape of a mapped model."""
+    found = mapped.type.python
+    assert isinstance(found, Shape)
+    return found
+
+
+class Catalog:
+    """The collections of one database, by name."""
+
+    def __init__(self, access: Access) -> None:
+        self.access = access
+        self._stores: dict[str, Store] = {}
+        self._mapped: weakref.WeakKeyDictionary[type, Schema] = weakref.WeakKeyDictionary()
+        access.settled = self.settle
+
+    def mapped(self, cls: type) -> Schema:
+        """The schema of a model class."""
+        schema = self._mapped.get(cls)
+        if schema is None:
+            schema = self._mapped[cls] = schema_of(cls)
+            attach_refs(cls, schema)
+        return schema
+
+    def names(self, unit: Unit | None) -> list[str]:
+        """The names of all collections, sorted by code point."""
+        return sorted(self._definitions(unit))
+
+    def find(self, name: str, unit: Unit | None) -> Store | None:
+        """The stored collection of that name as the transaction, else the last commit, has it."""
+        definition = self._definitions(unit).get(name)
+        return None if definition is None else self.store(definition)
+
+    def store(self, definition: Definition) -> Store:
+        """The Store of a definition."""
+        store = self._stores.get(definition["name"])
+        if store is None or store.definition != definition:
+            store = self._stores[definition["name"]] = Store(self.access, definition)
+        return store
+
+    async def register(self, schema: Schema, unit: Unit | None, *, new: bool = False) -> Store:
+        """The stored collection of that name, made if there is none. new: there must be none."""
+
+        def statement(write: Write, wait: bool) -> Definition:
+            definition = write.definitions.get(schema.name)
+            if definition is None:
+                return define(write, schema)
+            if new:
+                raise ModelVaultSchemaError(f'schema error: duplicate collection name: "{schema.name}"')
+            return definition
+
+        definition: Definition = await self.access.write(statement, unit)
+        return self.store(definition)
+
+    def settle(self) -> None:
+        """Forget what a rollback took back."""
+        definitions = self._definitions(self.access.unit)
+        for name, store in list(self._stores.items()):
+            if definitions.get(name) != store.definition:
+                del self._stores[name]
+                store.retire()
+
+    def _definitions(self, unit: Unit | None) -> dict[str, Definition]:
+        source = self.access.engine.latest if unit is None else unit.write
+        return source.definitions

@@ -1,0 +1,443 @@
+"""The verbs of a collection: what joins a schema, a transaction or commit, and the trees.
+
+A handle is a view on (database, collection, model): free to make, and good for every task and thread. The shortest
+way, a `get` of warm data with no transaction open, is one coroutine and one call into the core.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Callable, Generator, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+from modelvault._progress import Progress
+from modelvault._rows import Rows, Slices
+from modelvault._store import Binding, Catalog, element, shape, unknown_collection
+from modelvault.errors import ColdPage, CorruptionError, ModelVaultSchemaError, NotFoundError
+from modelvault.mapping import check_instance
+from modelvault.patches import apply_patch, revalidator
+from modelvault.query import AsyncQuery, Condition, Path, Selection, parse_path
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from modelvault._access import Unit, View
+    from modelvault._engine import Write
+    from modelvault._queue import Statement
+    from modelvault.schema import Schema
+
+__all__ = ["AsyncCollection"]
+
+M = TypeVar("M")
+
+SMALL: Final = 1024  # rows that insert_many collects before it takes the writer's turn for itself
+SLICE: Final = 64  # rows handled before other tasks get a chance: about 0.1 ms
+
+
+class AsyncCollection(Generic[M]):
+    """A collection of `M`: instances of a model class, or dicts.
+
+    Made by `AsyncDatabase.collection` and `models.async_collection`. A model's collection is registered in the
+    database by the first operation that is awaited; `await collection.register()`, or just `await collection`, does
+    nothing else.
+
+    A `key` is a primary key or, for models, an instance that has it. Rows come in primary-key order. A row that does
+    not fit raises before anything is changed: ModelVaultSchemaError, ModelVaultValidationError, or the TypeError,
+    ValueError or OverflowError of the value that cannot be converted.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_access",
+        "_binding",
+        "_catalog",
+        "_check",
+        "_cls",
+        "_mapped",
+        "_name",
+        "_primary",
+        "_quick",
+        "_unit",
+    )
+
+    def __init__(
+        self, catalog: Catalog, of: str | type[M], unit: Unit | None = None, *, validate_on_read: bool = False
+    ) -> None:
+        self._access = catalog.access
+        self._catalog = catalog
+        self._unit = unit
+        self._cls: type = dict
+        self._mapped: Schema | None = None
+        self._check: Callable[[M], M] | None = None
+        self._primary = ""
+        if isinstance(of, str):
+            self._name = of.strip()
+        else:
+            self._cls = of
+            self._mapped = catalog.mapped(of)
+            self._name = self._mapped.name
+            self._primary = key_attribute(self._mapped)
+            if validate_on_read:
+                self._check = revalidator(of)
+        self._binding: Binding | None = None
+        # The binding again, where the core's answer is all there is to it: no transaction given, no check of rows.
+        self._quick: Binding | None = None
+        if not self._look() and self._mapped is None:
+            raise unknown_collection(self._name)
+
+    @property
+    def name(self) -> str:
+        """The collection's name."""
+        return self._name
+
+    async def register(self) -> Self:
+        """Register the model's collection if the database does not have it yet; gives the collection."""
+        await self._ready()
+        return self
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        return self.register().__await__()
+
+    def __repr__(self) -> str:
+        return f"<AsyncCollection {self._name!r} of {self._cls.__name__}>"
+
+    # Reading
+
+    async def get(self, key: Any) -> M | None:
+        """The row with this primary key, None if there is none."""
+        access = self._access
+        binding = self._quick
+        if binding is None or access.alert:
+            return await self._get(key)
+        if key.__class__ is self._cls:
+            key = self._key(key)
+        access.credit -= 1
+        if access.credit < 0:
+            await access.breathe()
+        try:
+            row: M | None = binding.find(access.engine.latest.roots, key, binding.face, False)
+        except (ColdPage, CorruptionError):
+            return await self._get(key)
+        return row
+
+    async def _get(self, key: Any) -> M | None:
+        key = self._key(key)
+        binding = await self._ready()
+        row: M | None = await self._access.read(
+            lambda roots, wait: binding.find(roots, key, binding.face, wait), self._unit
+        )
+        return row if row is None or self._check is None else self._check(row)
+
+    async def get_or_raise(self, key: Any) -> M:
+        """The row with this primary key; NotFoundError (a LookupError) if there is none."""
+        row = await self.get(key)
+        if row is None:
+            key = self._key(key)
+            raise NotFoundError(f"no row of {self._name} has the primary key {key!r}", collection=self._name, key=key)
+        return row
+
+    async def get_many(self, keys: Iterable[Any]) -> list[M | None]:
+        """The rows with these primary keys, in the order of the keys and of one commit; None where there is no row."""
+        wanted = [self._key(key) for key in keys]
+        binding = await self._ready()
+        rows: list[M | None] = []
+        view = await self._access.view(self._unit)
+        try:
+            for start in range(0, len(wanted), SLICE):
+                rows += await view.read(partial(find_part, binding, wanted[start : start + SLICE]))
+        finally:
+            view.close()
+        check = self._check
+        return rows if check is None else [None if row is None else check(row) for row in rows]
+
+    async def all(self) -> list[M]:
+        """Every row."""
+        return await self.fetch(Selection())
+
+    async def count(self) -> int:
+        """How many rows there are."""
+        return await self.tally(Selection())
+
+    def where(self, path: Path, value: Any) -> AsyncQuery[M]:
+        """A query for the rows whose field at `path` equals `value`; of a list field, one of its elements."""
+        return AsyncQuery(self, Selection((self.condition(path, value),)))
+
+    def __aiter__(self) -> Rows[M]:
+        """Every row, as one snapshot and in bounded memory."""
+        return self.select(Selection())
+
+    # What a query asks
+
+    def condition(self, path: Path, value: Any) -> Condition:
+        """The condition that the field at `path` equals `value`; ModelVaultQueryError if there is no such field."""
+        schema = self._mapped if self._binding is None else self._binding.schema
+        assert schema is not None
+        segments = parse_path(path)
+        element(schema, segments)
+        return Condition(segments, value)
+
+    def select(self, selection: Selection) -> Rows[M]:
+        """An iterator over the rows of a selection."""
+        return Rows(self, selection)
+
+    async def fetch(self, selection: Selection) -> list[M]:
+        """The rows of a selection."""
+        rows = self.select(selection)
+        found: list[M] = []
+        try:
+            while not rows.ended:
+                found += await rows.batch()
+        finally:
+            await rows.aclose()
+        return found
+
+    async def tally(self, selection: Selection) -> int:
+        """The number of rows of a selection."""
+        if not selection.conditions:
+            binding = await self._ready()
+            total: int = await self._access.read(lambda roots, wait: binding.size(roots), self._unit)
+            return total if selection.limit is None else min(total, selection.limit)
+        rows = self.select(selection)
+        count = 0
+        try:
+            while not rows.ended:
+                count += len(await rows.batch(raw=True))
+        finally:
+            await rows.aclose()
+        return count
+
+    async def open_view(self) -> tuple[Binding, View, Callable[[Any], Any] | None]:
+        """What an iteration over the rows begins with."""
+        return await self._ready(), await self._access.view(self._unit), self._check
+
+    # Writing
+
+    async def insert(self, row: M) -> None:
+        """Store a row; one with the same primary key is replaced. DuplicateKeyError if a unique value is taken."""
+        await self._store(row, False)
+
+    async def create(self, row: M) -> None:
+        """Store a new row; DuplicateKeyError if its primary key, or a unique value, is taken."""
+        await self._store(row, True)
+
+    async def _store(self, row: M, create: bool) -> None:
+        access = self._access
+        binding = self._quick
+        if binding is None or access.alert or not access.volatile:
+            return await self._store_slowly(row, create)
+        if row.__class__ is not self._cls:
+            check_row(self._cls, row)
+        key, record = binding.face.encode(row)
+        access.credit -= 1
+        if access.credit < 0:
+            await access.breathe()
+        with access.mutex:
+            write = access.engine.inline()
+            if write is not None:
+                binding.put(write, key, record, create, True)
+                access.engine.publish_inline(write)
+                return None
+        return await self._store_slowly(row, create)
+
+    async def _store_slowly(self, row: M, create: bool) -> None:
+        check_row(self._cls, row)
+        binding = await self._ready()
+        key, record = binding.face.encode(row)
+        await self._write(lambda write, wait: binding.put(write, key, record, create, wait), short=True)
+
+    async def insert_many(
+        self,
+        rows: Iterable[M] | AsyncIterable[M],
+        *,
+        chunk: int | None = None,
+        progress: bool | Callable[[int], object] = False,
+    ) -> int:
+        """Insert or replace the rows of an iterable, in one commit or in commits of `chunk` rows; how many there were.
+
+        If a row fails, nothing of its commit is stored. More than a thousand rows keep other writers waiting until
+        they are in. progress: True shows a line on standard error, a function is called with the count now and then.
+        """
+        if chunk is not None and chunk < 1:
+            raise ValueError(f"chunk must be at least 1, not {chunk}")
+        binding = await self._ready()
+        source = Slices(rows, lambda row: binding.face.encode(check_row(self._cls, row)))
+        meter = Progress(self._name, progress)
+        more = True
+        while more:
+            more = await self._insert_chunk(binding, source, chunk, meter)
+        meter.close()
+        return meter.count
+
+    async def _insert_chunk(self, binding: Binding, source: Slices[M], chunk: int | None, meter: Progress) -> bool:
+        """Store at most `chunk` rows in one commit; False if the source has come to its end."""
+        unit = self._unit or self._access.attend()
+        if unit is not None:
+            return await self._insert_into(unit, binding, [], source, chunk, meter)
+        size = SMALL if chunk is None else min(chunk, SMALL)
+        first: list[Any] = []
+        while len(first) < size:
+            part = await source.next(min(SLICE, size - len(first)))
+            first += part
+            if not part:
+                break
+            await self._access.breathe(len(part))
+        if len(first) < size or size == chunk:
+            if first:
+                await self._write(partial(atomically, partial(put_part, binding, first)))
+                meter.add(len(first))
+            return len(first) == size
+        unit = await self._access.begin()
+        commit = False
+        try:
+            more = await self._insert_into(unit, binding, first, source, chunk, meter)
+            commit = True
+        finally:
+            await self._access.end(unit, commit=commit)
+        return more
+
+    async def _insert_into(
+        self, unit: Unit, binding: Binding, first: list[Any], source: Slices[M], chunk: int | None, meter: Progress
+    ) -> bool:
+        """Store `first` and what the source has left, at most `chunk` rows, in a transaction; all or nothing."""
+        async with unit.savepoint(alone=True):
+            left = float("inf") if chunk is None else chunk
+            while left:
+                part, first = first[:SLICE], first[SLICE:]
+                part = part or await source.next(int(min(SLICE, left)))
+                if not part:
+                    return False
+                await unit.perform(partial(put_part, binding, part))
+                await self._access.breathe(len(part))
+                meter.add(len(part))
+                left -= len(part)
+        return True
+
+    async def update(self, key: Any, patch: Any) -> M:
+        """Change the fields that `patch` names (a dict, or an instance), validated; the row as it is then.
+
+        ValueError if there is no such row, if a field is unknown, or if the primary key would change.
+        """
+        key = self._key(key)
+        binding = await self._ready()
+        packed = binding.pack(key)
+
+        def statement(write: Write, wait: bool) -> Any:
+            row = binding.find(write.roots, key, binding.face, wait)
+            if row is None:
+                raise ValueError(f"cannot update missing row: no row of {self._name} has the primary key {key!r}")
+            fresh: Any = {**row, **patch} if self._mapped is None else apply_patch(row, patch, binding.schema.type)
+            after, record = binding.face.encode(fresh)
+            if after != packed:
+                raise ModelVaultSchemaError(
+                    f"schema error: an update cannot change the primary key of {self._name}: "
+                    "insert a new row and delete the old one"
+                )
+            binding.put(write, after, record, False, wait)
+            return fresh
+
+        result: M = await self._write(statement)
+        return result
+
+    async def upsert(self, row: M, *, on: Path | None = None) -> None:
+        """Store a row in place of the one with the same primary key and, with `on`, of the one with the same value.
+
+        on: the path of a field with a unique index. The row that has this value goes, whatever its primary key is.
+        """
+        if on is None:
+            return await self.insert(row)
+        check_row(self._cls, row)
+        binding = await self._ready()
+        index = binding.store.unique_index(parse_path(on))
+        key, record = binding.face.encode(row)
+        entries = binding.store.entries(index, record)
+
+        def statement(write: Write, wait: bool) -> None:
+            for entry in entries:
+                for other in binding.keys(write.roots, index.name, entry, wait):
+                    binding.remove(write, other, wait)
+            binding.put(write, key, record, False, wait)
+
+        await self._write(partial(atomically, statement))
+        return None
+
+    async def delete(self, key: Any) -> bool:
+        """Delete the row with this primary key; True if it was there."""
+        binding = await self._ready()
+        key = binding.pack(self._key(key))
+        return bool(await self._write(lambda write, wait: binding.remove(write, key, wait), short=True))
+
+    async def _write(self, statement: Statement, *, short: bool = False) -> Any:
+        return await self._access.write(statement, self._unit, short=short)
+
+    # The way to the stored collection
+
+    def _key(self, key: Any) -> Any:
+        """The primary key of a key or instance."""
+        if self._mapped is not None and isinstance(key, self._cls):
+            return getattr(key, self._primary)
+        return key
+
+    def _look(self) -> bool:
+        """Find the stored collection; whether there is one."""
+        store = self._catalog.find(self._name, self._unit or self._access.attend())
+        self._binding = None if store is None else store.binding(self._mapped)
+        self._quick = self._binding if self._unit is None and self._check is None else None
+        return self._binding is not None
+
+    async def _ready(self) -> Binding:
+        """The stored collection, registered now if need be."""
+        binding = self._binding
+        if binding is not None and binding.store.alive:
+            return binding
+        await self._access.catch_up()
+        self._look()
+        if self._binding is None:
+            if self._mapped is None or self._access.read_only:
+                raise unknown_collection(self._name)
+            await self._catalog.register(self._mapped, self._unit)
+            self._look()
+        assert self._binding is not None
+        return self._binding
+
+
+def key_attribute(mapped: Schema) -> str:
+    """The attribute that holds the primary key in a model's instances."""
+    for field, attribute in zip(mapped.fields, shape(mapped).attributes, strict=True):
+        if field.name == mapped.primary and attribute is not None:
+            return attribute
+    raise AssertionError("a mapped schema has its primary key")
+
+
+def check_row(cls: type, row: Any) -> Any:
+    """The row, if it is one of the collection's: TypeError if not."""
+    if row.__class__ is not cls:
+        if cls is not dict:
+            check_instance(cls, row)
+        elif not isinstance(row, dict):
+            raise TypeError(f"argument 'row': {type(row).__name__!r} object is not an instance of 'dict'")
+    return row
+
+
+def find_part(binding: Binding, keys: list[Any], roots: Any, wait: bool) -> list[Any]:
+    """The rows with these keys, None where there is no row."""
+    find, face = binding.find, binding.face
+    return [find(roots, key, face, wait) for key in keys]
+
+
+def put_part(binding: Binding, rows: list[Any], write: Write, wait: bool) -> None:
+    """Put encoded rows. After a ColdPage it may be called again: what is there already is replaced by itself."""
+    put = binding.put
+    for key, record in rows:
+        put(write, key, record, False, wait)
+
+
+def atomically(statement: Statement, write: Write, wait: bool) -> Any:
+    """Apply a statement of several steps, all or nothing."""
+    savepoint = write.savepoint()
+    try:
+        result = statement(write, wait)
+    except BaseException:
+        write.rewind(savepoint)
+        raise
+    write.release(savepoint)
+    return result

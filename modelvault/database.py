@@ -1,0 +1,231 @@
+"""An open database: the engine, the way to wait, and the collections."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Coroutine, Generator
+from types import TracebackType
+from typing import Any, Final, Literal, TypeVar, overload
+
+from modelvault._access import Access
+from modelvault._engine import CACHE_SIZE, PAGE_SIZE, Engine
+from modelvault._queue import TIMEOUT
+from modelvault._runner import LoopRunner, Runner
+from modelvault._store import Catalog
+from modelvault.collection import AsyncCollection
+from modelvault.schema import Schema
+from modelvault.transaction import AsyncTransaction
+
+__all__ = ["AsyncDatabase", "Opening"]
+
+M = TypeVar("M")
+
+RECOVERY: Final = (None, "strict", "auto_truncate")
+
+
+class Opening:
+    """What `AsyncDatabase.open` gives: `await` it, or `async with` it, once. Nothing happens before."""
+
+    __slots__ = ("_database", "_start")
+
+    def __init__(self, start: Callable[[], Coroutine[Any, Any, AsyncDatabase]]) -> None:
+        self._start = start
+        self._database: AsyncDatabase | None = None
+
+    def __await__(self) -> Generator[Any, None, AsyncDatabase]:
+        return self._start().__await__()
+
+    async def __aenter__(self) -> AsyncDatabase:
+        self._database = await self._start()
+        return self._database
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._database is not None:
+            await self._database.close()
+
+
+class AsyncDatabase:
+    """One open database, for asyncio, uvloop and Trio. Made by `open` or `open_in_memory`.
+
+    It belongs to no event loop and may be used by any task and thread. Reads see the last commit and wait for no
+    writer. A write outside a transaction is a transaction of its own; those that come while another is being
+    committed are committed together.
+    """
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._catalog = Catalog(access)
+
+    # Opening and closing
+
+    @staticmethod
+    def open(
+        path: str | os.PathLike[str],
+        *,
+        read_only: bool = False,
+        recovery: Literal["strict", "auto_truncate"] | None = None,
+        cache_size: int = CACHE_SIZE,
+        page_size: int = PAGE_SIZE,
+        durability: Literal["full"] = "full",
+    ) -> Opening:
+        """Open the file at `path`, or create it: `async with AsyncDatabase.open(path) as db`, or `await` it.
+
+        * read_only: never changes the file; several processes may read while one writes.
+        * recovery: 0.16's choice of what to do with an unfinished end of the file. There is none in this format:
+          what was not committed is no part of the file. Accepted, and checked.
+        * cache_size: bytes of pages kept in memory.
+        * page_size: bytes, a power of two from 4096 to 65536; used for a new file.
+        * durability: "full": what was acknowledged survives a power failure.
+
+        OSError with errno: missing directory, no permission, a directory, a file that another process writes
+        (LockedError). ModelVaultFormatError: no database. CorruptionError: a damaged one.
+        """
+        return Opening(
+            lambda: open_file(
+                LoopRunner(),
+                path,
+                read_only,
+                recovery,
+                cache_size=cache_size,
+                page_size=page_size,
+                durability=durability,
+            )
+        )
+
+    @staticmethod
+    def open_in_memory(*, page_size: int = PAGE_SIZE) -> Opening:
+        """A new database in memory, gone when it is closed."""
+        return Opening(lambda: open_memory(LoopRunner(), page_size))
+
+    async def close(self) -> None:
+        """Close the database: a commit under way is finished, an open transaction rolled back. May be called again."""
+        await self._access.close()
+
+    async def __aenter__(self) -> AsyncDatabase:
+        self._access.attend()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def path(self) -> str:
+        """The path as it was given; ':memory:' for a database in memory."""
+        return self._access.path
+
+    @property
+    def recovery_info(self) -> dict[str, int | str | None]:
+        """0.16's report of what `open` cut off: never anything in this format."""
+        return {"truncated_bytes": 0, "truncate_reason": None}
+
+    def stats(self) -> dict[str, Any]:
+        """Counters of the cache, the file and the queue of writers."""
+        self._access.attend()
+        return self._access.stats()
+
+    def __repr__(self) -> str:
+        return f"<AsyncDatabase {self._access.path!r}>"
+
+    # Collections
+
+    async def register_collection(
+        self, name: str, fields_json: str, primary_field: str, indexes_json: str | None = None
+    ) -> tuple[int, int]:
+        """Add a collection of dicts; its id and schema version.
+
+        fields_json: `[{"path": ["id"], "type": "int64", "constraints": [...]}, ...]`.
+        indexes_json: `[{"name": "by_id", "path": ["id"], "kind": "unique" or "index"}, ...]`.
+        """
+        schema = Schema.from_fields_json(name, fields_json, primary_field, indexes_json)
+        store = await self._catalog.register(schema, None, new=True)
+        return store.definition["id"], store.schema.version
+
+    def collection_names(self) -> list[str]:
+        """The names of all collections, sorted by code point."""
+        return self._catalog.names(self._access.attend())
+
+    @overload
+    def collection(self, name: str) -> AsyncCollection[dict[str, Any]]: ...
+    @overload
+    def collection(self, name: type[M], *, validate_on_read: bool = False) -> AsyncCollection[M]: ...
+    def collection(self, name: Any, *, validate_on_read: bool = False) -> AsyncCollection[Any]:
+        """The collection of that name, as dicts, or of that model class. ModelVaultSchemaError for an unknown name.
+
+        validate_on_read: put each row that is read through the model's validators.
+        """
+        return AsyncCollection(self._catalog, name, validate_on_read=validate_on_read)
+
+    # The dict interface
+
+    async def insert(self, collection: str, row: dict[str, Any]) -> None:
+        """Store a row; one with the same primary key is replaced as a whole."""
+        await self._plain(collection).insert(row)
+
+    async def get(self, collection: str, pk: Any) -> dict[str, Any] | None:
+        """The row with this primary key, None if there is none."""
+        return await self._plain(collection).get(pk)
+
+    async def delete(self, collection: str, pk: Any) -> None:
+        """Delete the row with this primary key, if there is one."""
+        await self._plain(collection).delete(pk)
+
+    def _plain(self, name: str) -> AsyncCollection[dict[str, Any]]:
+        if not isinstance(name, str):
+            raise TypeError(f"argument 'collection': {type(name).__name__!r} object is not an instance of 'str'")
+        return AsyncCollection(self._catalog, name)
+
+    # Transactions
+
+    def transaction(self, *, timeout: float | None = TIMEOUT) -> AsyncTransaction:
+        """`async with db.transaction() as tx`: see AsyncTransaction.
+
+        timeout: seconds to wait for the writer's turn, then ModelVaultTransactionError; None waits for ever.
+        """
+        return AsyncTransaction(self._catalog, timeout)
+
+
+async def open_file(
+    runner: Runner,
+    path: str | os.PathLike[str],
+    read_only: bool,
+    recovery: str | None,
+    *,
+    cache_size: int,
+    page_size: int,
+    durability: str,
+) -> AsyncDatabase:
+    """A database on disk over a runner; the arguments are those of `AsyncDatabase.open`."""
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"argument 'path': {type(path).__name__!r} object is not an instance of 'str'")
+    name = os.fspath(path)
+    if not isinstance(name, str):
+        raise TypeError(f"argument 'path': {type(name).__name__!r} object is not an instance of 'str'")
+    if "\0" in name:
+        raise OSError(errno.EINVAL, "file name contained an unexpected NUL byte", name)
+    if not isinstance(read_only, bool):
+        raise TypeError(f"argument 'read_only': {type(read_only).__name__!r} object is not an instance of 'bool'")
+    if recovery not in RECOVERY:
+        raise ValueError(f"recovery must be 'strict' or 'auto_truncate', got \"{recovery}\"")
+    if durability != "full":
+        raise ValueError(f"durability must be 'full', got {durability!r}")
+    opened: list[Engine] = []
+
+    def start() -> None:
+        opened.append(Engine.open(name, read_only=read_only, cache_size=cache_size, page_size=page_size))
+
+    try:
+        await runner.finish(start)
+        return AsyncDatabase(Access(opened[0], runner, name, read_only=read_only))
+    except BaseException:
+        for engine in opened:
+            engine.close()
+        raise
+
+
+async def open_memory(runner: Runner, page_size: int) -> AsyncDatabase:
+    """A database in memory over a runner."""
+    return AsyncDatabase(Access(Engine.open_in_memory(page_size=page_size), runner, ":memory:", read_only=False))

@@ -1,0 +1,376 @@
+"""The blocking interface: the same coroutines, driven to their end on the caller's thread.
+
+It works in any thread, also inside a running event loop, which it then blocks.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
+
+from modelvault._engine import CACHE_SIZE, PAGE_SIZE
+from modelvault._queue import TIMEOUT
+from modelvault._runner import BlockingRunner, drive
+from modelvault.database import AsyncDatabase, open_file, open_memory
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from modelvault._access import Mark
+    from modelvault.collection import AsyncCollection
+    from modelvault.query import AsyncQuery, Path, RowIterator
+    from modelvault.transaction import AsyncTransaction
+
+__all__ = ["Collection", "Database", "Query", "Rows", "Savepoint", "Transaction"]
+
+M = TypeVar("M")
+
+
+class Database:
+    """One open database, for threads; AsyncDatabase has the same methods. Made by `open` or `open_in_memory`.
+
+    It may be used by any thread. Reads see the last commit and wait for no writer. A write outside a transaction is a
+    transaction of its own; those that come while another is being committed are committed together.
+    """
+
+    def __init__(self, twin: AsyncDatabase) -> None:
+        self._twin = twin
+
+    @staticmethod
+    def open(
+        path: str | os.PathLike[str],
+        *,
+        read_only: bool = False,
+        recovery: Literal["strict", "auto_truncate"] | None = None,
+        cache_size: int = CACHE_SIZE,
+        page_size: int = PAGE_SIZE,
+        durability: Literal["full"] = "full",
+    ) -> Database:
+        """Open the file at `path`, or create it. `with Database.open(path) as db`, or call `close`.
+
+        * read_only: never changes the file; several processes may read while one writes.
+        * recovery: 0.16's choice of what to do with an unfinished end of the file. There is none in this format:
+          what was not committed is no part of the file. Accepted, and checked.
+        * cache_size: bytes of pages kept in memory.
+        * page_size: bytes, a power of two from 4096 to 65536; used for a new file.
+        * durability: "full": what was acknowledged survives a power failure.
+
+        OSError with errno: missing directory, no permission, a directory, a file that another process writes
+        (LockedError). ModelVaultFormatError: no database. CorruptionError: a damaged one.
+        """
+        return Database(
+            drive(
+                open_file(
+                    BlockingRunner(),
+                    path,
+                    read_only,
+                    recovery,
+                    cache_size=cache_size,
+                    page_size=page_size,
+                    durability=durability,
+                )
+            )
+        )
+
+    @staticmethod
+    def open_in_memory(*, page_size: int = PAGE_SIZE) -> Database:
+        """A new database in memory, gone when it is closed."""
+        return Database(drive(open_memory(BlockingRunner(), page_size)))
+
+    def close(self) -> None:
+        """Close the database: a commit under way is finished, an open transaction rolled back. May be called again."""
+        drive(self._twin.close())
+
+    def __enter__(self) -> Self:
+        drive(self._twin.__aenter__())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def path(self) -> str:
+        """The path as it was given; ':memory:' for a database in memory."""
+        return self._twin.path()
+
+    @property
+    def recovery_info(self) -> dict[str, int | str | None]:
+        """0.16's report of what `open` cut off: never anything in this format."""
+        return self._twin.recovery_info
+
+    def stats(self) -> dict[str, Any]:
+        """Counters of the cache, the file and the queue of writers."""
+        return self._twin.stats()
+
+    def __repr__(self) -> str:
+        return f"<Database {self.path()!r}>"
+
+    # Collections
+
+    def register_collection(
+        self, name: str, fields_json: str, primary_field: str, indexes_json: str | None = None
+    ) -> tuple[int, int]:
+        """Add a collection of dicts; its id and schema version.
+
+        fields_json: `[{"path": ["id"], "type": "int64", "constraints": [...]}, ...]`.
+        indexes_json: `[{"name": "by_id", "path": ["id"], "kind": "unique" or "index"}, ...]`.
+        """
+        return drive(self._twin.register_collection(name, fields_json, primary_field, indexes_json))
+
+    def collection_names(self) -> list[str]:
+        """The names of all collections, sorted by code point."""
+        return self._twin.collection_names()
+
+    @overload
+    def collection(self, name: str) -> Collection[dict[str, Any]]: ...
+    @overload
+    def collection(self, name: type[M], *, validate_on_read: bool = False) -> Collection[M]: ...
+    def collection(self, name: Any, *, validate_on_read: bool = False) -> Collection[Any]:
+        """The collection of that name, as dicts, or of that model class. ModelVaultSchemaError for an unknown name.
+
+        validate_on_read: put each row that is read through the model's validators.
+        """
+        return Collection(drive(self._twin.collection(name, validate_on_read=validate_on_read).register()))
+
+    # The dict interface
+
+    def insert(self, collection: str, row: dict[str, Any]) -> None:
+        """Store a row; one with the same primary key is replaced as a whole."""
+        drive(self._twin.insert(collection, row))
+
+    def get(self, collection: str, pk: Any) -> dict[str, Any] | None:
+        """The row with this primary key, None if there is none."""
+        return drive(self._twin.get(collection, pk))
+
+    def delete(self, collection: str, pk: Any) -> None:
+        """Delete the row with this primary key, if there is one."""
+        drive(self._twin.delete(collection, pk))
+
+    # Transactions
+
+    def transaction(self, *, timeout: float | None = TIMEOUT) -> Transaction:
+        """`with db.transaction() as tx`: see Transaction.
+
+        timeout: seconds to wait for the writer's turn, then ModelVaultTransactionError; None waits for ever.
+        """
+        return Transaction(self._twin.transaction(timeout=timeout))
+
+
+class Collection(Generic[M]):
+    """A collection of `M`: instances of a model class, or dicts; AsyncCollection has the same methods.
+
+    Made by `Database.collection` and `models.collection`. A `key` is a primary key or, for models, an instance that
+    has it. Rows come in primary-key order. A row that does not fit raises before anything is changed:
+    ModelVaultSchemaError, ModelVaultValidationError, or the TypeError, ValueError or OverflowError of the value that
+    cannot be converted.
+    """
+
+    __slots__ = ("__weakref__", "_twin")
+
+    def __init__(self, twin: AsyncCollection[M]) -> None:
+        self._twin = twin
+
+    @property
+    def name(self) -> str:
+        """The collection's name."""
+        return self._twin.name
+
+    def __repr__(self) -> str:
+        return repr(self._twin).replace("Async", "", 1)
+
+    # Reading
+
+    def get(self, key: Any) -> M | None:
+        """The row with this primary key, None if there is none."""
+        return drive(self._twin.get(key))
+
+    def get_or_raise(self, key: Any) -> M:
+        """The row with this primary key; NotFoundError (a LookupError) if there is none."""
+        return drive(self._twin.get_or_raise(key))
+
+    def get_many(self, keys: Iterable[Any]) -> list[M | None]:
+        """The rows with these primary keys, in the order of the keys and of one commit; None where there is no row."""
+        return drive(self._twin.get_many(keys))
+
+    def all(self) -> list[M]:
+        """Every row."""
+        return drive(self._twin.all())
+
+    def count(self) -> int:
+        """How many rows there are."""
+        return drive(self._twin.count())
+
+    def where(self, path: Path, value: Any) -> Query[M]:
+        """A query for the rows whose field at `path` equals `value`; of a list field, one of its elements."""
+        return Query(self._twin.where(path, value))
+
+    def __iter__(self) -> Rows[M]:
+        """Every row, as one snapshot and in bounded memory."""
+        return Rows(self._twin.__aiter__())
+
+    # Writing
+
+    def insert(self, row: M) -> None:
+        """Store a row; one with the same primary key is replaced. DuplicateKeyError if a unique value is taken."""
+        drive(self._twin.insert(row))
+
+    def create(self, row: M) -> None:
+        """Store a new row; DuplicateKeyError if its primary key, or a unique value, is taken."""
+        drive(self._twin.create(row))
+
+    def insert_many(
+        self,
+        rows: Iterable[M],
+        *,
+        chunk: int | None = None,
+        progress: bool | Callable[[int], object] = False,
+    ) -> int:
+        """Insert or replace the rows of an iterable, in one commit or in commits of `chunk` rows; how many there were.
+
+        If a row fails, nothing of its commit is stored. More than a thousand rows keep other writers waiting until
+        they are in. progress: True shows a line on standard error, a function is called with the count now and then.
+        """
+        return drive(self._twin.insert_many(rows, chunk=chunk, progress=progress))
+
+    def update(self, key: Any, patch: Any) -> M:
+        """Change the fields that `patch` names (a dict, or an instance), validated; the row as it is then.
+
+        ValueError if there is no such row, if a field is unknown, or if the primary key would change.
+        """
+        return drive(self._twin.update(key, patch))
+
+    def upsert(self, row: M, *, on: Path | None = None) -> None:
+        """Store a row in place of the one with the same primary key and, with `on`, of the one with the same value.
+
+        on: the path of a field with a unique index. The row that has this value goes, whatever its primary key is.
+        """
+        drive(self._twin.upsert(row, on=on))
+
+    def delete(self, key: Any) -> bool:
+        """Delete the row with this primary key; True if it was there."""
+        return drive(self._twin.delete(key))
+
+
+class Query(Generic[M]):
+    """A question to a collection; AsyncQuery has the same methods. Each method that narrows it gives a new query.
+
+    Nothing runs before it is asked for rows or a count. Rows come in primary-key order.
+    """
+
+    __slots__ = ("_twin",)
+
+    def __init__(self, twin: AsyncQuery[M]) -> None:
+        self._twin = twin
+
+    def __repr__(self) -> str:
+        return repr(self._twin).replace("Async", "", 1)
+
+    def and_where(self, path: Path, value: Any) -> Query[M]:
+        """Rows where the field at `path` also equals `value`."""
+        return Query(self._twin.and_where(path, value))
+
+    def limit(self, n: int) -> Query[M]:
+        """At most `n` rows, 0 to 1,048,576; the last call wins."""
+        return Query(self._twin.limit(n))
+
+    def all(self) -> list[M]:
+        """The rows, as a list."""
+        return drive(self._twin.all())
+
+    def first(self) -> M | None:
+        """The first row, None if there is none."""
+        return drive(self._twin.first())
+
+    def count(self) -> int:
+        """How many rows there are."""
+        return drive(self._twin.count())
+
+    def __iter__(self) -> Rows[M]:
+        """The rows one after the other, as one snapshot and in bounded memory."""
+        return Rows(self._twin.__aiter__())
+
+
+class Rows(Generic[M]):
+    """An iterator over rows: one snapshot, one batch in memory. It may be left at any point.
+
+    `close` gives the snapshot up at once, else it goes with the object.
+    """
+
+    __slots__ = ("_twin",)
+
+    def __init__(self, twin: RowIterator[M]) -> None:
+        self._twin = twin
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> M:
+        try:
+            return drive(self._twin.__anext__())
+        except StopAsyncIteration:
+            raise StopIteration from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the snapshot up; there are no more rows."""
+        drive(self._twin.aclose())
+
+
+class Transaction:
+    """`with db.transaction() as tx`: everything that its thread does with the database happens in it, or nothing does.
+
+    It waits for the writer's turn. Other threads never enter it: they read the last commit, and their writes wait
+    until it ends. Another thread takes part through `tx.collection(...)`. Any exception rolls it back. A statement
+    that fails leaves it as it was before the statement: catch the error and go on.
+
+    It may be entered again after it ended.
+    """
+
+    def __init__(self, twin: AsyncTransaction) -> None:
+        self._twin = twin
+
+    def __enter__(self) -> Self:
+        drive(self._twin.__aenter__())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        drive(self._twin.__aexit__(kind, error, trace))
+
+    @overload
+    def collection(self, name: str) -> Collection[dict[str, Any]]: ...
+    @overload
+    def collection(self, name: type[M], *, validate_on_read: bool = False) -> Collection[M]: ...
+    def collection(self, name: Any, *, validate_on_read: bool = False) -> Collection[Any]:
+        """A collection all of whose operations happen in this transaction, whichever thread calls them."""
+        return Collection(drive(self._twin.collection(name, validate_on_read=validate_on_read).register()))
+
+    def savepoint(self) -> Savepoint:
+        """`with tx.savepoint()`: an exception undoes what happened in it, and the transaction goes on."""
+        return Savepoint(self._twin.savepoint())
+
+
+class Savepoint:
+    """A part of a transaction that can be undone alone; see `Transaction.savepoint`."""
+
+    def __init__(self, twin: Mark) -> None:
+        self._twin = twin
+
+    def __enter__(self) -> None:
+        drive(self._twin.__aenter__())
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        drive(self._twin.__aexit__(kind, error, trace))

@@ -1,0 +1,96 @@
+"""Asynchronous tests are written once and run in every world: `db` and `world` bring them there."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelvault._engine import Engine
+from tests.worlds import World
+
+LOOPS = ["asyncio", "uvloop", "trio"]
+
+
+@pytest.fixture(params=["memory", "disk"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path | None:
+    """Where a world's database is: None is in memory."""
+    return tmp_path if request.param == "disk" else None
+
+
+@pytest.fixture(params=[*LOOPS, "blocking"])
+def world(request: pytest.FixtureRequest, place: Path | None) -> World:
+    """A world with a place; the test opens what it needs."""
+    return World(request.param, place)
+
+
+@pytest.fixture(params=[*LOOPS, "blocking"])
+def disk_world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
+    """A world on disk."""
+    return World(request.param, tmp_path)
+
+
+@pytest.fixture(params=LOOPS)
+def loop_world(request: pytest.FixtureRequest, place: Path | None) -> World:
+    """A world with several tasks."""
+    return World(request.param, place)
+
+
+@pytest.fixture
+def db(world: World) -> object:
+    """An open database in each world; the hook below opens and closes it."""
+    return OPEN
+
+
+@pytest.fixture
+def loop_db(loop_world: World) -> object:
+    """An open database in each world with several tasks."""
+    return OPEN
+
+
+OPEN = object()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a coroutine function in its world."""
+    function = pyfuncitem.obj
+    if not inspect.iscoroutinefunction(function) or pyfuncitem.get_closest_marker("anyio"):
+        return None
+    available: dict[str, Any] = pyfuncitem.funcargs
+    arguments = {name: available[name] for name in inspect.signature(function).parameters}
+    world = next(value for value in available.values() if isinstance(value, World))
+    to_open = [name for name, value in arguments.items() if value is OPEN]
+
+    async def main() -> None:
+        if not to_open:
+            await function(**arguments)
+            return
+        async with world.open() as database:
+            await function(**(arguments | {to_open[0]: database}))
+
+    world.run(main)
+    return True
+
+
+@pytest.fixture(autouse=True)
+def sound_engines(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every engine that a test closes is checked before, and none is left with a pinned version."""
+    close = Engine.close
+    problems: list[BaseException] = []
+
+    def checked_close(self: Engine) -> None:
+        if self.users == 1 and not self.closed and self.poisoned is None and self.write is None:
+            try:
+                self.check()
+            except BaseException as error:
+                problems.append(error)
+        close(self)
+
+    monkeypatch.setattr(Engine, "close", checked_close)
+    yield
+    if problems:
+        raise problems[0]
