@@ -67,6 +67,5 @@ cdef class Space(Allocator):
     cdef int extend(self, uint64_t pages) except -1
     cdef Run behind_end(self, uint64_t pages) except *
     cdef int make_room(self, uint64_t pages) except -1
-    cdef int spare_bulk(self) except -1
     cdef int spare_rest(self, uint64_t pages) except -1
     cdef int note_freed(self, Root* root) except -1

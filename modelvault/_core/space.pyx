@@ -1,8 +1,8 @@
 """Free space: which pages of the file may be used again, and where the pages of a commit go.
 
 The free tree is keyed by (generation that freed the pages, batch); a batch holds up to RUNS_PER_BATCH runs of
-neighbouring pages. A commit takes from a few batches, each time from those behind the last ones, and adds its own at the end, so it
-costs as much as it frees.
+neighbouring pages. A commit takes from a few batches, each time from those behind the last ones, and adds its own at the
+end, so it costs as much as it frees.
 
 What a commit does, in this order:
 
@@ -224,7 +224,6 @@ cdef class Space(Allocator):
         if firsts:
             return firsts.pop()
         if self.bulk.pages < pages:
-            self.spare_bulk()
             self.bulk = self.behind_end(pages)
         self.bulk.first += pages
         self.bulk.pages -= pages
@@ -347,7 +346,6 @@ cdef class Space(Allocator):
             else:
                 wanted.append(pages)
         self.spared.extend((first, pages) for pages, firsts in pieces.items() for first in firsts)
-        self.spare_bulk()
         while wanted:
             if not self.free_share(root, MEND_SHARE):
                 self.bulk = self.take_run(root, sum(wanted))
@@ -394,8 +392,6 @@ cdef class Space(Allocator):
                 run = self.cut(place, pages)
                 self.store_all(root)
                 return run
-            if 2 * self.found.count < RUNS_PER_BATCH * self.starts.count and self.starts.count > 1:
-                self.store_all(root)    # in fewer batches, so that the next look sees more
             if self.starts.count >= root.entries:
                 break
         run.first = 0
@@ -552,13 +548,6 @@ cdef class Space(Allocator):
             self.pager.file.resize(size)
 
     # Giving
-
-    cdef int spare_bulk(self) except -1:
-        """Note that what is left of the bulk is free."""
-        if self.bulk.pages:
-            self.spared.append((self.bulk.first, self.bulk.pages))
-        self.bulk.pages = 0
-        return 0
 
     cdef int spare_rest(self, uint64_t pages) except -1:
         """Keep `pages` single pages; note that the others, from the end, are free."""

@@ -293,7 +293,7 @@ def test_savepoints_and_early_writing() -> None:
                 write.spill()
             else:
                 for _ in range(20):
-                    key = b"%06d" % source.randrange(600)
+                    key = b"%06d" % source.randrange(200)
                     rows[key] = source.randbytes(source.randrange(200 if source.random() < 0.9 else 9000))
                     write.put(key, rows[key])
         if round_number % 4 == 3:
@@ -396,16 +396,60 @@ def test_a_full_disk_fails_cleanly_and_deletes_still_work() -> None:
     assert error.errno == errno.ENOSPC
     assert store.rows() == before
     assert bytes(file) == content
+    store.floor = 0  # a reader keeps every free page from being used
     for start in range(0, 300, 60):
         write = store.begin(spend_reserve=True)
         for i in range(start, start + 60):
             write.delete(b"%06d" % i)
         write.commit()
         store.check()
+        store.floor = None
     for i in range(3):
         put_many(store, {b"after%d" % i: bytes(500)})
     store.check()
     assert file.size() <= file.limit
+
+
+def test_a_full_disk_makes_a_commit_look_at_every_free_page() -> None:
+    file = FullDisk()
+    store = new_store(file)
+    put_many(store, some_rows(3000))
+    for start in range(0, 600, 20):
+        write = store.begin()
+        for i in range(start, start + 20):
+            write.delete(b"%06d" % i)
+        write.commit()
+        put_many(store, {b"%06d" % (2999 - start): b"scatter"})
+    file.limit = file.size()
+    for seed in range(20):
+        put_many(store, {b"%06d" % i: b"%d" % seed for i in range(600 + seed, 3000, 1500)})
+        store.check()
+    assert store.pager.page_count * PAGE <= file.size() == file.limit
+
+
+def test_a_longer_batch_than_this_version_makes_is_used_up() -> None:
+    store = new_store()
+    put_many(store, some_rows(20_000))
+    write = store.begin()
+    for i in range(0, 20_000, 150):
+        write.delete(b"%06d" % i)
+    write.commit()
+    put_many(store, {b"a": b"b"})
+    write = store.begin()
+    runs = [struct.pack("<QI", first, pages) for _, first, pages in free_runs(store.pager, store.roots)]
+    assert len(runs) > 100
+    for key, _ in list(store.tree(FREE).items()):
+        write.change(FREE, "delete", key)
+    write.change(FREE, "put", struct.pack(">QI", 1, 0), b"".join(runs[:80]))
+    write.change(FREE, "put", struct.pack(">QI", 1, 1), b"".join(runs[80:]))
+    depth, roots = write.draft.mark(), copy.copy(write.roots)
+    write.space.supply(write.roots, 30)
+    write.draft.rewind(depth)
+    write.roots = roots
+    write.commit()
+    store.check()
+    for _ in churn(store, 50, 1):
+        store.check()
 
 
 def test_a_power_cut_at_any_moment_leaves_one_of_two_states() -> None:
