@@ -70,13 +70,48 @@ cdef inline int compare_suffix(
     return (slot.length > size) - (slot.length < size)
 
 
+cdef inline size_t lower_bound(const Slot* slots, size_t low, size_t high, uint32_t head) noexcept nogil:
+    """The first of slots[low:high] whose head is >= `head`, or `high`.
+
+    A guess by proportion comes first: the keys of a page are often spread evenly (numbers, uuids), and every look at a far
+    slot of a page that is not in the processor's cache costs as much as all the rest. The last steps have no branches.
+    """
+    cdef size_t step = 4, guess
+    if low == high or slots[low].head >= head:
+        return low
+    if slots[high - 1].head < head:
+        return high
+    guess = low + <size_t> (
+        <double> (head - slots[low].head) * <double> (high - 1 - low) / <double> (slots[high - 1].head - slots[low].head))
+    if slots[guess].head < head:
+        low = guess
+        while low + step < high and slots[low + step].head < head:
+            low += step
+            step *= 2
+        high = min(high, low + step + 1)
+    else:
+        high = guess + 1
+        while low + step < high and slots[high - 1 - step].head >= head:
+            high -= step
+            step *= 2
+        if low + step < high:
+            low = high - 1 - step
+    low += 1
+    while high - low > 1:
+        step = (high - low) >> 1
+        guess = -<size_t> (slots[low + step - 1].head < head)
+        low += step & guess
+        high -= step & ~guess
+    return low
+
+
 cdef size_t node_search(
         const unsigned char* data, size_t page_size, const unsigned char* key, size_t size, bint* found) noexcept nogil:
     """The index of the first cell whose key is >= `key` (the first cell of a branch counts as below everything)."""
     cdef const Slot* slots = node_slots(data)
     cdef size_t count = node_count(data), prefix = node_prefix(data)
     cdef size_t low = 0 if data[PAGE_LEVEL] == 0 else 1
-    cdef size_t high, half, middle
+    cdef size_t high, middle
     cdef uint32_t head
     cdef int order
     found[0] = False
@@ -87,13 +122,7 @@ cdef size_t node_search(
         key += prefix
         size -= prefix
     head = head_of(key, size)
-    half = count - low
-    while half > 1:             # the lowest slot with this head, without a branch that could be mispredicted
-        middle = half >> 1
-        low += middle & -<size_t> (slots[low + middle - 1].head < head)
-        half -= middle
-    if half == 1:
-        low += slots[low].head < head
+    low = lower_bound(slots, low, count, head)
     if low == count or slots[low].head != head:
         return low
     order = compare_suffix(data, &slots[low], head, key, size)

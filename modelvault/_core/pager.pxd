@@ -44,11 +44,11 @@ cdef class Page:
     # Owns `data`. Immutable unless it is a draft whose stamp is the pager's current one.
     # Whoever holds a Python reference to it may read `data`, with or without the GIL.
     cdef unsigned char* data
+    cdef bint checked               # tree: its structure was verified
     cdef readonly size_t size       # bytes: page_size, or the whole extent of an overflow value
     cdef readonly uint64_t number
     cdef readonly uint64_t birth
     cdef readonly uint64_t stamp    # 0 for a page that stands in the file
-    cdef bint checked               # tree: its structure was verified
 
 
 @final
