@@ -1,5 +1,6 @@
 """Values that carry their kind with them."""
 
+from cython cimport final
 from libc.stdint cimport uint8_t
 
 from modelvault._core.buffer cimport Buffer, Reader
@@ -12,6 +13,7 @@ cdef enum:
     ANY_DICT = 17
 
 
+@final
 cdef class Anything(Container):
     pass
 

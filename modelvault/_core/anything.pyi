@@ -1,3 +1,6 @@
+from typing import final
+
 from modelvault._core.codec import Container
 
+@final
 class Anything(Container): ...

@@ -1,5 +1,6 @@
 """Bytes being written, bytes being read: the ground that keys and records stand on."""
 
+from cython cimport final
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
@@ -40,9 +41,14 @@ cdef extern from * nogil:
 
     static inline int mv_is_ascii(const unsigned char *p, size_t size) {
         uint64_t all = 0, word;
-        while (size >= 8) { memcpy(&word, p, 8); all |= word; p += 8; size -= 8; }
-        for (; size; size--) all |= *p++;
-        return (all & 0x8080808080808080ULL) == 0;
+        const unsigned char *last = p + size - 8;
+        if (size < 8) {
+            while (size--) all |= *p++;
+            return all < 0x80;
+        }
+        for (; p < last; p += 8) { memcpy(&word, p, 8); all |= word; }
+        memcpy(&word, last, 8);
+        return ((all | word) & 0x8080808080808080ULL) == 0;
     }
     """
     uint16_t get16 "mv_get16"(const unsigned char* p)
@@ -64,6 +70,7 @@ cdef enum:
     RECORD_LIMIT = 1073741824       # bytes of one record
 
 
+@final
 cdef class Buffer:
     # Owns `data`.
     cdef unsigned char* data

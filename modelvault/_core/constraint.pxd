@@ -14,4 +14,4 @@ cdef class Check:
     cdef int other(self, object value) except -1
 
 
-cpdef Check compile_check(str kind, object constraints)
+cdef Check compile_check(str kind, object constraints)

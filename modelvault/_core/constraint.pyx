@@ -7,24 +7,24 @@ constraints asked one by one, to say which it was. Messages are 0.16's where it 
 import math
 import re
 
-from libc.math cimport fabs, fmod
+from libc.math cimport fabs, fmod, isfinite
 from libc.stdint cimport INT64_MAX, INT64_MIN, UINT64_MAX, uint64_t
 
 from modelvault.errors import ModelVaultSchemaError, ModelVaultValidationError
 
-INTEGERS = frozenset(("int64", "uint64", "int"))
-NOUNS = {"list": "list", "vartuple": "tuple", "set": "set", "frozenset": "set", "dict": "dict"}
-LOWER = frozenset(("min_i64", "min_u64", "min_f64", "ge", "gt"))
-UPPER = frozenset(("max_i64", "max_u64", "max_f64", "le", "lt"))
-OCTETS = frozenset(("min_length", "max_length", "nonempty"))
-ORDERS = frozenset(("ge", "gt", "le", "lt", "multiple_of"))
+cdef frozenset INTEGERS = frozenset(("int64", "uint64", "int"))
+cdef dict NOUNS = {"list": "list", "vartuple": "tuple", "set": "set", "frozenset": "set", "dict": "dict"}
+cdef frozenset LOWER = frozenset(("min_i64", "min_u64", "min_f64", "ge", "gt"))
+cdef frozenset UPPER = frozenset(("max_i64", "max_u64", "max_f64", "le", "lt"))
+cdef frozenset OCTETS = frozenset(("min_length", "max_length", "nonempty"))
+cdef frozenset ORDERS = frozenset(("ge", "gt", "le", "lt", "multiple_of"))
 
 
 cdef int fail(str message) except -1:
     raise ModelVaultValidationError(message)
 
 
-def show(value):
+cdef str show(object value):
     """A number as 0.16 prints it: floats without `.0`."""
     if not isinstance(value, float):
         return str(value)
@@ -33,7 +33,7 @@ def show(value):
     return str(int(value)) if math.isfinite(value) and value == int(value) else repr(value)
 
 
-def explain_order(rule, value):
+cdef int explain_order(object rule, object value) except -1:
     """Raise if `value` is out of the bound `rule`, or not comparable with it."""
     bound = rule.value
     shown = f"value {show(value)}"
@@ -52,9 +52,10 @@ def explain_order(rule, value):
         raise ModelVaultValidationError(f"{shown} cannot be compared: {error}") from None
     if not good:
         raise ModelVaultValidationError(f"{shown} {words}")
+    return 0
 
 
-def explain_length(rule, noun, count):
+cdef int explain_length(object rule, str noun, Py_ssize_t count) except -1:
     """Raise if a length is out of the bound `rule`."""
     if rule.kind == "nonempty":
         if not count:
@@ -63,16 +64,19 @@ def explain_length(rule, noun, count):
         raise ModelVaultValidationError(f"{noun} length {count} is below minimum {rule.value}")
     elif rule.kind.startswith("max") and count > rule.value:
         raise ModelVaultValidationError(f"{noun} length {count} is above maximum {rule.value}")
+    return 0
 
 
-def is_multiple(value, step):
-    """Whether `value` is a multiple of `step`; floats may miss by a billionth of their size, as Pydantic allows."""
-    if not isinstance(value, float):
-        return not value % step
-    if not math.isfinite(value):
-        return False
-    rest, slack = abs(math.fmod(value, step)), abs(value) / 1e9
-    return rest <= slack or abs(rest - abs(step)) <= slack
+cdef bint is_multiple(object value, object step) except -1:
+    """Whether `value` is a multiple of `step`."""
+    return divides(step, value) if isinstance(value, float) else not value % step
+
+
+cdef bint divides(double step, double value) noexcept:
+    """Whether a float is a multiple of another; it may miss by a billionth of its size, as Pydantic allows."""
+    cdef double rest = fabs(fmod(value, step))
+    cdef double slack = fabs(value) / 1e9
+    return isfinite(value) and (rest <= slack or fabs(rest - fabs(step)) <= slack)
 
 
 cdef class Check:
@@ -95,10 +99,11 @@ cdef class Check:
 
 
 cdef class IntegerCheck(Check):
-    """Bounds of integers: once for int64 values, once for those from 2^63 on. `step` 0: any."""
+    """Bounds of integers: once for int64 values, once for those from 2^63 on."""
     cdef int64_t low, high
     cdef uint64_t wide_low, wide_high
-    cdef bint stepped
+    cdef uint64_t step              # of the one multiple_of, when it is an integer
+    cdef bint stepped               # other multiple_of constraints, for Python to look at
 
     def __cinit__(self, tuple rules):
         self.rules = rules
@@ -108,6 +113,8 @@ cdef class IntegerCheck(Check):
                 low = max(low, least(rule.value, rule.kind == "gt"))
             elif rule.kind in UPPER:
                 high = min(high, -least(-rule.value, rule.kind == "lt"))
+            elif not self.step and isinstance(rule.value, int) and 0 < rule.value <= UINT64_MAX:
+                self.step = rule.value
             else:
                 self.stepped = True
         # An empty range stays empty: low 1, high 0.
@@ -124,17 +131,21 @@ cdef class IntegerCheck(Check):
                 return self.explain(<uint64_t>value)
         elif value < self.low or value > self.high:
             return self.explain(value)
-        if self.stepped:
+        if self.stepped or self.step and size_of(value, wide) % self.step:
             return self.explain(<uint64_t>value if wide else value)
         return 0
 
-    cdef int explain(self, value) except -1:
+    cdef int explain(self, object value) except -1:
         for rule in self.rules:
             explain_order(rule, value)
         return 0
 
 
-def least(bound, above):
+cdef inline uint64_t size_of(int64_t value, bint wide) noexcept:
+    return -<uint64_t>value if value < 0 and not wide else <uint64_t>value
+
+
+cdef object least(object bound, bint above):
     """The least integer that is >= `bound`, or > `bound`."""
     if isinstance(bound, float) and not math.isfinite(bound):
         # Beyond every integer on its side; NaN admits none.
@@ -146,14 +157,17 @@ def least(bound, above):
 cdef class FloatCheck(Check):
     """Bounds of floats, closed or open. NaN is within no bound."""
     cdef double low, high
-    cdef bint above, below, bounded, stepped
+    cdef double step                # of the one multiple_of
+    cdef bint above, below, bounded
+    cdef bint stepped               # other multiple_of constraints
 
     def __cinit__(self, tuple rules):
         self.rules = rules
         self.low, self.high = -math.inf, math.inf
         for rule in rules:
             if rule.kind == "multiple_of":
-                self.stepped = True
+                self.stepped = self.step != 0
+                self.step = float(rule.value)
                 continue
             self.bounded = True
             bound = float(rule.value)
@@ -168,7 +182,7 @@ cdef class FloatCheck(Check):
                 return self.explain(value)
             if self.above and value == self.low or self.below and value == self.high:
                 return self.explain(value)
-        if self.stepped:
+        if self.stepped or self.step != 0 and not divides(self.step, value):
             return self.explain(value)
         return 0
 
@@ -237,7 +251,7 @@ cdef class TextCheck(Check):
         return 0
 
 
-def compile_pattern(rule):
+cdef object compile_pattern(object rule):
     """The search function of a pattern. In 0.16's regex `$` is the very end, never before a last newline."""
     text = rule.value
     if not isinstance(text, str):
@@ -284,7 +298,7 @@ cdef class OrderCheck(Check):
         return 0
 
 
-cpdef Check compile_check(str kind, object constraints):
+cdef Check compile_check(str kind, object constraints):
     """The check of `constraints` for values of `kind`, None when there are none. That they fit the kind is the schema's care."""
     cdef tuple rules = tuple(constraints)
     if not rules:

@@ -16,7 +16,6 @@ from modelvault._core.codec cimport Codec
 from modelvault.errors import ModelVaultFormatError
 
 
-
 cdef int fail_changed() except -1:
     raise RuntimeError("a container changed while it was being stored")
 

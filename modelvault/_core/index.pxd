@@ -1,5 +1,6 @@
 """Index entries straight from record bytes."""
 
+from cython cimport final
 from libc.stddef cimport size_t
 
 from modelvault._core.buffer cimport Buffer
@@ -8,6 +9,7 @@ from modelvault._core.objects cimport Part, Step
 from modelvault._core.record cimport RecordCodec
 
 
+@final
 cdef class Entries:
     # The entries of one record in one index, one behind the other; kept and used again.
     cdef Buffer bytes
@@ -20,6 +22,7 @@ cdef class Entries:
     cdef int sort(self) except -1
 
 
+@final
 cdef class Path:
     cdef list objects               # the Object of each segment
     cdef Step** steps               # owned; the field of each segment
@@ -27,9 +30,11 @@ cdef class Path:
     cdef Codec codec                # of the values: the field's, or the elements'
     cdef bint many                  # the field holds many values
     cdef bint holes                 # which may be None
+    cdef int resolve(self, Codec codec, tuple path) except -1
     cdef int find(self, const unsigned char* data, size_t size, Part* part) except -1
 
 
+@final
 cdef class IndexKeys:
     cdef readonly tuple paths
     cdef RecordCodec codec

@@ -1,18 +1,21 @@
 from collections.abc import Sequence
+from typing import final
 
-from modelvault._core.codec import Codec
+from typing_extensions import Self
+
 from modelvault._core.objects import Object
 from modelvault._core.record import RecordCodec
 
+@final
 class Entries:
-    def __init__(self) -> None: ...
     def __len__(self) -> int: ...
-    def __getitem__(self, i: int) -> bytes: ...
+    def __getitem__(self, i: int, /) -> bytes: ...
 
+@final
 class Path:
-    def __init__(self, root: Object, path: tuple[str, ...]) -> None: ...
-    def resolve(self, codec: Codec, path: tuple[str, ...]) -> None: ...
+    def __new__(cls, root: Object, path: tuple[str, ...]) -> Self: ...
 
+@final
 class IndexKeys:
     paths: tuple[tuple[str, ...], ...]
     def __init__(self, codec: RecordCodec, paths: Sequence[Sequence[str]]) -> None: ...

@@ -112,7 +112,7 @@ cdef class Path:
     def __dealloc__(self):
         PyMem_Free(self.steps)
 
-    def resolve(self, Codec codec, tuple path):
+    cdef int resolve(self, Codec codec, tuple path) except -1:
         """Look into the container at the path's end, if there is one."""
         if isinstance(codec, (List, Set, VarTuple)):
             self.many = True
@@ -126,6 +126,7 @@ cdef class Path:
             raise ModelVaultSchemaError(
                 f"schema error: index path must resolve to a scalar field or a list of scalars: {'.'.join(path)}")
         self.codec = codec
+        return 0
 
     cdef int find(self, const unsigned char* data, size_t size, Part* part) except -1:
         """Where the field's bytes are; returns 0 when it, or an object on the way, is None."""

@@ -1,5 +1,6 @@
 """Order-preserving bytes of one value: docs/format.md section 5."""
 
+from cython cimport final
 from libc.stddef cimport size_t
 
 from modelvault._core.buffer cimport Buffer
@@ -11,6 +12,7 @@ cdef enum:
     NONE_TAG = 2
 
 
+@final
 cdef class KeyCodec:
     cdef Codec codec
     cdef tuple dumps            # of custom types, outermost first

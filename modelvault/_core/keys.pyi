@@ -1,5 +1,6 @@
-from typing import Any
+from typing import Any, final
 
+@final
 class KeyCodec:
     def __init__(self, type: Any, finite: bool = False) -> None: ...
     def pack(self, value: Any) -> bytes: ...

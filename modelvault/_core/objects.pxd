@@ -1,6 +1,7 @@
 """Objects: rows, and the models, dataclasses and dicts inside them."""
 
 from cpython.object cimport PyObject
+from cython cimport final
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, uint8_t
 
@@ -36,6 +37,7 @@ cdef struct Part:
     bint wide
 
 
+@final
 cdef class Object(Raw):
     cdef readonly tuple names
     cdef readonly tuple attributes
@@ -68,6 +70,7 @@ cdef class Object(Raw):
 
     cdef int lay_out(self, list types) except -1
     cdef int bind(self, object shape) except -1
+    cdef int bind_class(self, object shape) except -1
     cdef int fill_from(self, Object newest) except -1
 
     cdef int source_kind(self, object source) except -1

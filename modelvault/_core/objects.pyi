@@ -1,9 +1,11 @@
-from typing import Any
+from typing import final
+
+from typing_extensions import Self
 
 from modelvault._core.codec import Raw
 
+@final
 class Object(Raw):
     names: tuple[str, ...]
     attributes: tuple[str | None, ...]
-    def __init__(self, names: tuple[str, ...], role: int, primary: str | None) -> None: ...
-    def bind_class(self, shape: Any) -> None: ...
+    def __new__(cls, names: tuple[str, ...], role: int, primary: str | None) -> Self: ...

@@ -121,7 +121,7 @@ cdef class Object(Raw):
             self.steps[i].attribute = <PyObject*>self.attributes[i] if self.attributes[i] is not None else NULL
         return 0
 
-    def bind_class(self, shape):
+    cdef int bind_class(self, object shape) except -1:
         """The Python side of a class."""
         self.cls = shape.cls
         self.pydantic = shape.style == "pydantic"
@@ -137,6 +137,7 @@ cdef class Object(Raw):
             self.private_slot = find_slot(shape.cls, "__pydantic_private__")
         if not self.uses_dict:
             self.slots = [None if name is None else find_slot(shape.cls, name) for name in self.attributes]
+        return 0
 
     cdef int fill_from(self, Object newest) except -1:
         """Records of this layout lack the fields that only `newest` has: note what stands in for them."""
@@ -519,7 +520,7 @@ cdef class Object(Raw):
                 target.update(extra)
             return target
         target.update(extra)
-        return dict(sorted(target.items(), key=first))
+        return dict(sorted(target.items()))
 
     cdef int fill(self, object target) except -1:
         """Stand-ins for the fields that this record is too old for."""
@@ -584,11 +585,6 @@ cdef class Object(Raw):
             reader.at, reader.end, reader.depth = part.data, part.data + part.size, depth
             value = (<Codec>step.codec).read(&reader)
         return value if step.outer == NULL else (<Custom>step.outer).loaded(value)
-
-
-def first(pair):
-    """The key that sorts the items of a dict."""
-    return str(pair[0])
 
 
 cdef Codec bare_codec(Codec codec):

@@ -1,5 +1,6 @@
 """Rows as records: docs/format.md section 6."""
 
+from cython cimport final
 from libc.stddef cimport size_t
 
 from modelvault._core.buffer cimport Buffer
@@ -8,6 +9,7 @@ from modelvault._core.keys cimport KeyCodec
 from modelvault._core.objects cimport Object, Step
 
 
+@final
 cdef class RecordCodec:
     cdef readonly int version
     cdef readonly str primary
@@ -19,6 +21,7 @@ cdef class RecordCodec:
     cdef int check_version(self, const unsigned char* data, size_t size) except -1
 
 
+@final
 cdef class Face:
     cdef readonly tuple codecs
     cdef RecordCodec newest

@@ -1,8 +1,13 @@
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias, final
 
 from modelvault._core.keys import KeyCodec
 
+_Convert: TypeAlias = Callable[[Any], Any]
+
+def chained(pairs: Sequence[tuple[_Convert, _Convert]]) -> tuple[_Convert, _Convert]: ...
+
+@final
 class RecordCodec:
     version: int
     primary: str | None
@@ -11,6 +16,7 @@ class RecordCodec:
     def decode(self, data: bytes) -> Any: ...
     def read(self, data: bytes, path: tuple[str, ...]) -> Any: ...
 
+@final
 class Face:
     codecs: tuple[RecordCodec, ...]
     keys: KeyCodec
@@ -18,6 +24,3 @@ class Face:
     def encode(self, source: Any) -> tuple[bytes, bytes]: ...
     def decode(self, data: bytes) -> Any: ...
     def read(self, data: bytes, path: tuple[str, ...]) -> Any: ...
-
-def located(error: BaseException, trail: list[str]) -> BaseException: ...
-def unwrap(type: Any) -> tuple[Any, Any, bool]: ...

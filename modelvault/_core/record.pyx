@@ -81,7 +81,7 @@ cdef Object compile_object(object type, list stack, Role role, str primary):
     return found
 
 
-def unwrap(type):
+cdef tuple unwrap(object type):
     """The type that a field stores, the Custom around its optional (None if there is none), whether it may be None."""
     cdef list around = []
     inner = type
@@ -112,7 +112,7 @@ def chained(pairs):
 
 # Errors
 
-def located(error, trail):
+cdef object located(object error, list trail):
     """The error with the place where it happened, `trail` from the inside out; the same one if it says enough by itself."""
     path = ".".join(reversed(trail))
     if not path:

@@ -1,5 +1,6 @@
 """Numbers, text, bytes, UUIDs, decimals and choices."""
 
+from cython cimport final
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t
 
@@ -7,42 +8,52 @@ from modelvault._core.buffer cimport Buffer, Reader
 from modelvault._core.codec cimport Fixed, Raw
 
 
+@final
 cdef class Bool(Fixed):
     pass
 
 
+@final
 cdef class Int64(Fixed):
     pass
 
 
+@final
 cdef class UInt64(Fixed):
     pass
 
 
+@final
 cdef class Int(Fixed):
     pass
 
 
+@final
 cdef class Float64(Fixed):
     pass
 
 
+@final
 cdef class Uuid(Fixed):
     pass
 
 
+@final
 cdef class String(Raw):
     pass
 
 
+@final
 cdef class Bytes(Raw):
     pass
 
 
+@final
 cdef class Decimals(Raw):
     pass
 
 
+@final
 cdef class Choice(Fixed):
     cdef tuple values               # what is stored
     cdef tuple members              # what comes out; the values themselves when there are no members

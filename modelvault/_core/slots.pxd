@@ -1,5 +1,7 @@
 """Instances made and filled without their classes' constructors."""
 
+from cython cimport final
+
 
 cdef extern from *:
     """
@@ -30,6 +32,7 @@ cdef extern from *:
     object allocate "mv_allocate"(object cls)
 
 
+@final
 cdef class Slot:
     # An attribute in a slot of the instance: `offset` bytes into it, or 0 when it can only be set by name.
     cdef Py_ssize_t offset

@@ -1,5 +1,6 @@
 """Points in time, dates, times of day and spans."""
 
+from cython cimport final
 from libc.stdint cimport int32_t, int64_t
 
 from modelvault._core.buffer cimport Buffer, Reader
@@ -12,18 +13,22 @@ cdef struct Moment:
     int32_t zone
 
 
+@final
 cdef class Timestamp(Fixed):
     cdef bint typed                 # datetimes come out, and naive ones stay naive; else integers, as in 0.16
     cdef int read_value(self, object value, Moment* moment) except -1
 
 
+@final
 cdef class Date(Fixed):
     pass
 
 
+@final
 cdef class Time(Fixed):
     pass
 
 
+@final
 cdef class TimeDelta(Fixed):
     pass
