@@ -58,14 +58,19 @@ class Progress:
         return perf_counter() - self.start - self.reading
 
 
+def reason(error: ValidationError) -> str:
+    """The first of the faults, in a line."""
+    fault = error.errors()[0]
+    return f"{'.'.join(map(str, fault['loc']))} = {fault['input']}: {fault['msg']}"
+
+
 def valid(rows: Iterable[Row], build: Callable[[Row], BaseModel], refused: list[str]) -> Iterator[BaseModel]:
     """The rows as models; those that break a constraint are noted and left out."""
     for row in rows:
         try:
             yield build(row)
         except ValidationError as error:
-            fault = error.errors()[0]
-            refused.append(f"{'.'.join(map(str, fault['loc']))} = {fault['input']}: {fault['msg']}")
+            refused.append(reason(error))
 
 
 async def load(db: AsyncDatabase, limit: int | None) -> None:
@@ -138,7 +143,11 @@ class Questions:
     async def weather_then(self) -> Answer:
         """What was the weather when the first of these should have left?"""
         hour = await self.weather.get(self.worst.weather_id) if self.worst else None
-        return [f"{hour.id}: {hour.fahrenheit} F, wind {hour.wind} mph, rain {hour.rain_inches} in" if hour else "?"]
+        return [
+            f"{hour.id}: {hour.fahrenheit} F, wind {hour.wind or 0:.0f} mph, rain {hour.rain_inches} in"
+            if hour
+            else "?"
+        ]
 
     async def hawaiian(self) -> Answer:
         """How many flights did Hawaiian Airlines start from JFK?"""
@@ -177,8 +186,8 @@ class Questions:
         """Can a flight have a negative distance?"""
         try:
             await self.flights.update(self.first, {"miles": -1})
-        except ValueError as error:
-            return ["no: " + " ".join(str(error).split())]
+        except ValidationError as error:
+            return [f"no: {reason(error)}"]
         return ["yes"]
 
 

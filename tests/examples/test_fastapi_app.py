@@ -11,6 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from modelvault import Database
+
 ROOT = Path(__file__).parents[2]
 ADA = {"id": 1, "email": "ada@example.com", "name": "Ada", "age": 36, "city": "London"}
 BOB = {"id": 2, "email": "bob@example.com", "name": "Bob", "age": 41, "city": "Paris"}
@@ -44,10 +46,10 @@ class Server:
     def client(self) -> httpx.Client:
         return httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=10)
 
-    def stop(self) -> int:
-        """End it as a service manager would; its exit code."""
+    def stop(self) -> None:
+        """End it as a service manager would."""
         self.process.terminate()
-        return self.process.wait(30)
+        self.process.wait(30)
 
 
 @pytest.fixture(scope="module")
@@ -127,4 +129,6 @@ def test_a_restart_keeps_what_was_acknowledged(tmp_path: Path) -> None:
     second = Server(path)
     with second.client() as client:
         assert client.get("/users").json() == [ADA]
-    assert second.stop() == 0
+    second.stop()
+    with Database.open(str(path), read_only=True) as db:
+        assert db.get("users", 1) == ADA
