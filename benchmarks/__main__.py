@@ -89,7 +89,7 @@ class Bench:
 
     def codec(self) -> None:
         """A model to stored bytes and back, without any database."""
-        some = self.users[:1000]
+        some = self.users[:200]
         face = Face([RecordCodec(schema_of(User).type, 1)], "id")
         ours = [face.encode(user)[1] for user in some]
         columns = [values(user) for user in some]
@@ -116,9 +116,9 @@ class Bench:
     def reads(self) -> None:
         """Lookups on warm data."""
         stores = [store(self.path(store, "load1")) for store in STORES]
-        keys = shuffled(self.count, 5000)
-        emails = [f"user{key}@example.com" for key in keys[:2000]]
-        cities = [city(key) for key in keys[:500]]
+        keys = shuffled(self.count, 500)
+        emails = [f"user{key}@example.com" for key in keys[:200]]
+        cities = [city(key) for key in keys[:50]]
         plain = {user.id: user for user in self.users}
         for store in stores:
             assert [store.get(key) for key in keys[:100]] == [plain[key] for key in keys[:100]]
@@ -141,7 +141,7 @@ class Bench:
 
     def awaited(self) -> None:
         """The same get, awaited, on each event loop. SQLite and LMDB would need a thread for it."""
-        keys = shuffled(self.count, 5000)
+        keys = shuffled(self.count, 500)
 
         async def gets() -> float:
             async with AsyncDatabase.open(str(self.path(Ours, "load1"))) as db:
@@ -158,18 +158,18 @@ class Bench:
 
     def inserts(self) -> None:
         """Single inserts: in memory, and durable one by one."""
-        size, rounds = 2000, self.rounds
+        size, rounds = 200, self.rounds
         memory = [Ours(None), Sqlite(None)]
         self.case(
             "insert in memory, 2 indexes",
             "us",
             {store.name: portions(store.insert, rows(size * rounds), size) for store in memory},
         )
-        durable = [store(self.path(store, "load2")) for store in STORES]
+        durable = [store(self.path(store, "load1")) for store in STORES]
         write = synced_write(self.folder / "floor")
         fresh = self.count + 1
-        subjects = {store.name: portions(store.insert, rows(100 * rounds, fresh), 100) for store in durable}
-        floor = each(lambda _: write(), range(100))
+        subjects = {store.name: portions(store.insert, rows(20 * rounds, fresh), 20) for store in durable}
+        floor = each(lambda _: write(), range(20))
         self.case("insert, durable, one at a time", "us", {**subjects, FLOOR: floor})
         for store in [*memory, *durable]:
             store.close()
@@ -188,7 +188,7 @@ class Bench:
                 opened.close()
 
             subjects = {store.name: whole(lambda store=store: first(store)) for store in STORES}  # type: ignore[misc]
-            self.case(f"open, get, close at {count:,} rows", "us", subjects, rounds=20)
+            self.case(f"open, get, close at {count:,} rows", "us", subjects)
 
 
 def report(bench: Bench) -> dict[str, object]:
@@ -206,7 +206,7 @@ def report(bench: Bench) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rows", type=int, default=100_000)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=41)
     parser.add_argument("--json", type=Path, default=Path("build/bench.json"))
     parser.add_argument("--folder", type=Path, help="where the files are made (default: the system's temporary folder)")
     options = parser.parse_args()

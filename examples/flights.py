@@ -143,11 +143,9 @@ class Questions:
     async def weather_then(self) -> Answer:
         """What was the weather when the first of these should have left?"""
         hour = await self.weather.get(self.worst.weather_id) if self.worst else None
-        return [
-            f"{hour.id}: {hour.fahrenheit} F, wind {hour.wind or 0:.0f} mph, rain {hour.rain_inches} in"
-            if hour
-            else "?"
-        ]
+        if hour is None:
+            return ["nobody knows"]
+        return [f"{hour.id}: {hour.fahrenheit} F, wind {hour.wind or 0:.0f} mph, rain {hour.rain_inches} in"]
 
     async def hawaiian(self) -> Answer:
         """How many flights did Hawaiian Airlines start from JFK?"""

@@ -1,5 +1,6 @@
 """Interleaved measuring: every subject takes a turn in every round, so that all of them meet the same noise."""
 
+import gc
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
@@ -21,16 +22,21 @@ class Case:
     def run(self, rounds: int) -> None:
         """Measure every subject `rounds` times in turn; keep the median of each."""
         times: dict[str, list[float]] = {name: [] for name in self.subjects}
+        gc.collect()
+        gc.disable()
         for _ in range(rounds):
             for name, batch in self.subjects.items():
                 times[name].append(batch())
+        gc.enable()
         self.seconds.update({name: median(taken) for name, taken in times.items()})
 
 
 def each(function: Callable[..., object], arguments: Sequence[object]) -> Batch:
-    """Call the function with each argument."""
+    """Call the function with each argument, once untimed: the other subjects had the processor's caches."""
 
     def batch() -> float:
+        for argument in arguments:
+            function(argument)
         start = perf_counter()
         for argument in arguments:
             function(argument)
@@ -44,7 +50,11 @@ def portions(function: Callable[..., object], arguments: Iterable[object], size:
     rest = iter(arguments)
 
     def batch() -> float:
-        return each(function, [next(rest) for _ in range(size)])()
+        portion = [next(rest) for _ in range(size)]
+        start = perf_counter()
+        for argument in portion:
+            function(argument)
+        return (perf_counter() - start) / size
 
     return batch
 
