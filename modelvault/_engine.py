@@ -47,12 +47,13 @@ Definition = dict[str, Any]
 class Version:
     """What a reader reads: the tree roots and definitions of one commit. `stamp` is the pager's when it was pinned."""
 
-    __slots__ = ("definitions", "generation", "roots", "sequence", "stamp")
+    __slots__ = ("definitions", "generation", "page_count", "roots", "sequence", "stamp")
 
-    def __init__(self, roots: Roots, generation: int, sequence: int, definitions: dict[str, Definition]) -> None:
+    def __init__(self, roots: Roots, meta: Meta, definitions: dict[str, Definition]) -> None:
         self.roots = roots
-        self.generation = generation
-        self.sequence = sequence
+        self.generation = meta.generation
+        self.sequence = meta.sequence
+        self.page_count = meta.page_count
         self.definitions = definitions
         self.stamp = 0
 
@@ -154,7 +155,7 @@ class Engine:
         self._process = os.getpid()
         self._identity = file.identity
         roots, definitions = load_catalog(pager, meta)
-        self.latest = Version(roots, meta.generation, meta.sequence, definitions)
+        self.latest = Version(roots, meta, definitions)
         self._inline: Write | None = None
 
     @property
@@ -263,7 +264,7 @@ class Engine:
         previous, self.meta = self.meta, lock_newest(self.file)
         roots, definitions = load_catalog(self.pager, self.meta)
         self.pager.page_count = self.meta.page_count
-        self.latest = Version(roots, self.meta.generation, self.meta.sequence, definitions)
+        self.latest = Version(roots, self.meta, definitions)
         if previous.generation not in self._pinned and previous.generation != self.meta.generation:
             self.file.unlock_snapshot(previous.generation)
 
@@ -271,8 +272,8 @@ class Engine:
         """The newest version, kept readable until `unpin`."""
         with self._lock:
             latest = self.latest
-            roots = copy(latest.roots) if self.volatile else latest.roots
-            version = Version(roots, latest.generation, latest.sequence, latest.definitions)
+            version = copy(latest)
+            version.roots = copy(latest.roots)
             version.stamp = self.pager.freeze() if self.volatile else latest.generation
             self._pinned[version.stamp] = self._pinned.get(version.stamp, 0) + 1
             return version
@@ -355,7 +356,7 @@ class Engine:
         engine: what was committed before can still be read, later writes raise.
         """
         meta = self._publish(write) if self.volatile else self._store(write)
-        self.latest = Version(write.roots, meta.generation, meta.sequence, write.definitions)
+        self.latest = Version(write.roots, meta, write.definitions)
         self.meta = meta
         self.write = None
         return self.latest
@@ -392,13 +393,16 @@ class Engine:
 
     # Looking after itself
 
-    def check(self) -> None:
-        """Walk all trees of the newest version: every page is reachable once, or free, or pending. CorruptionError."""
-        roots = self.latest.roots
+    def check(self, version: Version | None = None) -> None:
+        """Walk all trees of a pinned version, else of the newest: every page is reachable once, or free, or pending.
+
+        CorruptionError if not.
+        """
+        version = version or self.latest
         draft = Draft(self.pager, 0, True)
-        reached = [page for tree in range(len(roots)) for page in Tree(draft, roots[tree]).check()]
+        reached = [page for tree in range(len(version.roots)) for page in Tree(draft, version.roots[tree]).check()]
         if not self.volatile:
-            check_space(self.meta.page_count, reached, free_runs(self.pager, roots))
+            check_space(version.page_count, reached, free_runs(self.pager, version.roots))
 
     def stats(self) -> dict[str, int]:
         """Counters and sizes in bytes, by name."""
