@@ -9,9 +9,10 @@ from typing import Any, NoReturn
 from modelvault._access import Access, Unit
 from modelvault._core.index import IndexKeys
 from modelvault._core.keys import KeyCodec
+from modelvault._core.pager import Pager
 from modelvault._core.record import Face, RecordCodec
 from modelvault._core.table import Table
-from modelvault._engine import Definition, Write
+from modelvault._engine import Definition, Version, Write
 from modelvault.errors import ColdPage, ModelVaultQueryError, ModelVaultSchemaError
 from modelvault.mapping import attach_refs, bind, schema_of
 from modelvault.query import Condition
@@ -151,7 +152,7 @@ def element(schema: Schema, path: tuple[str, ...]) -> Type:
 class Store:
     """A stored collection: its newest schema, its table, and the Python sides in use."""
 
-    def __init__(self, access: Access, definition: Definition) -> None:
+    def __init__(self, pager: Pager, definition: Definition) -> None:
         self.definition = definition
         self.schemas = [Schema.from_json(source) for source in definition["schemas"]]
         self.schema = self.schemas[-1]
@@ -161,7 +162,7 @@ class Store:
             (name, tree, index.unique, self.extractors(index.paths))
             for (name, tree), index in zip(definition["indexes"], self.schema.indexes, strict=True)
         ]
-        self.table = Table(access.engine.pager, self.name, definition["tree"], key_codec(self.schema), indexes)
+        self.table = Table(pager, self.name, definition["tree"], key_codec(self.schema), indexes)
         self.alive = True
         self._plain: Binding | None = None
         self._models: weakref.WeakKeyDictionary[type, Binding] = weakref.WeakKeyDictionary()
@@ -246,7 +247,7 @@ class Catalog:
         """The Store of a definition."""
         store = self._stores.get(definition["name"])
         if store is None or store.definition != definition:
-            store = self._stores[definition["name"]] = Store(self.access, definition)
+            store = self._stores[definition["name"]] = Store(self.access.engine.pager, definition)
         return store
 
     async def register(self, schema: Schema, unit: Unit | None, *, new: bool = False) -> Store:
@@ -262,6 +263,12 @@ class Catalog:
 
         definition: Definition = await self.access.write(statement, unit)
         return self.store(definition)
+
+    def verify(self, version: Version) -> None:
+        """Check the pages of a pinned version, and that rows and indexes agree; blocking. CorruptionError."""
+        self.access.engine.check(version)
+        for definition in version.definitions.values():
+            Store(self.access.engine.pager, definition).table.check(version.roots)
 
     def settle(self) -> None:
         """Forget what a rollback took back."""

@@ -127,6 +127,19 @@ class AsyncDatabase:
         self._access.attend()
         return self._access.stats()
 
+    async def verify(self) -> None:
+        """Read the whole database and check it; it may be read and written meanwhile.
+
+        Every page is sound, and reachable once, or free; every index entry has its row, and every row its entries.
+        CorruptionError says what is damaged, and where.
+        """
+        self._access.attend()
+        version = self._access.pin()
+        try:
+            await self._access.runner.run(self._catalog.verify, version)
+        finally:
+            self._access.engine.unpin(version)
+
     def __repr__(self) -> str:
         return f"<AsyncDatabase {self._access.path!r}>"
 

@@ -105,6 +105,14 @@ class Database:
         """Counters of the cache, the file and the queue of writers."""
         return self._twin.stats()
 
+    def verify(self) -> None:
+        """Read the whole database and check it; it may be read and written meanwhile.
+
+        Every page is sound, and reachable once, or free; every index entry has its row, and every row its entries.
+        CorruptionError says what is damaged, and where.
+        """
+        drive(self._twin.verify())
+
     def __repr__(self) -> str:
         return f"<Database {self.path()!r}>"
 

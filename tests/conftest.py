@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from modelvault._engine import Engine
+from modelvault._store import Store
 from tests.worlds import World
 
 LOOPS = ["asyncio", "uvloop", "trio"]
@@ -78,7 +79,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 @pytest.fixture(autouse=True)
 def sound_engines(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Every engine that a test closes is checked before, and none is left with a pinned version."""
+    """Every engine that a test closes is checked before: its pages, and that rows and indexes agree."""
     close = Engine.close
     problems: list[BaseException] = []
 
@@ -86,6 +87,9 @@ def sound_engines(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         if self.users == 1 and not self.closed and self.poisoned is None and self.write is None:
             try:
                 self.check()
+                for definition in self.latest.definitions.values():
+                    if "schemas" in definition:
+                        Store(self.pager, definition).table.check(self.latest.roots)
             except BaseException as error:
                 problems.append(error)
         close(self)

@@ -9,7 +9,6 @@ from modelvault.errors import CorruptionError
 _Ref: TypeAlias = tuple[int, int, int]
 
 def checksum(data: Any, seed: int = 0) -> int: ...
-
 def page_number(page: Page) -> int: ...
 
 @final

@@ -68,7 +68,10 @@ def test_memory_is_bounded_by_the_cache(tmp_path: Path) -> None:
     root = str(Path(__file__).parents[2])
     result = subprocess.run(
         [sys.executable, "-c", LOAD_AND_SCAN, str(path), str(CACHE), "60000"],
-        capture_output=True, text=True, check=False, cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=root,
     )
     assert result.returncode == 0, result.stderr
     assert path.stat().st_size > 10 * CACHE

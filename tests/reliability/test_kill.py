@@ -22,7 +22,9 @@ def run_and_kill(path: Path, seed: int, mode: str, seconds: float) -> list[str]:
     """Start a writer, kill it after `seconds` of writing, return the complete lines it acknowledged."""
     root = str(Path(__file__).parents[2])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
-    with subprocess.Popen([sys.executable, str(WRITER), str(path), str(seed), mode], stdout=subprocess.PIPE, env=environment) as process:
+    with subprocess.Popen(
+        [sys.executable, str(WRITER), str(path), str(seed), mode], stdout=subprocess.PIPE, env=environment
+    ) as process:
         assert process.stdout is not None
         first = process.stdout.readline()
         time.sleep(seconds)
