@@ -29,7 +29,7 @@ lint: $(VENV)/.lint                       ## ruff: rules and format
 types: $(VENV)/.types build               ## mypy --strict (package, examples, snippets of the docs) and stubtest
 	@$(BIN)/mypy
 	@rm -rf build/snippets && $(BIN)/python -m tests.test_docs build/snippets && $(BIN)/mypy build/snippets
-	@$(BIN)/python -m mypy.stubtest $(patsubst modelvault/_core/%.pyx,modelvault._core.%,$(wildcard modelvault/_core/*.pyx))
+	@$(BIN)/python -m mypy.stubtest --allowlist tests/stubtest.txt $(patsubst modelvault/_core/%.pyx,modelvault._core.%,$(wildcard modelvault/_core/*.pyx))
 
 wheel: $(VENV)/.build                     ## build a wheel, install it into an empty environment, use it
 	@rm -rf build/wheel build/empty && mkdir -p build/wheel

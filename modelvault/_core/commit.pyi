@@ -1,5 +1,3 @@
-from typing import Any
-
 from modelvault._core.file import File
 from modelvault._core.meta import Meta
 from modelvault._core.space import Space

@@ -1,5 +1,7 @@
 from typing import Any
 
+from typing_extensions import disjoint_base
+
 from modelvault._core.index import IndexKeys
 from modelvault._core.keys import KeyCodec
 from modelvault._core.pager import Pager
@@ -7,6 +9,7 @@ from modelvault._core.record import Face
 from modelvault._core.tree import Roots
 from modelvault.errors import CorruptionError, DuplicateKeyError
 
+@disjoint_base
 class TableIndex:
     name: str
     tree: int
@@ -14,6 +17,7 @@ class TableIndex:
     extractors: dict[int, IndexKeys]
     def __init__(self, name: str, tree: int, unique: bool, extractors: dict[int, IndexKeys]) -> None: ...
 
+@disjoint_base
 class Table:
     name: str
     pager: Pager
