@@ -21,7 +21,7 @@ CACHE = 4 * 1024 * 1024
 
 class Point(BaseModel):
     __modelvault_primary_key__ = "id"
-    __modelvault_indexes__ = [models.index("x")]  # noqa: RUF012
+    __modelvault_indexes__ = [models.index("x")]
     id: int
     x: int
 

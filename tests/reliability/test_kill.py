@@ -37,8 +37,8 @@ def run_and_kill(path: Path, seed: int, mode: str, seconds: float) -> list[str]:
 def check_rows(path: Path, seed: int, size: int, acknowledged: dict[int, int | None], unknown: set[int]) -> None:
     """Every acknowledged batch is whole, at most one more batch exists, indexes agree.
 
-    `acknowledged` maps a batch to the row that it deleted; `unknown` are batches that came to be without a word, each of which
-    may have deleted one row that nobody heard of.
+    `acknowledged` maps a batch to the row that it deleted; `unknown` are batches that came to be without a word, each
+    of which may have deleted one row that nobody heard of.
     """
     with Database.open(path) as db:
         entries = models.collection(db, Entry)

@@ -10,8 +10,9 @@ import os
 import random
 import sys
 
-from modelvault import Database, models
 from pydantic import BaseModel
+
+from modelvault import Database, models
 
 
 class Entry(BaseModel):

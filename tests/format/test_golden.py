@@ -1,0 +1,76 @@
+"""The format is what docs/format.md says: an independent reader reads a stored file, and we still write the same bytes."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from modelvault import Database, models
+from tests.format.golden import GOLDEN, Thing, content, make, plain
+from tests.format.reader import File, integer_key, read_record, string_component
+
+
+def test_a_stored_file_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "golden.modelvault"
+    shutil.copy(GOLDEN, path)
+    with Database.open(path, read_only=True) as db:
+        db.verify()
+        things = models.collection(db, Thing)
+        assert {row.id: row for row in things} == content()
+        assert [row.id for row in things.where("place.city", "city 4")] == list(range(-46, 50, 10))
+    assert path.read_bytes() == GOLDEN.read_bytes()
+
+
+def test_the_same_bytes_are_written(tmp_path: Path) -> None:
+    """If this fails, the format has changed: files of earlier versions must still be read, and docs/format.md say how."""
+    path = tmp_path / "golden.modelvault"
+    make(path)
+    assert path.read_bytes() == GOLDEN.read_bytes()
+
+
+def test_a_reader_written_from_the_document_agrees() -> None:
+    file = File(GOLDEN.read_bytes())
+    definitions, roots = file.catalog()
+    [definition] = definitions.values()
+    schema = definition["schemas"][-1]
+    assert (definition["name"], definition["id"], schema["primary"], schema["version"]) == ("things", 1, "id", 1)
+    rows = {}
+    for key, record in file.tree(roots[definition["tree"]][0]):
+        version, row = read_record(schema["fields"], record)
+        assert version == 1
+        assert integer_key(key) == (row["id"], len(key))
+        rows[row["id"]] = row
+    assert rows == {key: plain(row) for key, row in content().items()}
+    assert len(rows) == roots[definition["tree"]][1]
+
+
+def test_the_document_describes_the_indexes() -> None:
+    file = File(GOLDEN.read_bytes())
+    definitions, roots = file.catalog()
+    [definition] = definitions.values()
+    found = {}
+    for name, tree in definition["indexes"]:
+        pairs = set()
+        for entry, value in file.tree(roots[tree][0]):
+            assert (entry[0], value) == (1, b"")
+            text, size = string_component(entry[1:])
+            pairs.add((text, integer_key(entry[1 + size :])[0]))
+        assert len(pairs) == roots[tree][1]
+        found[name] = pairs
+    rows = content().values()
+    assert found == {
+        "name_idx": {(row.name, row.id) for row in rows},
+        "place.city_idx": {(row.place.city, row.id) for row in rows},
+        "tags_idx": {(tag, row.id) for row in rows for tag in row.tags},
+    }
+
+
+def test_every_page_is_accounted_for() -> None:
+    file = File(GOLDEN.read_bytes())
+    _, roots = file.catalog()
+    for ref, entries in roots.values():
+        assert sum(1 for _ in file.tree(ref)) == entries
+    free = file.free()
+    assert sorted({*file.used, *free}) == list(range(file.meta.page_count))
+    assert not set(file.used) & set(free)
+    assert len(free) == len(set(free)) > 0
