@@ -36,7 +36,7 @@ class Thing(BaseModel):
     """A row with a field of each form: fixed, wide, variable, optional, nested, list."""
 
     __modelvault_primary_key__ = "id"
-    __modelvault_indexes__ = [models.unique("name"), models.index("place.city"), models.index("tags")]  # noqa: RUF012
+    __modelvault_indexes__ = [models.unique("name"), models.index("place.city"), models.index("tags")]
     id: int
     name: str
     wide: int

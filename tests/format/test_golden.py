@@ -1,4 +1,4 @@
-"""The format is what docs/format.md says: an independent reader reads a stored file, and we still write the same bytes."""
+"""The format is what docs/format.md says: an independent reader reads a stored file, and the same bytes are written."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_a_stored_file_is_read(tmp_path: Path) -> None:
 
 
 def test_the_same_bytes_are_written(tmp_path: Path) -> None:
-    """If this fails, the format has changed: files of earlier versions must still be read, and docs/format.md say how."""
+    """If this fails, the format has changed: earlier files must still be read, and docs/format.md say how."""
     path = tmp_path / "golden.modelvault"
     make(path)
     assert path.read_bytes() == GOLDEN.read_bytes()
