@@ -1,4 +1,4 @@
-"""Makes golden.modelvault, a small database with every part of the format; `python -m tests.format.golden` writes it anew.
+"""Makes golden.modelvault, a small database with every part of the format: `python -m tests.format.golden`.
 
 Same input, same bytes: the file's uuid is given, and nothing else in it is random or depends on the time.
 """
