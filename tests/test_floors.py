@@ -39,6 +39,7 @@ CORE_ROWS = [
     ["file", "meta", "codec"],
     ["pager", "scalar", "temporal", "container"],
     ["node", "keys", "anything"],
+    ["cells"],
     ["tree", "objects"],
     ["cursor", "record"],
     ["walk", "index"],
@@ -54,7 +55,7 @@ STRANGERS = {
     "_runner": NAMING | {"_core"},
     "query": {"_core"},
 }
-FILES = {"file", "meta", "cache", "pager", "node", "tree", "cursor", "walk", "space"}
+FILES = {"file", "meta", "cache", "pager", "node", "cells", "tree", "cursor", "walk", "space"}
 CODECS = {"slots", "buffer", "constraint", "codec", "scalar", "temporal", "container", "keys", "anything", "objects"}
 CODECS |= {"record", "index"}
 CORE_STRANGERS = {**dict.fromkeys(CODECS, FILES), **dict.fromkeys(FILES, CODECS), "commit": CODECS}

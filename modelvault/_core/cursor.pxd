@@ -2,7 +2,6 @@
 
 from cython cimport final
 from libc.stddef cimport size_t
-from libc.stdint cimport uint64_t
 
 from modelvault._core.format cimport Ref, Root
 from modelvault._core.node cimport MAX_LEVEL, node_count

@@ -23,8 +23,10 @@ from modelvault._core.tree cimport child_index, fetch, fetch_extent, tuple_root
 cdef class Cursor:
     """A place in the tree with this root, at first nowhere. Movements tell whether there is an entry to stand on.
 
-    In Python they wait for the disk and raise CorruptionError or OSError; `entry` and the relative movements raise ValueError
-    while the cursor is nowhere. pager: modelvault._core.pager.Pager; root: (number, birth, checksum, entries).
+    In Python they wait for the disk and raise CorruptionError or OSError; `entry` and the relative movements raise
+    ValueError while the cursor is nowhere.
+
+    pager: modelvault._core.pager.Pager; root: (number, birth, checksum, entries).
     """
 
     def __init__(self, Pager pager not None, tuple root not None):
@@ -128,7 +130,7 @@ cdef class Cursor:
     cdef int descend(
             self, Py_ssize_t depth, const Ref* start, int level, Side side, const unsigned char* key, size_t size,
             bint wait) except -1:
-        """Stand in the leaf below `start`, a page of this level under the first `depth` branches; errors change nothing."""
+        """Stand in the leaf below `start`, a page of this level under `depth` branches; errors change nothing."""
         cdef list branches = self.branches[:depth] if depth else []
         cdef size_t steps[MAX_LEVEL + 1]
         cdef Py_ssize_t at = depth

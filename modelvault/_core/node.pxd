@@ -1,11 +1,10 @@
 """The slotted page as bytes; docs/format.md section 3. Nothing here holds an object or knows where a page lives."""
 
 from libc.stddef cimport size_t
-from libc.stdint cimport uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from modelvault._core.format cimport (
-    PAGE_COUNT, PAGE_GARBAGE, PAGE_HEAP, PAGE_LEVEL, PAGE_PREFIX, PAGE_SLOTS, REF_SIZE, SLOT_SIZE,
+    PAGE_COUNT, PAGE_GARBAGE, PAGE_HEAP, PAGE_LEVEL, PAGE_PREFIX, PAGE_SLOTS, SLOT_SIZE,
 )
 
 
@@ -90,6 +89,28 @@ cdef inline size_t node_used(const unsigned char* data, size_t page_size) noexce
         node_heap(data) - PAGE_SLOTS - SLOT_SIZE * node_count(data) + node_garbage(data))
 
 
+cdef inline size_t varint_size(uint64_t value) noexcept nogil:
+    cdef size_t size = 1
+    while value > 0x7F:
+        value >>= 7
+        size += 1
+    return size
+
+
+cdef inline bint is_blank(const unsigned char* data, size_t index) noexcept nogil:
+    # Whether the cell at this index has no key.
+    return index == 0 and data[PAGE_LEVEL] != 0
+
+
+cdef inline size_t key_size(const Cell* cell) noexcept nogil:
+    return cell.prefix_size + cell.suffix_size
+
+
+cdef inline size_t fixed_size(bint leaf, const Cell* cell) noexcept nogil:
+    # Bytes that a cell takes besides its key, with its slot.
+    return SLOT_SIZE + cell.payload_size + (varint_size(cell.tag) if leaf else 0)
+
+
 cdef size_t node_search(
     const unsigned char* data, size_t page_size, const unsigned char* key, size_t size, bint* found) noexcept nogil
 cdef const unsigned char* node_suffix(const unsigned char* data, size_t index) noexcept nogil
@@ -100,16 +121,9 @@ cdef size_t node_cell_size(const unsigned char* data, size_t index) noexcept nog
 cdef int node_validate(const unsigned char* data, size_t page_size, bint drafts) noexcept nogil
 cdef str node_damage(int code)
 
-cdef bint node_in_order(
-    const unsigned char* data, size_t page_size, size_t index, const Cell* cell) noexcept nogil
-cdef int compare_cells(const Cell* a, const Cell* b) noexcept nogil
-cdef int node_insert(unsigned char* data, size_t page_size, size_t index, const Cell* cell) noexcept nogil
+cdef void node_clear(unsigned char* data, size_t page_size, uint8_t level, size_t prefix) noexcept nogil
+cdef void node_add(unsigned char* data, size_t index, const Cell* cell) noexcept nogil
+cdef bint node_insert(unsigned char* data, size_t page_size, size_t index, const Cell* cell) noexcept nogil
 cdef bint node_replace(
     unsigned char* data, size_t index, uint64_t tag, const unsigned char* payload, size_t payload_size) noexcept nogil
 cdef void node_remove(unsigned char* data, size_t index) noexcept nogil
-cdef int node_split(
-    unsigned char* left, unsigned char* right, size_t page_size, size_t index, const Cell* cell, bint first, bint last,
-    unsigned char* separator, size_t* separator_size) noexcept nogil
-cdef int node_join(
-    const unsigned char* left, const unsigned char* right, size_t page_size, const Cell* between,
-    unsigned char* first, unsigned char* second, unsigned char* separator, size_t* separator_size) noexcept nogil

@@ -23,7 +23,8 @@ cdef class Roots:
 cdef Page fetch(Pager pager, const Ref* ref, int level, bint wait)
 # The extent that `place` in a leaf names and that holds a value of `length` bytes.
 cdef Page fetch_extent(Pager pager, const unsigned char* place, size_t length, bint wait)
-cdef size_t child_index(const unsigned char* data, size_t page_size, const unsigned char* key, size_t size) noexcept nogil
+cdef size_t child_index(
+    const unsigned char* data, size_t page_size, const unsigned char* key, size_t size) noexcept nogil
 
 cdef Page tree_find(
     Pager pager, const Root* root, const unsigned char* key, size_t size, bint wait,

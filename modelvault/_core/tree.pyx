@@ -1,27 +1,27 @@
 """B+trees over pages: find, put and delete.
 
-A change owns the pages from the root to its leaf (Draft.own): those that others may see are copied, and the copies take their
-places in their parents. Copying alone changes nothing that a reader of the tree could notice, so a ColdPage on the way down leaves
-the tree as it was, and the call can be repeated. What can still fail behind that point is memory, and files whose pages
-are sound one by one but do not fit together: then the write has to go back to a savepoint or end.
+A change owns the pages from the root to its leaf (Draft.own): those that others may see are copied, and the copies take
+their places in their parents. Copying alone changes nothing that a reader of the tree could notice, so a ColdPage on
+the way down leaves the tree as it was, and the call can be repeated. What can still fail behind that point is memory,
+and files whose pages are sound one by one but do not fit together: then the write has to go back to a savepoint or end.
 
 Not here: cursors (cursor.pyx), sealing and checking whole trees (walk.pyx), the bytes of a page (node.pyx).
 """
 
-from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
+from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
 from cpython.object cimport PyObject
 from cython cimport final
 from libc.stddef cimport size_t
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
+from modelvault._core.cells cimport node_in_order, node_join, node_place, node_split
 from modelvault._core.format cimport (
     BRANCH, LEAF, OVERFLOW, PAGE_HEAP, PAGE_LEVEL, PAGE_SLOTS, PAGE_TYPE, REF_SIZE, SLOT_SIZE, Ref, Root,
 )
 from modelvault._core.node cimport (
-    MAX_LEVEL, MAX_VALUE, Cell, branch_ref, key_limit, leaf_value, node_cell_size, node_count, node_damage,
-    node_heap, node_in_order, node_insert, node_join, node_read, node_remove, node_replace, node_search, node_split,
-    node_used, node_validate,
+    MAX_LEVEL, MAX_VALUE, Cell, branch_ref, key_limit, leaf_value, node_cell_size, node_count, node_damage, node_heap,
+    node_read, node_remove, node_replace, node_search, node_used, node_validate,
 )
 from modelvault._core.pager cimport DRAFT_SHIFT, Draft, Page, Pager
 
@@ -105,7 +105,7 @@ cdef size_t child_index(
 cdef Page tree_find(
         Pager pager, const Root* root, const unsigned char* key, size_t size, bint wait,
         const unsigned char** value, size_t* value_size):
-    """The page that holds the value of `key`, which `value` then points to; None if there is no such key. Errors as fetch.
+    """The page that holds the value of `key`, which `value` then points to; None without such a key. Errors as fetch.
 
     The bytes stay as long as the page is held; those of a draft, until the write changes this tree.
     """
@@ -266,7 +266,7 @@ cdef inline int insert_up(
         Draft draft, Root* root, Path* path, int at, size_t index, const Cell* cell) except -1:
     """Put a cell at `index` of path.pages[at], dividing pages upward where there is no room."""
     cdef Page page = <Page> path.pages[at]
-    cdef int done = node_insert(page.data, draft.pager.page_size, index, cell)
+    cdef int done = node_place(page.data, draft.pager.page_size, index, cell)
     if done < 0:
         raise MemoryError()
     return 0 if done else divide(draft, root, path, at, index, cell)
@@ -289,7 +289,8 @@ cdef int divide(Draft draft, Root* root, Path* path, int at, size_t index, const
             page = <Page> path.pages[at]
             right = new_node(draft, page.data[PAGE_TYPE], page.data[PAGE_LEVEL])
             done = node_split(
-                page.data, right.data, page_size, index, &up, at_edge(path, at, False), at_edge(path, at, True), key, &size)
+                page.data, right.data, page_size, index, &up, at_edge(path, at, False), at_edge(path, at, True),
+                key, &size)
             fail_done(done)
             ref = draft_ref(right)
             ref_cell(&up, key, size, &ref)
@@ -301,7 +302,7 @@ cdef int divide(Draft draft, Root* root, Path* path, int at, size_t index, const
             page = <Page> path.pages[at]
             if not node_in_order(page.data, page_size, index, &up):
                 fail_done(0)
-            done = node_insert(page.data, page_size, index, &up)
+            done = node_place(page.data, page_size, index, &up)
             if done:
                 return fail_done(done)
     finally:
@@ -336,7 +337,7 @@ cdef int grow(Draft draft, Root* root, const Cell* cell) except -1:
         raise CorruptionError(f"a tree has more than {<int> MAX_LEVEL} levels")
     page = new_node(draft, BRANCH, old.data[PAGE_LEVEL] + 1)
     ref_cell(&first, b"", 0, &root.ref)
-    if node_insert(page.data, page_size, 0, &first) < 0 or node_insert(page.data, page_size, 1, cell) < 0:
+    if node_place(page.data, page_size, 0, &first) < 0 or node_place(page.data, page_size, 1, cell) < 0:
         raise MemoryError()
     root.ref = draft_ref(page)
     return 0
@@ -393,8 +394,11 @@ cdef inline bint shrunk(const unsigned char* data, size_t page_size, size_t loss
 
 
 cdef list gather(Pager pager, Path* path, bint wait):
-    """What the pages of the path will join if the leaf loses its cell: for each page that shrinks, from the leaf upward,
-    its neighbour, or None where the page will be empty. Ends early at one that is not in memory."""
+    """What the pages of the path will join if the leaf loses its cell.
+
+    For each page that shrinks, from the leaf upward, its neighbour, or None where the page will be empty. Ends early at
+    one that is not in memory.
+    """
     cdef size_t page_size = pager.page_size
     cdef int at = path.depth - 1
     cdef Page page = <Page> path.pages[at]

@@ -200,8 +200,8 @@ cdef bytes key_bytes(Page page, size_t index):
 cdef class Tree:
     """One tree as a sorted mapping of bytes, for tests and tools.
 
-    draft: the modelvault._core.pager.Draft that changes go to. root: (number, birth, checksum, entries); the attribute is
-    always the current one. wait: whether to wait for the disk instead of raising ColdPage.
+    draft: the modelvault._core.pager.Draft that changes go to. root: (number, birth, checksum, entries); the attribute
+    is always the current one. wait: whether to wait for the disk instead of raising ColdPage.
     """
 
     cdef readonly Draft draft
@@ -230,8 +230,8 @@ cdef class Tree:
         cdef const unsigned char* value
         cdef size_t size
         cdef Page page = tree_find(
-            self.draft.pager, &self.value, <const unsigned char*> PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key), self.wait,
-            &value, &size)
+            self.draft.pager, &self.value, <const unsigned char*> PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key),
+            self.wait, &value, &size)
         return None if page is None else PyBytes_FromStringAndSize(<const char*> value, size)
 
     def put(self, bytes key not None, bytes value not None):
@@ -243,7 +243,8 @@ cdef class Tree:
     def delete(self, bytes key not None):
         """Delete; whether the key was there."""
         return tree_delete(
-            self.draft, &self.value, <const unsigned char*> PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key), self.wait) == 1
+            self.draft, &self.value, <const unsigned char*> PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key),
+            self.wait) == 1
 
     def cursor(self):
         """A Cursor over the tree as it is."""

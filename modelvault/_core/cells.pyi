@@ -1,0 +1,1 @@
+# Pages written anew from lists of their cells: C only.
