@@ -56,6 +56,7 @@ cdef class Object(Raw):
     cdef object cls             # None: dicts
     cdef bint pydantic
     cdef bint direct            # instances are made by tp_alloc
+    cdef bint inline            # 3.13+: attributes lie in the instance
     cdef bint uses_dict
     cdef bint extras
     cdef bint privates

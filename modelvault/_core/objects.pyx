@@ -18,7 +18,7 @@ from modelvault._core.buffer cimport (
 )
 from modelvault._core.codec cimport enter
 from modelvault._core.container cimport Custom
-from modelvault._core.slots cimport allocate, fill_slot, find_slot, is_plain
+from modelvault._core.slots cimport allocate, find_slot, is_plain, keeps_values_inline, set_dict
 
 from modelvault.errors import ModelVaultQueryError, ModelVaultSchemaError, ModelVaultValidationError
 
@@ -28,7 +28,6 @@ cdef extern from "Python.h":
     int PyDict_SetItem(object target, PyObject* key, object value) except -1
     object PyDict_Copy(object source)
     object PyObject_GenericGetDict(object instance, void* context)
-    int PyObject_GenericSetDict(object instance, object value, void* context) except -1
     object PyObject_GetAttr(object instance, PyObject* name)
     bint PyObject_RichCompareBool(object left, object right, int how) except -1
     int Py_EQ
@@ -126,6 +125,7 @@ cdef class Object(Raw):
         self.cls = shape.cls
         self.pydantic = shape.style == "pydantic"
         self.direct = is_plain(shape.cls)
+        self.inline = keeps_values_inline(shape.cls)
         self.uses_dict = shape.uses_dict
         self.extras = shape.extras
         self.privates = shape.privates
@@ -390,7 +390,7 @@ cdef class Object(Raw):
         if self.cls is None or not self.uses_dict:
             return target
         instance = self.new()
-        PyObject_GenericSetDict(instance, target, NULL)
+        set_dict(instance, target, self.inline)
         return instance
 
     cdef object new(self):
@@ -460,7 +460,7 @@ cdef class Object(Raw):
         if self.privates:
             private = self.filled_privates(private)
         instance = self.new()
-        PyObject_GenericSetDict(instance, values, NULL)
+        set_dict(instance, values, self.inline)
         self.set_slot.fill(instance, fields_set)
         self.extra_slot.fill(instance, extra)
         self.private_slot.fill(instance, private)

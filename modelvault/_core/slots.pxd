@@ -43,3 +43,5 @@ cdef class Slot:
 
 cdef Slot find_slot(object cls, str name)
 cdef bint is_plain(object cls)
+cdef bint keeps_values_inline(object cls)
+cdef int set_dict(object instance, object values, bint inline) except -1

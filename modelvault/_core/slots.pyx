@@ -18,9 +18,20 @@ cdef extern from *:
         return (((PyTypeObject *)cls)->tp_flags & Py_TPFLAGS_HEAPTYPE) && ((PyTypeObject *)cls)->tp_itemsize == 0
             && ((PyTypeObject *)cls)->tp_alloc == PyType_GenericAlloc;
     }
+
+    /* 3.13+ keeps attributes inside the instance, and only the class's own descriptor keeps those and a new dict in step. */
+    static int mv_is_inline(PyObject *cls) {
+    #ifdef Py_TPFLAGS_INLINE_VALUES
+        return (((PyTypeObject *)cls)->tp_flags & Py_TPFLAGS_INLINE_VALUES) != 0;
+    #else
+        return 0;
+    #endif
+    }
     """
     Py_ssize_t slot_offset "mv_slot_offset"(object descriptor)
+    bint mv_is_inline(object cls)
     bint is_heap "mv_is_heap"(object cls)
+    int PyObject_GenericSetDict(object instance, object value, void* context) except -1
     int PyObject_GenericSetAttr(object instance, object name, object value) except -1
 
 
@@ -55,3 +66,15 @@ cdef Slot find_slot(object cls, str name):
 cdef bint is_plain(object cls):
     """Whether allocate() makes of `cls` what object.__new__ would: nothing but Python classes between it and object."""
     return all([base is object or is_heap(base) for base in cls.__mro__])
+
+
+cdef bint keeps_values_inline(object cls):
+    """Whether the `__dict__` of new instances of `cls` can be set only through the class."""
+    return mv_is_inline(cls)
+
+
+cdef int set_dict(object instance, object values, bint inline) except -1:
+    """Make `values` the `__dict__` of a new instance."""
+    if inline:
+        return PyObject_GenericSetAttr(instance, "__dict__", values)
+    return PyObject_GenericSetDict(instance, values, NULL)
