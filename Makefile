@@ -31,12 +31,13 @@ types: $(VENV)/.types build               ## mypy --strict (package, examples, s
 	@rm -rf build/snippets && $(BIN)/python -m tests.test_docs build/snippets && $(BIN)/mypy build/snippets
 	@$(BIN)/python -m mypy.stubtest --allowlist tests/stubtest.txt $(patsubst modelvault/_core/%.pyx,modelvault._core.%,$(wildcard modelvault/_core/*.pyx))
 
+wheel: export PYTHONPATH :=
 wheel: $(VENV)/.build                     ## build a wheel, install it into an empty environment, use it
 	@rm -rf build/wheel build/empty && mkdir -p build/wheel
 	@$(PIP) wheel --no-deps --no-build-isolation --wheel-dir build/wheel .
 	@$(BIN)/python -m venv build/empty
 	@build/empty/bin/python -m pip -qq --disable-pip-version-check install build/wheel/*.whl
-	@cd build/empty && env -u PYTHONPATH bin/python -W error ../../tests/smoke.py
+	@cd build/empty && bin/python -W error ../../tests/smoke.py
 	@ls -l build/wheel/*.whl
 
 bench: $(VENV)/.bench build               ## ours beside SQLite, LMDB and the physical floor, in one table
