@@ -25,7 +25,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> str:
     return filled(tmp_path_factory.mktemp("bench") / "users.modelvault", COUNT)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def db(path: str) -> Iterator[Database]:
     """A handle on that file."""
     with Database.open(path) as opened:
