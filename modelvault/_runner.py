@@ -3,7 +3,7 @@
 `LoopRunner` serves asyncio, uvloop and Trio through anyio. It belongs to no event loop: what it makes belongs to the
 loop of the task that asked for it, so one handle may be used from several loops and threads.
 
-`BlockingRunner` never suspends, so `drive` runs a coroutine over it to its end in one `send`: in any thread, also
+`BlockingRunner` never suspends, so `_core.drive` runs a coroutine over it to its end in one `send`: in any thread, also
 inside a running loop.
 
 Cancellation comes in two kinds. A cancel scope (anyio, Trio) leaves a shielded call alone. asyncio's `Task.cancel`
@@ -16,7 +16,7 @@ import signal
 import sys
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
@@ -24,22 +24,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 if TYPE_CHECKING:
     import anyio
 
-__all__ = ["BlockingRunner", "LoopRunner", "Runner", "Waiter", "drive"]
+__all__ = ["BlockingRunner", "LoopRunner", "Runner", "Waiter"]
 
 T = TypeVar("T")
 
 THREADS: Final = 8  # worker threads of one event loop that may wait for the disk at a time
-
-
-def drive(coroutine: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine that never suspends, because it runs over a BlockingRunner."""
-    try:
-        coroutine.send(None)
-    except StopIteration as end:
-        result: T = end.value
-        return result
-    coroutine.close()
-    raise RuntimeError("the blocking interface met something asynchronous: use AsyncDatabase for it")
 
 
 class Waiter(Protocol):

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
+from modelvault._core.drive import drive
 from modelvault._engine import CACHE_SIZE, PAGE_SIZE
 from modelvault._queue import TIMEOUT
-from modelvault._runner import BlockingRunner, drive
+from modelvault._runner import BlockingRunner
 from modelvault.database import AsyncDatabase, open_file, open_memory
 
 if TYPE_CHECKING:

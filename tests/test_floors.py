@@ -35,7 +35,7 @@ ROWS = [
     ["__init__"],
 ]
 CORE_ROWS = [
-    ["__init__", "format", "xxh64", "slots", "cache", "buffer", "constraint"],
+    ["__init__", "format", "xxh64", "slots", "cache", "buffer", "constraint", "drive"],
     ["file", "meta", "codec"],
     ["pager", "scalar", "temporal", "container"],
     ["node", "keys", "anything"],

@@ -21,7 +21,7 @@ from modelvault import (
     Query,
     Transaction,
 )
-from modelvault._runner import drive
+from modelvault._core.drive import drive
 from modelvault.sync import Rows, Savepoint
 
 TWINS: dict[type, type] = {

@@ -9,12 +9,13 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
 from modelvault._core.format cimport CATALOG_TREE, FIRST_TREE, FREE_TREE, Root
-from modelvault._core.pager cimport Draft, Pager
+from modelvault._core.pager cimport DRAFT_SHIFT, Draft, Pager
 from modelvault._core.space cimport Space
 from modelvault._core.tree cimport Roots, tree_put
 from modelvault._core.walk cimport tree_seal, tree_spill
 
 from modelvault._core.meta import write_meta
+from modelvault.errors import CorruptionError
 
 
 def commit(Space space not None, Roots roots not None, Roots base not None, meta):
@@ -80,11 +81,13 @@ cdef int put_root(Draft draft, Roots roots, uint32_t tree) except -1:
 
 
 def unpack_root(bytes value not None):
-    """The root that put_root stored, as Roots takes it. ValueError for bytes of another size."""
+    """The root that put_root stored, as Roots takes it. CorruptionError for what cannot be one."""
     cdef Root root
     if len(value) != sizeof(Root):
-        raise ValueError(f"a root has {sizeof(Root)} bytes, not {len(value)}")
+        raise CorruptionError(f"the catalog is damaged: a root has {sizeof(Root)} bytes, not {len(value)}", tree=CATALOG_TREE)
     memcpy(&root, <const unsigned char*> value, sizeof(Root))
+    if root.ref.number >> DRAFT_SHIFT:
+        raise CorruptionError("the catalog is damaged: a root names a page that was never written", tree=CATALOG_TREE)
     return root.ref.number, root.ref.birth, root.ref.checksum, root.entries
 
 

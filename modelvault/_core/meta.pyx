@@ -85,7 +85,7 @@ def unpack(bytes copy not None):
     if incompatible:
         raise ModelVaultFormatError(
             f"format error: the file needs features that this version lacks (flags {incompatible:#x})")
-    if page_size not in PAGE_SIZES or page >= META_COUNT or page_count < META_COUNT:
+    if page_size not in PAGE_SIZES or page >= META_COUNT or page_count < META_COUNT or (a | d) >> 63:
         return None
     meta = Meta(
         page_size, uuid, generation, sequence, page_count, (a, b, c), (d, e, f), catalog_entries, free_entries,
