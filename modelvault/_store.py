@@ -228,7 +228,7 @@ class Catalog:
 
     def mapped(self, cls: type) -> Schema:
         """The schema of a model class."""
-        schema = self._mapped.get(cls)
+        schema = self._mapped.get(cls) if isinstance(cls, type) else None
         if schema is None:
             schema = self._mapped[cls] = schema_of(cls)
             attach_refs(cls, schema)

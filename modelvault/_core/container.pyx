@@ -121,14 +121,14 @@ cdef class VarTuple(Container):
 
 
 cdef class Set(Container):
-    """Sets and frozensets, in whatever order they are walked."""
+    """Sets and frozensets, in whatever order they are walked; lists where the elements have no hash, as dicts have none."""
 
     def __cinit__(self, Codec item not None, bint frozen):
         self.item = item
         self.frozen = frozen
 
     cdef int write_inline(self, Buffer out, object value) except -1:
-        if not isinstance(value, (set, frozenset)):
+        if not isinstance(value, (set, frozenset)) and not (isinstance(value, list) and has_unhashable(value)):
             return fail_kind("frozenset" if self.frozen else "set", value)
         if self.check is not None:
             self.check.size(len(value))
@@ -146,10 +146,22 @@ cdef class Set(Container):
         cdef size_t count = 0
         cdef size_t i
         read_size(reader, &count)
-        cdef set values = set()
+        cdef list values = []
         for i in range(count):
-            PySet_Add(values, self.item.read_inline(reader))
-        return frozenset(values) if self.frozen else values
+            values.append(self.item.read_inline(reader))
+        try:
+            return frozenset(values) if self.frozen else set(values)
+        except TypeError:
+            return values
+
+
+cdef bint has_unhashable(list values):
+    """Whether no set can be made of them."""
+    try:
+        set(values)
+    except TypeError:
+        return True
+    return False
 
 
 cdef class Tuple(Container):

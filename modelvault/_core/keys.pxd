@@ -12,14 +12,21 @@ cdef enum:
     NONE_TAG = 2
 
 
+cdef enum Finite:
+    NOT_NUMBER = 0
+    FINITE_FLOAT = 1            # NaN and infinities are refused, as 0.16 does in primary keys
+    FINITE_DECIMAL = 2
+
+
 @final
 cdef class KeyCodec:
     cdef Codec codec
     cdef tuple dumps            # of custom types, outermost first
-    cdef bint finite            # refuse NaN and infinities, as 0.16 does in primary keys
+    cdef Finite finite
 
     cdef int write(self, Buffer out, object value, bint open) except -1
 
 
 cdef Codec scalar_codec(object type)
-cdef int check_finite(const unsigned char* key, size_t size) except -1
+cdef int check_finite(Finite which, const unsigned char* key, size_t size) except -1
+cdef Finite which_finite(Codec codec)

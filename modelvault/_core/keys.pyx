@@ -78,11 +78,22 @@ cdef bytes choice_key(object value, Codec codec, uint8_t tag, bint open):
     return bytes(out)
 
 
-cdef int check_finite(const unsigned char* key, size_t size) except -1:
-    """Refuse the key of a float64 that is NaN or infinite."""
-    if size != 8 or get64_big(key) >= <unsigned long long>0xFFF0000000000000 or get64_big(key) == 0x000FFFFFFFFFFFFF:
+cdef int check_finite(Finite which, const unsigned char* key, size_t size) except -1:
+    """Refuse the key of a float64 or decimal that is NaN or infinite."""
+    if which == FINITE_DECIMAL:
+        # The class alone, and not that of zero.
+        if size == 1 and key[0] != 2:
+            raise ModelVaultValidationError("validation error: primary key decimal must be finite (not NaN or infinity)")
+    elif size != 8 or get64_big(key) >= <unsigned long long>0xFFF0000000000000 or get64_big(key) == 0x000FFFFFFFFFFFFF:
         raise ModelVaultValidationError("validation error: primary key float must be finite (not NaN or infinity)")
     return 0
+
+
+cdef Finite which_finite(Codec codec):
+    """What keys of these values have to be asked."""
+    if isinstance(codec, Float64):
+        return FINITE_FLOAT
+    return FINITE_DECIMAL if isinstance(codec, Decimals) else NOT_NUMBER
 
 
 cdef class KeyCodec:
@@ -102,7 +113,7 @@ cdef class KeyCodec:
         if self.codec is None:
             raise ModelVaultSchemaError(f"schema error: a key must be a scalar, not {type.kind}")
         self.dumps = tuple(dumps)
-        self.finite = finite and type.kind == "float64"
+        self.finite = which_finite(self.codec) if finite else NOT_NUMBER
 
     cdef int write(self, Buffer out, object value, bint open) except -1:
         """Append the open form, or the component without its tag."""
@@ -110,8 +121,8 @@ cdef class KeyCodec:
         for dump in self.dumps:
             value = dump(value)
         self.codec.key(out, value, open)
-        if self.finite:
-            check_finite(out.data + start, out.size - start)
+        if self.finite != NOT_NUMBER:
+            check_finite(self.finite, out.data + start, out.size - start)
         return 0
 
     def pack(self, value) -> bytes:

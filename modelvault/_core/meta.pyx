@@ -128,9 +128,11 @@ def read_copies(file):
     if magic:
         raise CorruptionError(f"{file.path}: all four copies of the meta page are damaged", page=0, path=file.path)
     if len(start) < META_SIZE:
-        raise ModelVaultFormatError(f"format error: truncated header: got {len(start)} bytes, expected {META_SIZE}")
+        raise ModelVaultFormatError(f"format error: truncated header: got {len(start)} bytes, expected {META_SIZE}: {file.path} is no database")
     got = ", ".join(f"{byte:02x}" for byte in start[:8])
-    raise ModelVaultFormatError(f'format error: bad magic bytes: expected "\\x89MVLT\\r\\n\\x1a", got [{got}]')
+    expected = "\\x89MVLT\\r\\n\\x1a"
+    raise ModelVaultFormatError(
+        f'format error: bad magic bytes: expected "{expected}", got [{got}]: {file.path} is no database')
 
 
 def read_meta(file, bint repair=False):

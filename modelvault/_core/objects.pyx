@@ -462,8 +462,11 @@ cdef class Object(Raw):
         instance = self.new()
         set_dict(instance, values, self.inline)
         self.set_slot.fill(instance, fields_set)
-        self.extra_slot.fill(instance, extra)
-        self.private_slot.fill(instance, private)
+        # A RootModel has class attributes, which are None, in front of these slots.
+        if extra is not None or self.extra_slot.offset:
+            self.extra_slot.fill(instance, extra)
+        if private is not None or self.private_slot.offset:
+            self.private_slot.fill(instance, private)
         return instance
 
     cdef object filled_privates(self, object stored):

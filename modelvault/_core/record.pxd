@@ -5,7 +5,7 @@ from libc.stddef cimport size_t
 
 from modelvault._core.buffer cimport Buffer
 from modelvault._core.codec cimport Codec
-from modelvault._core.keys cimport KeyCodec
+from modelvault._core.keys cimport Finite, KeyCodec
 from modelvault._core.objects cimport Object, Step
 
 
@@ -27,7 +27,7 @@ cdef class Face:
     cdef RecordCodec newest
     cdef readonly KeyCodec keys # of the primary key
     cdef Step* primary_step
-    cdef bint finite
+    cdef Finite finite
     cdef dict by_version
 
     cdef int write(self, Buffer key, Buffer record, object source) except -1

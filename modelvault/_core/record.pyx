@@ -7,9 +7,8 @@ from modelvault._core.buffer cimport Buffer, Reader, fail_corrupt, get16, put16,
 from modelvault._core.codec cimport Codec
 from modelvault._core.constraint cimport compile_check
 from modelvault._core.container cimport Custom, Dict, List, Optional, Set, Tuple, Union, VarTuple
-from modelvault._core.keys cimport KeyCodec, check_finite, scalar_codec
+from modelvault._core.keys cimport NOT_NUMBER, KeyCodec, check_finite, scalar_codec, which_finite
 from modelvault._core.objects cimport GROUP, INNER, ROW, Object, Part, Role, bare_codec
-from modelvault._core.scalar cimport Float64
 
 from modelvault.errors import (
     CorruptionError, ModelVaultFormatError, ModelVaultQueryError, ModelVaultSchemaError, ModelVaultValidationError,
@@ -219,7 +218,7 @@ cdef class Face:
         cdef Py_ssize_t place = self.newest.root.places[primary]
         self.primary_step = &self.newest.root.steps[place]
         self.keys = KeyCodec(self.newest.root.fields[place].type, True)
-        self.finite = isinstance(bare_codec(self.newest.root.codecs[place]), Float64)
+        self.finite = which_finite(bare_codec(self.newest.root.codecs[place]))
 
     cdef int write(self, Buffer key, Buffer record, object source) except -1:
         """Append the primary key in its open form, and the record."""
@@ -230,8 +229,8 @@ cdef class Face:
         if not self.newest.root.find_part(record.data + start + 2, record.size - start - 2, self.primary_step, &part):
             raise ModelVaultSchemaError("schema error: the primary key is None")
         (<Codec>self.primary_step.codec).key_stored(key, part.data, part.size, part.wide, True)
-        if self.finite:
-            check_finite(key.data + key_start, key.size - key_start)
+        if self.finite != NOT_NUMBER:
+            check_finite(self.finite, key.data + key_start, key.size - key_start)
         return 0
 
     cdef object decode_at(self, const unsigned char* data, size_t size):
