@@ -1,9 +1,11 @@
 """What goes in comes out: every kind, every Python side, every way of refusing."""
 
 import dataclasses
+import gc
 import math
 import re
 import struct
+import sys
 from collections import OrderedDict, deque
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -990,3 +992,26 @@ def test_a_failed_row_leaves_the_codec_as_it_was():
 def test_ordered_dicts_are_dicts():
     codec = one(Type("dict", (STRING, INTEGER)))
     assert codec.decode(codec.encode({"v": OrderedDict(b=1, a=2)})) == {"v": {"b": 1, "a": 2}}
+
+
+def test_nothing_is_leaked():
+    instance = Everything(q=[Address(street="s", city="c")], y={"k": [1]}, ee=Slotted(1))
+    record = WHOLE.encode(instance)
+    fields = row_type(Everything).fields
+    paths = [(field.name,) for field in fields]
+
+    def work():
+        for _ in range(50):
+            WHOLE.decode(WHOLE.encode(instance))
+            for path in paths:
+                WHOLE.read(record, path)
+            with suppress(ModelVaultFormatError):
+                WHOLE.decode(record[:-1])
+            with suppress(TypeError):
+                WHOLE.encode(instance.model_copy(update={"q": [Address(street="s", city="c"), 5]}))
+        gc.collect()
+
+    work()
+    before = sys.getallocatedblocks()
+    work()
+    assert sys.getallocatedblocks() - before < 50
