@@ -205,7 +205,7 @@ class Engine:
                 file.sync()
         meta = lock_newest(file) if read_only else read_meta(file)
         pager = Pager(file, meta.page_size, cache_size, meta.seed)
-        pager.page_count = meta.page_count
+        pager.page_count, pager.free_pages = meta.page_count, meta.free_pages
         return cls(file, pager, meta, read_only=read_only, volatile=volatile)
 
     @classmethod
@@ -263,7 +263,7 @@ class Engine:
         """Move to the newest commit of the writer's process."""
         previous, self.meta = self.meta, lock_newest(self.file)
         roots, definitions = load_catalog(self.pager, self.meta)
-        self.pager.page_count = self.meta.page_count
+        self.pager.page_count, self.pager.free_pages = self.meta.page_count, self.meta.free_pages
         self.latest = Version(roots, self.meta, definitions)
         if previous.generation not in self._pinned and previous.generation != self.meta.generation:
             self.file.unlock_snapshot(previous.generation)

@@ -37,7 +37,7 @@ def commit(Space space not None, Roots roots not None, Roots base not None, meta
     space.finish(roots)
     draft.write_out()
     pager.file.sync()
-    new = next_meta(meta, draft.generation, space.end, roots)
+    new = next_meta(meta, draft.generation, space, roots)
     try:
         write_meta(pager.file, new)
         pager.file.sync()
@@ -45,6 +45,7 @@ def commit(Space space not None, Roots roots not None, Roots base not None, meta
         restore_meta(pager.file, new, meta)
         raise
     pager.page_count = space.end
+    pager.free_pages = space.free_pages
     draft.complete()
     return new
 
@@ -91,12 +92,13 @@ def unpack_root(bytes value not None):
     return root.ref.number, root.ref.birth, root.ref.checksum, root.entries
 
 
-def next_meta(meta, uint64_t generation, uint64_t page_count, Roots roots):
+def next_meta(meta, uint64_t generation, Space space not None, Roots roots not None):
     """The meta of the next generation, with these roots."""
     cdef Root* catalog = roots.at(CATALOG_TREE)
     cdef Root* free = roots.at(FREE_TREE)
     return replace(
-        meta, generation=generation, sequence=meta.sequence + 1, page_count=page_count,
+        meta, generation=generation, sequence=meta.sequence + 1,
+        page_count=space.end, free_pages=space.free_pages,
         catalog=(catalog.ref.number, catalog.ref.birth, catalog.ref.checksum), catalog_entries=catalog.entries,
         free=(free.ref.number, free.ref.birth, free.ref.checksum), free_entries=free.entries,
     )

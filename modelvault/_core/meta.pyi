@@ -27,6 +27,7 @@ class Meta:
     next_collection: int = 1
     incompatible: int = 0
     compatible: int = 0
+    free_pages: int = 0
     @property
     def seed(self) -> int: ...
     def pack(self, page: int) -> bytes: ...

@@ -17,8 +17,9 @@ from modelvault.errors import CorruptionError, ModelVaultFormatError
 MAGIC = b"\x89MVLT\r\n\x1a"
 PAGE_SIZES = (4096, 8192, 16384, 32768, 65536)
 
-# version, page size, two sets of flags, uuid, generation, sequence, pages, two refs, two counts, log, page, next ids
-FIELDS = struct.Struct("<IIQQ16sQQQ3Q3QQQQQQQIII")
+# version, page size, two sets of flags, uuid, generation, sequence, pages, two refs, two counts, log, page, next ids,
+# free pages
+FIELDS = struct.Struct("<IIQQ16sQQQ3Q3QQQQQQQIII4xQ")
 NO_PAGE = (0, 0, 0)
 
 
@@ -46,6 +47,7 @@ class Meta:
     next_collection: int = 1
     incompatible: int = 0
     compatible: int = 0
+    free_pages: int = 0
 
     @property
     def seed(self):
@@ -58,7 +60,7 @@ class Meta:
             FORMAT_VERSION, self.page_size, self.incompatible, self.compatible, self.uuid, self.generation,
             self.sequence, self.page_count, *self.catalog, *self.free, self.catalog_entries, self.free_entries,
             self.log_page, self.log_pages, self.log_epoch, self.log_sequence,
-            page, self.next_tree, self.next_collection,
+            page, self.next_tree, self.next_collection, self.free_pages,
         )
         body = fields.ljust(META_SIZE - 16, b"\0")
         return MAGIC + hash_of(body).to_bytes(8, "little") + body
@@ -78,7 +80,7 @@ def unpack(bytes copy not None):
         return None
     (version, page_size, incompatible, compatible, uuid, generation, sequence, page_count, a, b, c, d, e, f,
      catalog_entries, free_entries, log_page, log_pages, log_epoch, log_sequence, page, next_tree,
-     next_collection) = FIELDS.unpack_from(body)
+     next_collection, free_pages) = FIELDS.unpack_from(body)
     if version != FORMAT_VERSION:
         raise ModelVaultFormatError(
             f"format error: unsupported format version {version}; this is for version {FORMAT_VERSION}")
@@ -90,6 +92,7 @@ def unpack(bytes copy not None):
     meta = Meta(
         page_size, uuid, generation, sequence, page_count, (a, b, c), (d, e, f), catalog_entries, free_entries,
         log_page, log_pages, log_epoch, log_sequence, next_tree, next_collection, incompatible, compatible,
+        free_pages,
     )
     return meta, page
 

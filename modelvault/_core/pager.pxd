@@ -58,6 +58,7 @@ cdef class Pager:
     cdef readonly size_t page_size
     cdef readonly uint64_t stamp    # drafts with this stamp may be changed in place
     cdef public uint64_t page_count # pages in use by the format: the end of the file as the last commit knew it
+    cdef public uint64_t free_pages # of them in the free tree
     cdef uint64_t seed              # of every page's checksum
     cdef uint64_t hand_generation   # space: the batch of the free tree at which to look for pages next
     cdef uint64_t hand_batch

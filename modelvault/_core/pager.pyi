@@ -26,6 +26,7 @@ class Pager:
     page_size: int
     stamp: int
     page_count: int
+    free_pages: int
     cache_size: int
     cache: Cache
     draft_bytes: int

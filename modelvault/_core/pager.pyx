@@ -304,7 +304,7 @@ cdef class Pager:
     def stats(self):
         """Counters and sizes in bytes, by name."""
         return {
-            "page_size": self.page_size, "page_count": self.page_count,
+            "page_size": self.page_size, "page_count": self.page_count, "free_pages": self.free_pages,
             "cache_size": self.cache_size, "cache_bytes": self.cache.bytes, "cached_pages": self.cache.count,
             "draft_bytes": self.draft_bytes, "drafts": self.draft_count,
             "hits": self.hits, "misses": self.misses, "reads": self.reads, "writes": self.writes,

@@ -31,6 +31,7 @@ cdef class Space(Allocator):
     cdef readonly Draft draft
     cdef readonly uint64_t limit        # pages freed by this generation or an earlier one may be used again
     cdef readonly uint64_t end          # pages in use by the format once the write is committed
+    cdef readonly uint64_t free_pages   # of them in the free tree
     cdef readonly uint64_t available    # pages left in singles
     cdef bint spend_reserve
     cdef bint full                      # the disk is: take whatever is free
@@ -58,7 +59,8 @@ cdef class Space(Allocator):
     cdef Run take_run(self, Root* root, uint64_t pages) except *
     cdef int load(self, Root* root, uint64_t most) except -1
     cdef Py_ssize_t best_fit(self, uint64_t pages) noexcept
-    cdef bint free_share(self, Root* root, uint64_t share) except -1
+    cdef bint free_share(self, uint64_t share) noexcept
+    cdef uint64_t scatter(self, Root* root, uint64_t pages, Order order) except? 0
     cdef Run cut(self, Py_ssize_t place, uint64_t pages) noexcept
     cdef uint64_t cut_scattered(self, uint64_t pages, Order order) except? 0
     cdef int store_batch_of(self, Root* root, size_t place) except -1

@@ -13,8 +13,8 @@ What a commit does, in this order:
                                          for lack of it, and nothing has changed then
     seal the user trees, put their roots into the catalog, seal the catalog
     space.finish(roots)                  seals the free tree
-    draft.write_out(), sync, write the meta with page_count = space.end, sync
-    pager.page_count = space.end, draft.complete()
+    draft.write_out(), sync, write the meta with space.end and space.free_pages, sync
+    pager.page_count = space.end, pager.free_pages = space.free_pages, draft.complete()
 
 Before the meta is written, draft.rollback() and the old roots are all that is needed to undo it: the pages taken are
 free in the old roots.
@@ -52,6 +52,7 @@ cdef enum:
     RESERVE_PAGES = 16          # disk space behind the last page that only spend_reserve may use up
     MOST_GROWTH = 1 << 24       # bytes by which the file grows ahead of need
     MOST_ROUNDS = 24
+    WINDOWS = 3                 # looks at different batches before giving up
 
 cdef uint64_t MOST_PAGES = 0xFFFFFFFF   # in a run
 
@@ -190,6 +191,7 @@ cdef class Space(Allocator):
         self.pager = draft.pager
         self.limit = min(floor, draft.generation - 2 if draft.generation > 2 else 0)
         self.end = draft.pager.page_count
+        self.free_pages = draft.pager.free_pages
         self.spend_reserve = spend_reserve
         self.pieces = {}
         self.spared = []
@@ -241,21 +243,21 @@ cdef class Space(Allocator):
     cdef object mark(self):
         result = (
             self.singles.count, self.position, self.used, self.available, self.end, self.bulk.first, self.bulk.pages,
-            self.noted, self.batch, self.recyclable, list(self.spared), copy_pieces(self.pieces),
+            self.noted, self.batch, self.free_pages, self.recyclable, list(self.spared), copy_pieces(self.pieces),
         )
         self.recyclable = self.end
         return result
 
     cdef int rewind(self, object mark) except -1:
         (self.singles.count, self.position, self.used, self.available, self.end, self.bulk.first, self.bulk.pages,
-         self.noted, self.batch, _, spared, pieces) = mark
+         self.noted, self.batch, self.free_pages, _, spared, pieces) = mark
         self.spared = list(spared)
         self.pieces = copy_pieces(pieces)
         self.recyclable = self.end
         return 0
 
     cdef int forget(self, object mark) except -1:
-        self.recyclable = mark[9]
+        self.recyclable = mark[10]
         return 0
 
     # What the engine asks
@@ -317,16 +319,14 @@ cdef class Space(Allocator):
         """Take single pages: together if free space or the end of the file has them so, scattered if much is free."""
         cdef Run run
         while True:
-            if self.free_share(root, MEND_SHARE):
-                pages = self.cut_scattered(pages, by_size)
-                self.store_all(root)
+            if self.free_share(MEND_SHARE):
+                pages = self.scatter(root, pages, by_size)
             else:
                 run = self.take_run(root, pages)
                 if run.pages:
                     return self.keep(run.first, pages)
-                if self.full or self.free_share(root, SCATTER_SHARE):
-                    pages = self.cut_scattered(pages, by_falling_size)
-                    self.store_all(root)
+                if self.full or self.free_share(SCATTER_SHARE):
+                    pages = self.scatter(root, pages, by_falling_size)
             if pages == 0:
                 return 0
             try:
@@ -347,11 +347,11 @@ cdef class Space(Allocator):
                 wanted.append(pages)
         self.spared.extend((first, pages) for pages, firsts in pieces.items() for first in firsts)
         while wanted:
-            if not self.free_share(root, MEND_SHARE):
+            if not self.free_share(MEND_SHARE):
                 self.bulk = self.take_run(root, sum(wanted))
                 if self.bulk.pages:
                     break
-            if self.full or self.free_share(root, SCATTER_SHARE):
+            if self.full or self.free_share(SCATTER_SHARE):
                 wanted = [pages for pages in sorted(wanted) if not self.take_piece(root, pages)]
             try:
                 self.bulk = self.behind_end(sum(wanted))
@@ -375,11 +375,11 @@ cdef class Space(Allocator):
         return 0
 
     cdef Run take_run(self, Root* root, uint64_t pages) except *:
-        """A free run of that length, or one of length 0. What was looked at last is then in `found`, joined."""
+        """A free run of that length, or one of length 0."""
         cdef Run run
         cdef Py_ssize_t place
         cdef int windows
-        for windows in range(2):
+        for windows in range(WINDOWS):
             self.load(root, root.entries if self.full else FEWEST_BATCHES + pages // 8)
             place = self.best_fit(pages)
             if place >= 0:
@@ -442,15 +442,21 @@ cdef class Space(Allocator):
                 best = i
         return best
 
-    cdef bint free_share(self, Root* root, uint64_t share) except -1:
-        """Whether at least 1 / share of the file seems to be free, judged by a look at some batches."""
-        cdef uint64_t pages = 0
-        cdef size_t i
-        self.load(root, root.entries if self.full else FEWEST_BATCHES)
-        join(&self.found)
-        for i in range(self.found.count):
-            pages += self.found.items[i].pages
-        return self.starts.count > 0 and pages * root.entries // self.starts.count * share >= self.end
+    cdef bint free_share(self, uint64_t share) noexcept:
+        """Whether at least 1 / share of the file is free."""
+        return self.free_pages * share >= self.end
+
+    cdef uint64_t scatter(self, Root* root, uint64_t pages, Order order) except? 0:
+        """Take single pages wherever they are, from some of the batches; how many are still missing."""
+        cdef int windows
+        for windows in range(WINDOWS):
+            self.load(root, root.entries if self.full else FEWEST_BATCHES + pages // 8)
+            join(&self.found)
+            pages = self.cut_scattered(pages, order)
+            self.store_all(root)
+            if pages == 0:
+                break
+        return pages
 
     cdef Run cut(self, Py_ssize_t place, uint64_t pages) noexcept:
         """Take the first pages of a run that was found."""
@@ -460,6 +466,7 @@ cdef class Space(Allocator):
         result.pages = pages
         run.first += pages
         run.pages -= pages
+        self.free_pages -= pages
         return result
 
     cdef uint64_t cut_scattered(self, uint64_t pages, Order order) except? 0:
@@ -499,6 +506,7 @@ cdef class Space(Allocator):
             start += size
         for index in range(start, self.found.count):    # only if a batch was longer than this version makes them
             self.spared.append((self.found.items[index].first, self.found.items[index].pages))
+            self.free_pages -= self.found.items[index].pages
         return 0
 
     cdef int store(self, Root* root, size_t index, size_t start, size_t count) except -1:
@@ -567,7 +575,7 @@ cdef class Space(Allocator):
     cdef int note_freed(self, Root* root) except -1:
         """Put what the write freed since the last time, and what it spared, into batches of its generation."""
         cdef Draft draft = self.draft
-        cdef size_t start = 0, size
+        cdef size_t start = 0, size, index
         self.found.count = 0
         for first, pages in self.spared:
             append(&self.found, first, pages)
@@ -576,6 +584,8 @@ cdef class Space(Allocator):
             append(&self.found, draft.freed.items[self.noted], draft.freed.items[self.noted + 1])
             self.noted += 2
         join(&self.found)
+        for index in range(self.found.count):
+            self.free_pages += self.found.items[index].pages
         while start < self.found.count:
             size = min(<size_t> RUNS_PER_BATCH, self.found.count - start)
             put_runs(draft, root, draft.generation, self.batch, self.found.items + start, size)

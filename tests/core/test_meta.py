@@ -11,7 +11,7 @@ from modelvault.errors import CorruptionError, ModelVaultFormatError
 
 # fmt: off
 FULL = Meta(
-    8192, bytes(range(16)), 7, 70, 9, (4, 5, 6), (7, 8, 9), 10, 11, 12, 13, 14, 15, 16, 17, 0, 18
+    8192, bytes(range(16)), 7, 70, 9, (4, 5, 6), (7, 8, 9), 10, 11, 12, 13, 14, 15, 16, 17, 0, 18, 19
 )
 # fmt: on
 
@@ -38,7 +38,7 @@ def test_the_layout_is_the_documented_one() -> None:
         (180, 4, 16), (184, 4, 17),
     ]:  # fmt: skip
         assert int.from_bytes(copy[offset : offset + size], "little") == value, offset
-    assert copy[40:56] == bytes(range(16)) and not any(copy[188:])
+    assert copy[40:56] == bytes(range(16)) and not any(copy[188:192]) and copy[192] == 19 and not any(copy[193:])
 
 
 @pytest.mark.parametrize("page_size", PAGE_SIZES)

@@ -49,6 +49,7 @@ class Meta:
     free_entries: int
     next_tree: int
     next_collection: int
+    free_pages: int
 
 
 def read_meta(data: bytes, offset: int, page: int) -> Meta:
@@ -62,12 +63,12 @@ def read_meta(data: bytes, offset: int, page: int) -> Meta:
     assert numbers[11:15] == (0, 0, 0, 0), "there is no log yet"
     stands_on, next_tree, next_collection = struct.unpack_from("<III", copy, 176)
     assert stands_on == page
-    assert copy[188:512] == bytes(324)
+    assert (copy[188:192], copy[200:512]) == (bytes(4), bytes(312))
     assert data[offset + 512 : offset + page_size] == bytes(page_size - 512)
     generation, sequence, page_count = numbers[:3]
     return Meta(
         page_size, copy[40:56], generation, sequence, page_count, numbers[3:6], numbers[6:9],  # type: ignore[arg-type]
-        numbers[9], numbers[10], next_tree, next_collection,
+        numbers[9], numbers[10], next_tree, next_collection, *struct.unpack_from("<Q", copy, 192),
     )  # fmt: skip
 
 

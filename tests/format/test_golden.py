@@ -73,4 +73,4 @@ def test_every_page_is_accounted_for() -> None:
     free = file.free()
     assert sorted({*file.used, *free}) == list(range(file.meta.page_count))
     assert not set(file.used) & set(free)
-    assert len(free) == len(set(free)) > 0
+    assert len(free) == len(set(free)) == file.meta.free_pages > 0
