@@ -27,6 +27,7 @@ def commit(Space space not None, Roots roots not None, Roots base not None, meta
     cdef Draft draft = space.draft
     cdef Pager pager = draft.pager
     changed = changed_trees(roots, base)
+    space.spend_reserve = entries(roots) < entries(base)    # what deletes may still do on a full disk
     for tree in changed:
         put_root(draft, roots, tree)                # reserves the place of the final one
     space.prepare(roots)
@@ -70,6 +71,15 @@ def changed_trees(Roots roots, Roots base):
         tree for tree in range(FIRST_TREE, roots.count)
         if tree >= base.count or memcmp(roots.items + tree, base.items + tree, sizeof(Root)) != 0
     ]
+
+
+cdef uint64_t entries(Roots roots) noexcept:
+    """Of all the collections' trees together."""
+    cdef uint64_t total = 0
+    cdef uint32_t tree
+    for tree in range(FIRST_TREE, roots.count):
+        total += roots.items[tree].entries
+    return total
 
 
 cdef int put_root(Draft draft, Roots roots, uint32_t tree) except -1:
