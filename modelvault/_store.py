@@ -226,7 +226,7 @@ class Catalog:
         self._mapped: weakref.WeakKeyDictionary[type, Schema] = weakref.WeakKeyDictionary()
         access.settled = self.settle
 
-    def mapped(self, cls: type) -> Schema:
+    def mapped(self, cls: Any) -> Schema:
         """The schema of a model class."""
         schema = self._mapped.get(cls) if isinstance(cls, type) else None
         if schema is None:
