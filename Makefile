@@ -48,7 +48,7 @@ cases: $(VENV)/.bench build               ## our own benchmarks under pytest-ben
 
 debug: $(VENV)/.test $(VENV)/.data        ## the tests against extensions with bounds, None and init checks on
 	@MODELVAULT_DEBUG=1 $(BIN)/python setup.py --quiet build --build-lib $(DEBUG)
-	@rm -rf $(DEBUG)/tests && cp -r tests examples docs README.md pyproject.toml setup.py $(DEBUG)/
+	@rm -rf $(DEBUG)/tests && cp -r tests benchmarks examples docs README.md pyproject.toml setup.py $(DEBUG)/
 	@cd $(DEBUG) && PYTHONPATH=. $(CURDIR)/$(BIN)/python -m pytest $(ARGS)
 
 build: $(VENV)/.build
