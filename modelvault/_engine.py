@@ -57,6 +57,15 @@ class Version:
         self.definitions = definitions
         self.stamp = 0
 
+    def twin(self, roots: Roots) -> Version:
+        """The same version with an array of its own for the roots."""
+        twin = object.__new__(Version)
+        twin.roots = roots
+        twin.generation, twin.sequence, twin.page_count = self.generation, self.sequence, self.page_count
+        twin.definitions = self.definitions
+        twin.stamp = 0
+        return twin
+
 
 class Write:
     """A private copy of the newest version that `Engine.commit` makes the next one."""
@@ -272,8 +281,7 @@ class Engine:
         """The newest version, kept readable until `unpin`."""
         with self._lock:
             latest = self.latest
-            version = copy(latest)
-            version.roots = copy(latest.roots)
+            version = latest.twin(copy(latest.roots) if self.volatile else latest.roots)
             version.stamp = self.pager.freeze() if self.volatile else latest.generation
             self._pinned[version.stamp] = self._pinned.get(version.stamp, 0) + 1
             return version
