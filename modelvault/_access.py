@@ -16,15 +16,16 @@ import warnings
 import weakref
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final, TypeVar
 
 from modelvault._engine import Engine, Savepoint, Version, Write
 from modelvault._queue import BROKEN, TIMEOUT, Statement, Turns, WriteQueue
 from modelvault._runner import Runner
-from modelvault.errors import ClosedError, ColdPage, CorruptionError, ModelVaultTransactionError
+from modelvault.errors import ClosedError, ColdPage, CorruptionError, ModelVaultError, ModelVaultTransactionError
 
-__all__ = ["Access", "Unit", "View"]
+__all__ = ["Access", "Mark", "Unit", "View", "Work"]
 
 T = TypeVar("T")
 
@@ -37,13 +38,16 @@ TRANSACTION: Final = 4  # one is open; perhaps the caller's
 FOLLOWER: Final = 8  # another process writes: look for its commits first
 
 Reader = Callable[[Any, bool], T]
-"""A look at the trees, called with (roots, wait). With wait False, ColdPage where it would wait for the disk."""
+"""A look at the trees, called with (roots, wait). With wait False, ColdPage where it would wait for the disk.
+
+`Access.read` may call it with the mutex held: there it must run no code of the user, not even a type's own conversion.
+"""
 
 
 class Unit:
     """An open transaction: the writer's turn, one Write, and the task or thread that it belongs to."""
 
-    __slots__ = ("access", "alive", "dirty", "error", "holder", "marks", "owner", "turns", "write")
+    __slots__ = ("access", "alive", "dirty", "error", "marks", "owner", "turns", "write")
 
     def __init__(self, access: Access, write: Write, owner: object) -> None:
         self.access = access
@@ -53,7 +57,6 @@ class Unit:
         self.dirty = False
         self.error: BaseException | None = None
         self.turns = Turns(access.runner)  # one operation at a time: child tasks may use the transaction too
-        self.holder: object = None
         self.marks: list[Mark] = []
 
     def check(self) -> None:
@@ -83,8 +86,11 @@ class Unit:
             except ColdPage:
                 return await self.access.runner.finish(reader, self.write.roots, True)
 
-    async def perform(self, statement: Statement) -> Any:
-        """Apply a statement to the transaction."""
+    async def perform(self, statement: Statement, *, short: bool = False) -> Any:
+        """Apply a statement to the transaction. short: one step of the core, which runs no code of the user."""
+        if not short:
+            with self.access.runner.guard():
+                return await self.perform(statement, short=True)
         async with self.hold():
             self.check()
             self.dirty = True
@@ -104,35 +110,76 @@ class Unit:
 class Held:
     """The context of `Unit.hold`; it may be entered again by the task that is in it."""
 
-    __slots__ = ("_outer", "_unit")
+    __slots__ = ("_me", "_outer", "_turns")
 
     def __init__(self, unit: Unit) -> None:
-        self._unit = unit
+        self._turns = unit.turns
+        self._me = unit.access.runner.identity()
         self._outer = False
 
     async def __aenter__(self) -> None:
-        unit = self._unit
-        me = unit.access.runner.identity()
-        if unit.holder is not me:
-            await unit.turns.enter()
-            unit.holder = me
+        if self._turns.holder is not self._me:
+            await self._turns.enter(owner=self._me)
             self._outer = True
 
     async def seize(self) -> None:
         """Enter whatever happens: a cancellation is raised when it is entered."""
-        unit = self._unit
-        me = unit.access.runner.identity()
-        if unit.holder is not me:
+        if self._turns.holder is not self._me:
             self._outer = True
-            try:
-                await unit.turns.seize()
-            finally:
-                unit.holder = me
+            await self._turns.seize(owner=self._me)
 
     async def __aexit__(self, *_: object) -> None:
         if self._outer:
-            self._unit.holder = None
-            self._unit.turns.leave()
+            self.leave()
+
+    def leave(self) -> None:
+        """Let others in, unless that happened already."""
+        if self._turns.holder is self._me:
+            self._turns.leave()
+
+
+class Work:
+    """`async with Work(access, timeout) as unit`: a transaction of the calling task, committed unless it raises."""
+
+    __slots__ = ("_access", "_timeout", "unit")
+
+    def __init__(self, access: Access, timeout: float | None = TIMEOUT) -> None:
+        self._access = access
+        self._timeout = timeout
+        self.unit: Unit | None = None
+
+    async def __aenter__(self) -> Unit:
+        try:
+            with self._access.runner.guard():
+                self.unit = await self._access.begin(self._timeout)
+        except BaseException:
+            await self._end(commit=False)
+            raise
+        return self.unit
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if self.unit is None:
+            raise ModelVaultTransactionError("transaction error: no active transaction")
+        trouble: ModelVaultError | None = None
+        if kind is None:
+            try:
+                self.unit.check()
+            except ModelVaultError as failure:
+                trouble = failure
+        await self._end(commit=kind is None and trouble is None)
+        if trouble is not None:
+            raise trouble
+
+    def abandon(self) -> None:
+        """Roll back without waiting; see `Access.abandon`."""
+        if self.unit is not None:
+            self._access.abandon(self.unit)
+
+    async def _end(self, commit: bool) -> None:
+        with self._access.runner.guard():
+            unit, self.unit = self.unit, None
+            if unit is not None:
+                await self._access.end(unit, commit=commit)
 
 
 class Mark:
@@ -146,22 +193,31 @@ class Mark:
         self._savepoint: Savepoint | None = None
 
     async def __aenter__(self) -> None:
+        try:
+            with self._unit.access.runner.guard():
+                await self._begin()
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        with self._unit.access.runner.guard():
+            try:
+                await self._end(undo=kind is not None)
+            finally:
+                if self._held is not None:
+                    await self._held.__aexit__()
+
+    async def _begin(self) -> None:
+        if self._savepoint is not None:
+            raise ModelVaultTransactionError("transaction error: this savepoint is open already")
         if self._held is not None:
             await self._held.__aenter__()
         unit = self._unit
         async with unit.hold():
             unit.check()
-            if self._savepoint is not None:
-                raise ModelVaultTransactionError("transaction error: this savepoint is open already")
             self._savepoint = unit.write.savepoint()
             unit.marks.append(self)
-
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        try:
-            await self._end(undo=kind is not None)
-        finally:
-            if self._held is not None:
-                await self._held.__aexit__()
 
     async def _end(self, undo: bool) -> None:
         unit = self._unit
@@ -276,6 +332,10 @@ class Access:
 
     async def close(self) -> None:
         """Roll back what is open, wait for the commit that is under way, and let the file go. May be called again."""
+        with self.runner.guard():
+            await self._close()
+
+    async def _close(self) -> None:
         with self.mutex:
             if self.alert & CLOSED:
                 return
@@ -318,7 +378,8 @@ class Access:
         """Move to the newest commit, where another process writes."""
         if self.alert & FOLLOWER:
             self.attend()
-            await self.runner.run(self.engine.refresh)
+            if self.engine.is_behind(self.runner.waits):
+                await self.runner.run(self.engine.refresh)
 
     async def read(self, reader: Reader[T], unit: Unit | None = None) -> T:
         """A look at the caller's transaction, else at the last commit. `unit`: at this transaction, whoever calls."""
@@ -327,10 +388,11 @@ class Access:
             return await unit.read(reader)
         await self.breathe()
         await self.catch_up()
-        try:
+        if self.volatile:
+            with self.mutex:
+                return reader(self.engine.latest.roots, True)
+        with suppress(ColdPage, CorruptionError):
             return reader(self.engine.latest.roots, False)
-        except (ColdPage, CorruptionError):
-            pass
         version = self.pin()
         try:
             return await self.runner.run(reader, version.roots, True)
@@ -347,7 +409,10 @@ class Access:
     def pin(self) -> Version:
         """The last commit, kept readable until `Engine.unpin`."""
         self.drain()
-        return self.engine.pin()
+        if not self.volatile:
+            return self.engine.pin()
+        with self.mutex:  # not in the middle of another thread's change
+            return self.engine.pin()
 
     def drain(self) -> None:
         """Give up what forgotten views had pinned."""
@@ -365,7 +430,7 @@ class Access:
         """
         unit = unit or (self.attend() if self.alert else None)
         if unit is not None:
-            return await unit.perform(statement)
+            return await unit.perform(statement, short=short)
         self.check_writable()
         if self.strays:
             self.drain()
@@ -377,7 +442,8 @@ class Access:
                     result = statement(write, True)
                     self.engine.publish_inline(write)
                     return result
-        return await self.queue.submit(statement)
+        with self.runner.guard():
+            return await self.queue.submit(statement)
 
     async def begin(self, timeout: float | None = TIMEOUT) -> Unit:
         """Wait for the writer's turn and open a transaction for the calling task or thread."""
@@ -400,8 +466,9 @@ class Access:
     async def end(self, unit: Unit, *, commit: bool) -> None:
         """Commit or roll back; with what was going on in other tasks finished first. Completes even when cancelled."""
         interrupted: BaseException | None = None
+        held = unit.hold()
         try:
-            await unit.turns.seize()
+            await held.seize()
         except BaseException as error:
             interrupted = error
         try:
@@ -411,7 +478,7 @@ class Access:
                 self._end(unit, commit and interrupted is None)
         finally:
             self._end(unit, False)  # a commit that was cancelled before it began
-            unit.turns.leave()
+            held.leave()
         if interrupted is not None:
             raise interrupted
 
@@ -422,7 +489,7 @@ class Access:
             unit.alive = False
         try:
             if commit and unit.dirty:
-                self.engine.commit(unit.write)
+                self.queue.commit(unit.write)
             else:
                 self.engine.rollback(unit.write)
         finally:

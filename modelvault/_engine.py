@@ -258,14 +258,17 @@ class Engine:
         if not self.read_only:
             return self.latest
         with self._lock:
-            if self._is_behind():
+            if self.is_behind():
                 self._follow()
         return self.latest
 
-    def _is_behind(self) -> bool:
-        """Whether the file has a newer commit: it would be in the meta slot that the latest one is not in."""
+    def is_behind(self, wait: bool = True) -> bool:
+        """Whether the file has a newer commit: it would be in the meta slot that the latest one is not in.
+
+        With wait False also True where it would have to wait for the disk.
+        """
         page = 2 * ((self.meta.generation + 1) % 2)
-        found = unpack(self.file.read_at(page * self.meta.page_size, META_SIZE) or b"")
+        found = unpack(self.file.read_at(page * self.meta.page_size, META_SIZE, wait) or b"")
         return found is None or found[0].generation > self.meta.generation
 
     def _follow(self) -> None:
@@ -367,12 +370,14 @@ class Engine:
         self.latest = Version(write.roots, meta, write.definitions)
         self.meta = meta
         self.write = None
+        if self.volatile:
+            with self._lock:  # and only now: readers in other threads saw the version before
+                self.pager.release(min(self._pinned, default=NO_PIN))
         return self.latest
 
     def _publish(self, write: Write) -> Meta:
         """Commit in memory: the drafts are the database."""
         write.draft.publish()
-        self.pager.release(min(self._pinned, default=NO_PIN))
         return replace(
             self.meta,
             generation=self.latest.generation + 1,
@@ -395,9 +400,10 @@ class Engine:
 
     def _oldest_reader(self) -> int:
         """The oldest generation that somebody here or in another process reads."""
-        generation = self.latest.generation
-        elsewhere = self.file.oldest_snapshot(0, generation)
-        return min(generation, *self._pinned, generation if elsewhere is None else elsewhere)
+        elsewhere = self.file.oldest_snapshot(0, self.latest.generation)
+        with self._lock:  # pin() may have read `latest` a while ago and not have entered it yet
+            generation = self.latest.generation
+            return min(generation, *self._pinned, generation if elsewhere is None else elsewhere)
 
     # Looking after itself
 

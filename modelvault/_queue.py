@@ -46,10 +46,11 @@ BROKEN: Final = (OSError, CorruptionError, MemoryError)
 class Ticket:
     """A place in the queue."""
 
-    __slots__ = ("error", "result", "state", "statement", "waiter")
+    __slots__ = ("error", "owner", "result", "state", "statement", "waiter")
 
-    def __init__(self, statement: Statement | None) -> None:
+    def __init__(self, statement: Statement | None, owner: object = None) -> None:
         self.statement = statement
+        self.owner = owner
         self.state = WAITING
         self.waiter: Waiter | None = None
         self.result: Any = None
@@ -78,6 +79,8 @@ class Turns:
     def __init__(self, runner: Runner) -> None:
         self.mutex = threading.Lock()
         self._runner = runner
+        self.holder: object = None
+        """Who has the turn, if it said so."""
         self._busy = False
         self._waiting: deque[Ticket] = deque()
         self.orphan: Callable[[], None] | None = None
@@ -87,13 +90,13 @@ class Turns:
         """How many wait."""
         return len(self._waiting)
 
-    async def enter(self, timeout: float | None = None) -> None:
+    async def enter(self, timeout: float | None = None, owner: object = None) -> None:
         """Wait for the turn, at most `timeout` seconds: then ModelVaultTransactionError. `leave` gives it up."""
-        await self._stand(Ticket(None), timeout)
+        await self._stand(Ticket(None, owner), timeout)
 
-    async def seize(self) -> None:
+    async def seize(self, owner: object = None) -> None:
         """Wait for the turn, whatever happens; a cancellation is raised when the turn is had, and `leave` is due."""
-        ticket = Ticket(None)
+        ticket = Ticket(None, owner)
         self._arrive(ticket)
         if ticket.waiter is not None:
             await self._runner.hold(ticket.waiter)
@@ -103,9 +106,20 @@ class Turns:
         with self.mutex:
             if not self._waiting:
                 self._busy = False
+                self.holder = None
+                return
+        with self._runner.guard():
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        with self.mutex:
+            if not self._waiting:  # who waited has left meanwhile
+                self._busy = False
+                self.holder = None
                 return
             ticket = self._waiting.popleft()
             ticket.state = GRANTED
+            self.holder = ticket.owner
         if ticket.waiter is not None:
             ticket.waiter.set()
 
@@ -140,6 +154,7 @@ class Turns:
             else:
                 ticket.state = GRANTED
                 self._busy = True
+                self.holder = ticket.owner
         self._reap()
 
     def _reap(self) -> None:
@@ -193,6 +208,14 @@ class WriteQueue(Turns):
         with self.mutex:
             return self._engine.begin()
 
+    def commit(self, write: Write) -> None:
+        """Commit the Write. In memory nobody may look at what it replaces meanwhile, or pin it."""
+        if not self._engine.volatile:
+            self._engine.commit(write)
+            return
+        with self.mutex:
+            self._engine.commit(write)
+
     async def _lead(self, ticket: Ticket) -> None:
         """Commit this statement and those that wait behind it."""
         try:
@@ -236,7 +259,7 @@ class WriteQueue(Turns):
             try:
                 broken = self._apply(write, group)
                 if broken is None and any(ticket.error is None for ticket in group):
-                    engine.commit(write)
+                    self.commit(write)
                     return
             finally:
                 if engine.write is write:

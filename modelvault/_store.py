@@ -16,7 +16,7 @@ from modelvault._engine import Definition, Version, Write
 from modelvault.errors import ColdPage, ModelVaultQueryError, ModelVaultSchemaError
 from modelvault.mapping import attach_refs, bind, schema_of
 from modelvault.query import Condition
-from modelvault.schema import Index, Schema, Shape, Type
+from modelvault.schema import SCALARS, Index, Schema, Shape, Type
 
 __all__ = ["Binding", "Catalog", "Store", "unknown_collection"]
 
@@ -61,6 +61,7 @@ class Binding:
         "keys",
         "lookup",
         "pack",
+        "plain_key",
         "put",
         "record",
         "remove",
@@ -76,6 +77,7 @@ class Binding:
         self.schema = store.schema if mapped is None else bind(store.schema, mapped)
         self.face = Face(store.codecs(self.schema.type), self.schema.primary)
         self.pack: Callable[[Any], bytes] = key_codec(self.schema).pack
+        self.plain_key = element(self.schema, (self.schema.primary,)).kind in SCALARS  # packed by no Python code
         self.find: Callable[..., Any] = table.get
         self.record: Callable[..., bytes | None] = table.record
         self.put: Callable[..., Any] = table.put

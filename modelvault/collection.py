@@ -10,6 +10,7 @@ from collections.abc import AsyncIterable, Callable, Generator, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
+from modelvault._access import Work
 from modelvault._progress import Progress
 from modelvault._rows import Rows, Slices
 from modelvault._store import Binding, Catalog, element, shape, unknown_collection
@@ -21,7 +22,7 @@ from modelvault.query import AsyncQuery, Condition, Path, Selection, parse_path
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from modelvault._access import Unit, View
+    from modelvault._access import Reader, Unit, View
     from modelvault._engine import Write
     from modelvault._queue import Statement
     from modelvault.schema import Schema
@@ -121,12 +122,13 @@ class AsyncCollection(Generic[M]):
         return row
 
     async def _get(self, key: Any) -> M | None:
-        key = self._key(key)
         binding = await self._ready()
-        row: M | None = await self._access.read(
-            lambda roots, wait: binding.find(roots, key, binding.face, wait), self._unit
-        )
-        return row if row is None or self._check is None else self._check(row)
+        packed = binding.pack(self._key(key))
+        record: bytes | None = await self._read(lambda roots, wait: binding.record(roots, packed, wait))
+        if record is None:
+            return None
+        row: M = binding.face.decode(record)
+        return row if self._check is None else self._check(row)
 
     async def get_or_raise(self, key: Any) -> M:
         """The row with this primary key; NotFoundError (a LookupError) if there is none."""
@@ -152,79 +154,29 @@ class AsyncCollection(Generic[M]):
 
     async def all(self) -> list[M]:
         """Every row."""
-        return await self.fetch(Selection())
+        return await Selections(self).fetch(Selection())
 
     async def count(self) -> int:
         """How many rows there are."""
-        return await self.tally(Selection())
+        return await Selections(self).tally(Selection())
 
     def where(self, path: Path, value: Any) -> AsyncQuery[M]:
         """A query for the rows whose field at `path` equals `value`; of a list field, one of its elements."""
-        return AsyncQuery(self, Selection((self.condition(path, value),)))
+        source = Selections(self)
+        return AsyncQuery(source, Selection((source.condition(path, value),)))
 
     def __aiter__(self) -> Rows[M]:
         """Every row, as one snapshot and in bounded memory."""
-        return self.select(Selection())
-
-    # What a query asks
-
-    def condition(self, path: Path, value: Any) -> Condition:
-        """The condition that the field at `path` equals `value`; ModelVaultQueryError if there is no such field."""
-        schema = self._mapped if self._binding is None else self._binding.schema
-        assert schema is not None
-        segments = parse_path(path)
-        element(schema, segments)
-        return Condition(segments, value)
-
-    def select(self, selection: Selection) -> Rows[M]:
-        """An iterator over the rows of a selection."""
-        return Rows(self, selection)
-
-    async def fetch(self, selection: Selection) -> list[M]:
-        """The rows of a selection."""
-        rows = self.select(selection)
-        found: list[M] = []
-        try:
-            while not rows.ended:
-                found += await rows.batch()
-        finally:
-            await rows.aclose()
-        return found
-
-    async def tally(self, selection: Selection) -> int:
-        """The number of rows of a selection."""
-        if not selection.conditions:
-            binding = await self._ready()
-            total: int = await self._access.read(lambda roots, wait: binding.size(roots), self._unit)
-            return total if selection.limit is None else min(total, selection.limit)
-        rows = self.select(selection)
-        count = 0
-        try:
-            while not rows.ended:
-                count += len(await rows.batch(raw=True))
-        finally:
-            await rows.aclose()
-        return count
-
-    async def open_view(self) -> tuple[Binding, View, Callable[[Any], Any] | None]:
-        """What an iteration over the rows begins with."""
-        return await self._ready(), await self._access.view(self._unit), self._check
+        return Selections(self).select(Selection())
 
     # Writing
 
     async def insert(self, row: M) -> None:
         """Store a row; one with the same primary key is replaced. DuplicateKeyError if a unique value is taken."""
-        await self._store(row, False)
-
-    async def create(self, row: M) -> None:
-        """Store a new row; DuplicateKeyError if its primary key, or a unique value, is taken."""
-        await self._store(row, True)
-
-    async def _store(self, row: M, create: bool) -> None:
         access = self._access
         binding = self._quick
         if binding is None or access.alert or not access.volatile:
-            return await self._store_slowly(row, create)
+            return await self._store(row, False)
         if row.__class__ is not self._cls:
             check_row(self._cls, row)
         key, record = binding.face.encode(row)
@@ -234,12 +186,16 @@ class AsyncCollection(Generic[M]):
         with access.mutex:
             write = access.engine.inline()
             if write is not None:
-                binding.put(write, key, record, create, True)
+                binding.put(write, key, record, False, True)
                 access.engine.publish_inline(write)
                 return None
-        return await self._store_slowly(row, create)
+        return await self._store(row, False)
 
-    async def _store_slowly(self, row: M, create: bool) -> None:
+    async def create(self, row: M) -> None:
+        """Store a new row; DuplicateKeyError if its primary key, or a unique value, is taken."""
+        await self._store(row, True)
+
+    async def _store(self, row: M, create: bool) -> None:
         check_row(self._cls, row)
         binding = await self._ready()
         key, record = binding.face.encode(row)
@@ -286,14 +242,8 @@ class AsyncCollection(Generic[M]):
                 await self._write(partial(atomically, partial(put_part, binding, first)))
                 meter.add(len(first))
             return len(first) == size
-        unit = await self._access.begin()
-        commit = False
-        try:
-            more = await self._insert_into(unit, binding, first, source, chunk, meter)
-            commit = True
-        finally:
-            await self._access.end(unit, commit=commit)
-        return more
+        async with Work(self._access) as unit:
+            return await self._insert_into(unit, binding, first, source, chunk, meter)
 
     async def _insert_into(
         self, unit: Unit, binding: Binding, first: list[Any], source: Slices[M], chunk: int | None, meter: Progress
@@ -366,6 +316,9 @@ class AsyncCollection(Generic[M]):
         key = binding.pack(self._key(key))
         return bool(await self._write(lambda write, wait: binding.remove(write, key, wait), short=True))
 
+    async def _read(self, reader: Reader[Any]) -> Any:
+        return await self._access.read(reader, self._unit)
+
     async def _write(self, statement: Statement, *, short: bool = False) -> Any:
         return await self._access.write(statement, self._unit, short=short)
 
@@ -381,7 +334,8 @@ class AsyncCollection(Generic[M]):
         """Find the stored collection; whether there is one."""
         store = self._catalog.find(self._name, self._unit or self._access.attend())
         self._binding = None if store is None else store.binding(self._mapped)
-        self._quick = self._binding if self._unit is None and self._check is None else None
+        plain = self._unit is None and self._check is None and self._binding is not None and self._binding.plain_key
+        self._quick = self._binding if plain else None
         return self._binding is not None
 
     async def _ready(self) -> Binding:
@@ -398,6 +352,60 @@ class AsyncCollection(Generic[M]):
             self._look()
         assert self._binding is not None
         return self._binding
+
+
+class Selections(Generic[M]):
+    """What a query asks of its collection."""
+
+    __slots__ = ("_collection",)
+
+    def __init__(self, collection: AsyncCollection[M]) -> None:
+        self._collection = collection
+
+    def condition(self, path: Path, value: Any) -> Condition:
+        """The condition that the field at `path` equals `value`; ModelVaultQueryError if there is no such field."""
+        collection = self._collection
+        schema = collection._mapped if collection._binding is None else collection._binding.schema
+        assert schema is not None
+        segments = parse_path(path)
+        element(schema, segments)
+        return Condition(segments, value)
+
+    def select(self, selection: Selection) -> Rows[M]:
+        """An iterator over the rows of a selection."""
+        return Rows(self, selection)
+
+    async def fetch(self, selection: Selection) -> list[M]:
+        """The rows of a selection."""
+        rows = self.select(selection)
+        found: list[M] = []
+        try:
+            while not rows.ended:
+                found += await rows.batch()
+        finally:
+            await rows.aclose()
+        return found
+
+    async def tally(self, selection: Selection) -> int:
+        """The number of rows of a selection."""
+        if not selection.conditions:
+            binding = await self._collection._ready()
+            total: int = await self._collection._read(lambda roots, wait: binding.size(roots))
+            return total if selection.limit is None else min(total, selection.limit)
+        rows = self.select(selection)
+        count = 0
+        try:
+            while not rows.ended:
+                count += len(await rows.batch(raw=True))
+        finally:
+            await rows.aclose()
+        return count
+
+    async def open_view(self) -> tuple[Binding, View, Callable[[Any], Any] | None]:
+        """What an iteration over the rows begins with."""
+        collection = self._collection
+        binding = await collection._ready()
+        return binding, await collection._access.view(collection._unit), collection._check
 
 
 def key_attribute(mapped: Schema) -> str:

@@ -6,7 +6,7 @@ import errno
 import os
 from collections.abc import Callable, Coroutine, Generator
 from types import TracebackType
-from typing import Any, Final, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, overload
 
 from modelvault._access import Access
 from modelvault._engine import CACHE_SIZE, PAGE_SIZE, Engine
@@ -16,6 +16,9 @@ from modelvault._store import Catalog
 from modelvault.collection import AsyncCollection
 from modelvault.schema import Schema
 from modelvault.transaction import AsyncTransaction
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["AsyncDatabase", "Opening"]
 
@@ -104,7 +107,7 @@ class AsyncDatabase:
         """Close the database: a commit under way is finished, an open transaction rolled back. May be called again."""
         await self._access.close()
 
-    async def __aenter__(self) -> AsyncDatabase:
+    async def __aenter__(self) -> Self:
         self._access.attend()
         return self
 

@@ -6,9 +6,9 @@ import warnings
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from modelvault._access import Mark, Unit
+from modelvault._access import Mark, Unit, Work
 from modelvault.collection import AsyncCollection
-from modelvault.errors import ModelVaultError, ModelVaultTransactionError
+from modelvault.errors import ModelVaultTransactionError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -32,32 +32,20 @@ class AsyncTransaction:
 
     def __init__(self, catalog: Catalog, timeout: float | None) -> None:
         self._catalog = catalog
-        self._access = catalog.access
-        self._timeout = timeout
-        self._unit: Unit | None = None
+        self._work = Work(catalog.access, timeout)
 
     async def __aenter__(self) -> Self:
-        if self._unit is not None:
+        if self._work.unit is not None:
             raise ModelVaultTransactionError(
                 "transaction error: nested transactions are not supported: use a savepoint of the open one"
             )
-        self._unit = await self._access.begin(self._timeout)
+        await self._work.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        unit = self._active()
-        self._unit = None
-        trouble: ModelVaultError | None = None
-        if kind is None:
-            try:
-                unit.check()
-            except ModelVaultError as failure:
-                trouble = failure
-        await self._access.end(unit, commit=kind is None and trouble is None)
-        if trouble is not None:
-            raise trouble
+        await self._work.__aexit__(kind, error, trace)
 
     @overload
     def collection(self, name: str) -> AsyncCollection[dict[str, Any]]: ...
@@ -72,13 +60,13 @@ class AsyncTransaction:
         return self._active().savepoint()
 
     def _active(self) -> Unit:
-        if self._unit is None:
+        if self._work.unit is None:
             raise ModelVaultTransactionError("transaction error: no active transaction")
-        return self._unit
+        return self._work.unit
 
     def __del__(self) -> None:
-        unit = getattr(self, "_unit", None)
-        if unit is not None and unit.alive:
-            self._access.abandon(unit)
+        work = getattr(self, "_work", None)
+        if work is not None and work.unit is not None and work.unit.alive:
+            work.abandon()
             text = "a transaction was dropped without an end: rolled back"
             warnings.warn(text, ResourceWarning, stacklevel=2, source=self)

@@ -141,6 +141,8 @@ cdef class Pager:
         cdef size_t place
         cdef Entry* entry
         if number & DRAFT_BIT:
+            if self.drafts[number ^ DRAFT_BIT] == NULL:
+                raise ColdPage(number)      # gone with a version that was not pinned
             return <Page> self.drafts[number ^ DRAFT_BIT]
         place = cache.home(number)
         while cache.entries[place].page != NULL:
