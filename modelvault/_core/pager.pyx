@@ -523,7 +523,8 @@ cdef class Draft:
             if (<Page> self.pager.drafts[index]).stamp >= self.begin:
                 self.pager.free_draft(index)
             else:
-                push(&self.pager.retired, self.begin)
+                # Not `begin`: a version pinned while this write was open sees it too.
+                push(&self.pager.retired, self.pager.stamp)
                 push(&self.pager.retired, index)
         self.forget_lists()
 

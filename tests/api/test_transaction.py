@@ -321,6 +321,34 @@ async def test_iteration_goes_on_beside_a_writer(loop_db: Any) -> None:
     assert seen[:200] == list(range(200))
 
 
+async def test_an_iteration_that_begins_during_a_transaction_does_not_see_it(loop_db: Any) -> None:
+    collection = await users(loop_db)
+    await collection.insert_many(user(number) for number in range(500))
+    begun, committed = anyio.Event(), anyio.Event()
+    seen: list[int] = []
+
+    async def read() -> None:
+        rows = collection.__aiter__()
+        seen.append((await rows.__anext__()).id)
+        begun.set()
+        await committed.wait()
+        async for row in rows:
+            assert row == user(row.id)
+            seen.append(row.id)
+
+    async with anyio.create_task_group() as group:
+        async with loop_db.transaction():
+            for number in range(0, 500, 2):
+                await collection.delete(number)
+            group.start_soon(read)
+            await begun.wait()
+            await collection.insert_many(user(number, age=1) for number in range(1, 500, 2))
+        await collection.insert_many(user(number) for number in range(1000, 1500))
+        committed.set()
+    assert seen == list(range(500))
+    assert await collection.count() == 750
+
+
 async def test_statements_that_come_together_are_committed_together(loop_world: World) -> None:
     async with loop_world.open() as db:
         collection = await users(db)
