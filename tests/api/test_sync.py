@@ -7,7 +7,7 @@ import linecache
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -177,7 +177,16 @@ def test_an_asynchronous_iterable_is_for_the_other_interface() -> None:
         assert users.count() == 0
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """SIGINT raises KeyboardInterrupt, also where the tests run in the background and it is ignored."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, handler)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_does_not_tear_a_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Database.open(str(tmp_path / "db")) as db:
         users = db.collection(User)
@@ -201,6 +210,7 @@ def test_ctrl_c_does_not_tear_a_commit(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.filterwarnings("ignore:a transaction was dropped:ResourceWarning")
 def test_ctrl_c_anywhere_leaves_a_usable_handle(path: str | None) -> None:
     """Any line of our own code may be interrupted."""
