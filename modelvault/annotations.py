@@ -371,14 +371,16 @@ class Resolver:
                 raise ModelVaultSchemaError(f"cannot resolve the annotations of {cls.__name__}: {error}") from error
         fields = self.infos(cls, cls.model_fields, cls.model_config)
         private = cls.__private_attributes__
+        extras = cls.model_config.get("extra") == "allow"
         return Type(
             "object",
             fields=fields,
+            extras=extras,
             python=Shape(
                 cls,
                 "pydantic",
                 tuple(field.name for field in fields),
-                extras=cls.model_config.get("extra") == "allow",
+                extras=extras,
                 privates=bool(private),
                 private_defaults=private_defaults(private) if private else None,
             ),
@@ -410,9 +412,10 @@ class Resolver:
         else:
             fields = self.plain_fields(cls, args)
         uses_dict = cls.__dictoffset__ != 0 and not any(is_slot(cls, field.name) for field in fields)
-        extras = uses_dict and (hasattr(cls, "__post_init__") or config.get("extra") == "allow")
+        more = config.get("extra") == "allow"
+        extras = uses_dict and (hasattr(cls, "__post_init__") or more)
         shape = Shape(cls, "dataclass", tuple(field.name for field in fields), uses_dict=uses_dict, extras=extras)
-        return Type("object", fields=fields, python=shape)
+        return Type("object", fields=fields, extras=more, python=shape)
 
     def plain_fields(self, cls: Any, args: tuple[Any, ...]) -> tuple[Field, ...]:
         hints = hints_of(cls)

@@ -147,8 +147,8 @@ def fits_object(type: Type) -> Predicate:
     needed = {field.name for field in type.fields if required(field)}
     return lambda value: (
         isinstance(value, dict)
-        and needed <= value.keys() <= tests.keys()
-        and all(tests[name](part) for name, part in value.items())
+        and needed <= value.keys()
+        and all(tests[name](part) if name in tests else type.extras for name, part in value.items())
     )
 
 

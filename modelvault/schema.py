@@ -66,7 +66,7 @@ class Schema:
 
     def to_json(self) -> dict[str, Any]:
         """The definition as JSON values: the same for equal schemas, without any Python binding."""
-        return {
+        form = {
             "form": JSON_FORM,
             "name": self.name,
             "primary": self.primary,
@@ -74,6 +74,7 @@ class Schema:
             "fields": [[field.name, type_json(field.type)] for field in self.type.fields],
             "indexes": [[index.name, [list(path) for path in index.paths], index.unique] for index in self.indexes],
         }
+        return form | {"extras": True} if self.type.extras else form
 
     @classmethod
     def from_json(cls, source: Any) -> Schema:
@@ -83,7 +84,8 @@ class Schema:
                 raise ModelVaultFormatError(
                     f"format error: the catalog's schemas have form {source['form']}, this version reads {JSON_FORM}"
                 )
-            row = Type("object", fields=tuple(Field(name, type_from(inner)) for name, inner in source["fields"]))
+            fields = tuple(Field(name, type_from(inner)) for name, inner in source["fields"])
+            row = Type("object", fields=fields, extras=bool(source.get("extras", False)))
             indexes = tuple(
                 Index(name, tuple(tuple(path) for path in paths), bool(unique))
                 for name, paths, unique in source["indexes"]
@@ -108,8 +110,9 @@ def type_json(type: Type) -> Any:
         form["values"] = [value_json(value) for value in type.values]
     if type.constraints:
         form["constraints"] = [[constraint.kind, value_json(constraint.value)] for constraint in type.constraints]
-    if type.group:
-        form["group"] = True
+    for flag in ("group", "extras"):
+        if getattr(type, flag):
+            form[flag] = True
     return type.kind if len(form) == 1 else form
 
 
@@ -127,6 +130,7 @@ def type_from(source: Any) -> Type:
         values=tuple(value_from(value) for value in source.get("values", ())),
         constraints=tuple(Constraint(name, value_from(value)) for name, value in source.get("constraints", ())),
         group=bool(source.get("group", False)),
+        extras=bool(source.get("extras", False)),
     )
 
 

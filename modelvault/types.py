@@ -74,7 +74,7 @@ class Type:
     * optional list set frozenset vartuple: `items` = (inner,)
     * tuple: `items`, one for each place; dict: `items` = (key, value); union: `items` = the members
     * object: `fields`; `group` marks an object made of 0.16's multi-segment paths: a row may leave it out when all
-      its leaves are optional, and it always comes back
+      its leaves are optional, and it always comes back; `extras`: keys besides the fields are kept
     * ref: `values` = (n,): the n-th object around this place, 0 the innermost; how recursive models end
     * any: whatever the format's tagged values hold
     * custom: a type that is dumped to, and loaded from, a value of `items[0]`, or of `any` when there are no items
@@ -96,6 +96,7 @@ class Type:
     values: tuple[Any, ...] = ()
     constraints: tuple[Constraint, ...] = ()
     group: bool = False
+    extras: bool = False
     python: Any = field(default=None, compare=False, repr=False)
 
 

@@ -225,6 +225,8 @@ cdef class Object(Raw):
         if self.pydantic and how == BY_ATTRIBUTE:
             return None
         extra = {key: value for key, value in values.items() if key not in known}
+        if how == BY_NAME and not all([isinstance(key, str) for key in extra]):
+            self.check_names(extra)
         return (None, extra, None) if extra else None
 
     cdef int write_fields(self, Buffer out, object source, int how, Py_ssize_t* at, tuple tail) except -1:
@@ -499,7 +501,7 @@ cdef class Object(Raw):
                 if bits[i // 8] & (1 << i % 8) and self.attributes[i] is not None:
                     fields_set.add(self.attributes[i])
         else:
-            fields_set = set(self.all_set)
+            fields_set = set(self.all_set or ())
         if mask & OTHER_SET:
             fields_set.update(read_container(tail, ANY_LIST))
         if mask & EXTRAS:
@@ -512,18 +514,12 @@ cdef class Object(Raw):
         return (fields_set, extra, private)
 
     cdef object add_extras(self, object target, Reader* tail):
-        """Extras beside the fields of a dataclass's dict or of a row as a dict."""
+        """Extras beside the fields of a dataclass's dict or of a row as a dict, where there may be any."""
         extra = self.read_tail(tail)[1]
-        if not extra:
-            return target
-        if self.slots is not None:
-            return target
-        if self.cls is not None:
-            if self.extras:
-                target.update(extra)
+        if not extra or not self.extras or self.slots is not None:
             return target
         target.update(extra)
-        return dict(sorted(target.items()))
+        return target if self.cls is not None else dict(sorted(target.items()))
 
     cdef int fill(self, object target) except -1:
         """Stand-ins for the fields that this record is too old for."""

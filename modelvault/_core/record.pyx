@@ -77,6 +77,8 @@ cdef Object compile_object(object type, list stack, Role role, str primary):
     stack.pop()
     found.lay_out(nullable)
     found.bind(type.python)
+    if type.python is None:
+        found.extras = type.extras
     return found
 
 

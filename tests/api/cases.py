@@ -289,7 +289,6 @@ NESTED: dict[str, Case] = {
     "open model": Case(
         Loose,
         st.builds(lambda n, e: Loose(n=n, **e), INTS, st.dictionaries(NAMES.map("x".__add__), ANYTHING, max_size=2)),
-        into=None,
     ),
 }
 

@@ -408,3 +408,26 @@ async def test_values_up_to_the_limit_are_kept(world: World) -> None:
         assert back.v == largest
 
     await now_and_reopened(world, write, check)
+
+
+async def test_extras_through_dicts(db: Any) -> None:
+    opens, plain = await db.collection(models.Open), db.collection("opens")
+    await opens.insert(models.Open(id=1, more="x"))
+    assert_same(await plain.get(1), {"id": 1, "more": "x"})
+    await plain.update(1, {"when": datetime(2024, 1, 1)})
+    expected = models.Open(id=1, more="x", when=datetime(2024, 1, 1))
+    assert_same(await opens.get(1), expected, exact=False)
+    await db.insert("opens", await plain.get(1))
+    assert_same(await opens.get(1), expected, exact=False)
+    with pytest.raises(TypeError, match="is not an instance of 'str'"):
+        await plain.insert({"id": 2, 5: 6})
+
+
+async def test_attributes_that_are_no_fields_are_not_for_dicts(db: Any) -> None:
+    rows, plain = await db.collection(models.Careful), db.collection("carefuls")
+    await rows.insert(noted())
+    assert_same(await plain.get(1), {"area": 9, "id": 1, "width": 3})
+    await plain.update(1, {"area": 10})
+    assert (await rows.get(1)).area == 10
+    with pytest.raises(ValueError, match='unknown field "note"'):
+        await plain.update(1, {"note": "x"})
