@@ -8,10 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from modelvault._engine import Engine
 from modelvault._store import Store
 from tests.worlds import World
+
+# The same examples in every run; deadlines would measure the machine, not the code.
+settings.register_profile("modelvault", deadline=None, derandomize=True)
+settings.load_profile("modelvault")
 
 LOOPS = ["asyncio", "uvloop", "trio"]
 

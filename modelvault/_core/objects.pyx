@@ -362,7 +362,8 @@ cdef class Object(Raw):
         for i in range(self.count):
             if self.attributes[i] in unset:
                 out.data[start + i // 8] |= 1 << i % 8
-        others = [name for name in unset if name not in self.all_set]
+        # In order, so that the bytes are the same in every process.
+        others = sorted([name for name in unset if name not in self.all_set], key=str)
         if not others:
             return False
         put_items(out, others)
