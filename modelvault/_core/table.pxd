@@ -37,11 +37,13 @@ cdef class Table:
     cdef int plan(
         self, Roots roots, const unsigned char* key, size_t length, const unsigned char* old, size_t old_size,
         const unsigned char* record, size_t size, bint wait) except -1
+    cdef int check_lengths(self, TableIndex index, size_t length) except -1
     cdef int check_unique(
         self, Roots roots, TableIndex index, const unsigned char* record, size_t size, bint wait) except -1
     cdef int touch(
         self, Roots roots, TableIndex index, Entries entries, const unsigned char* key, size_t length) except -1
     cdef int join(self, Entries entries, size_t i, const unsigned char* key, size_t length) except -1
     cdef int apply(self, Draft draft, Roots roots, const unsigned char* key, size_t length, bint wait) except -1
+    cdef object too_long(self, size_t size, str what)
     cdef object violation(self, TableIndex index, const unsigned char* record, size_t size)
     cdef int check_entries(self, Roots roots, TableIndex index, bytes key) except -1

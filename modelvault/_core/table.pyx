@@ -17,10 +17,11 @@ from modelvault._core.format cimport Root
 from modelvault._core.index cimport Entries, IndexKeys
 from modelvault._core.pager cimport Draft, Page, Pager
 from modelvault._core.keys cimport KeyCodec
+from modelvault._core.node cimport key_limit
 from modelvault._core.record cimport Face
 from modelvault._core.tree cimport Roots, tree_delete, tree_find, tree_put
 
-from modelvault.errors import ColdPage, CorruptionError, DuplicateKeyError
+from modelvault.errors import ColdPage, CorruptionError, DuplicateKeyError, ModelVaultSchemaError
 
 cdef class TableIndex:
     """One index: its tree, and what takes its entries out of records, by schema version."""
@@ -189,6 +190,8 @@ cdef class Table:
         cdef Page page = tree_find(self.pager, roots.at(self.tree), start, length, wait, &old, &old_size)
         if page is not None and create:
             raise self.taken(key)
+        if length > key_limit(self.pager.page_size):
+            raise self.too_long(length, "the primary key has")
         self.plan(roots, start, length, old if page is not None else NULL, old_size, data, size, wait)
         put_sure(draft, roots.at(self.tree), start, length, data, size, wait)
         self.apply(draft, roots, start, length, wait)
@@ -223,11 +226,21 @@ cdef class Table:
             index.same = same_entries(index.before, index.after)
             if index.same:
                 continue
+            self.check_lengths(index, length)
             if index.unique and not index.after.exempt:
                 self.check_unique(roots, index, record, size, wait)
             if not wait:
                 self.touch(roots, index, index.before, key, length)
                 self.touch(roots, index, index.after, key, length)
+        return 0
+
+    cdef int check_lengths(self, TableIndex index, size_t length) except -1:
+        """ModelVaultSchemaError for an entry that, with a primary key of `length` bytes, is longer than a page can take."""
+        cdef size_t i, size
+        for i in range(index.after.count):
+            entry_at(index.after, i, &size)
+            if size + length > key_limit(self.pager.page_size):
+                raise self.too_long(size + length, f'a value in the index "{index.name}" has, with the primary key,')
         return 0
 
     cdef int check_unique(
@@ -297,6 +310,13 @@ cdef class Table:
         return DuplicateKeyError(
             f"schema error: unique index violation: another row of {self.name} has the value {value!r} in the index "
             f'"{index.name}"', collection=self.name, index=index.name, key=value)
+
+    cdef object too_long(self, size_t size, str what):
+        """The error for a key that no page can take."""
+        cdef size_t page_size = self.pager.page_size
+        return ModelVaultSchemaError(
+            f"schema error: {self.name}: {what} {size} bytes; the limit is {key_limit(page_size)} "
+            f"(page size {page_size} / 4 - 64: a new file may have larger pages)")
 
     def stray(self, TableIndex index):
         """The error for an index entry without a row."""

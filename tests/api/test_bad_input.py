@@ -323,6 +323,31 @@ async def test_a_model_that_is_taken(db: Any) -> None:
     assert (error.collection, error.index, error.key) == ("users", "email_idx", user(1).email)
 
 
+async def test_keys_that_are_too_long_for_a_page(db: Any) -> None:
+    books = await library(db)
+    users = db.collection(User)
+    long = "x" * 1990
+    for action, words in [
+        (lambda: books.insert(book(3, isbn=long)), 'books: a value in the index "by_isbn" has'),
+        (lambda: books.update(1, {"isbn": long}), 'books: a value in the index "by_isbn" has'),
+        (lambda: books.insert(book(1, shelf={"room": long})), 'books: a value in the index "by_room" has'),
+        (lambda: books.insert_many([book(3), book(4, isbn=long)]), 'books: a value in the index "by_isbn" has'),
+        (lambda: users.create(user(2, email=long)), 'users: a value in the index "email_idx" has'),
+        (lambda: users.update(1, {"email": long}), 'users: a value in the index "email_idx" has'),
+    ]:
+        await refused(db, action, ModelVaultSchemaError, words + ".* bytes; the limit is 1984")
+    await db.register_collection("texts", json.dumps([{"path": ["id"], "type": "string"}]), "id")
+    await refused(
+        db, lambda: db.insert("texts", {"id": long}), ModelVaultSchemaError, "texts: the primary key has 1990"
+    )
+    async with db.transaction():
+        await users.insert(user(2))
+        await refused(db, lambda: users.insert(user(3, email=long)), ModelVaultSchemaError, "the limit is 1984")
+    await books.insert(book(3, isbn="x" * 1900))
+    assert [row["id"] for row in await books.where("isbn", "x" * 1900).all()] == [3]
+    await db.verify()
+
+
 # Models
 
 
