@@ -140,6 +140,7 @@ def test_errors_come_through(backend: str) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.usefixtures("ctrl_c")
 def test_interrupts_are_held_and_delivered() -> None:
     before = signal.getsignal(signal.SIGINT)
     steps: list[str] = []

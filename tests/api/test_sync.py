@@ -7,7 +7,7 @@ import linecache
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -175,14 +175,6 @@ def test_an_asynchronous_iterable_is_for_the_other_interface() -> None:
         with pytest.raises(RuntimeError, match="use AsyncDatabase"):
             users.insert_many(source)
         assert users.count() == 0
-
-
-@pytest.fixture
-def ctrl_c() -> Iterator[None]:
-    """SIGINT raises KeyboardInterrupt, also where the tests run in the background and it is ignored."""
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, handler)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
