@@ -16,7 +16,7 @@ DESIGN = PACKAGE.parent / "docs" / "design.md"
 ROWS = [
     ["errors"],
     ["_core"],
-    ["types", "specs"],
+    ["types", "specs", "conditions"],
     ["fits", "rules", "conversions"],
     ["fields_json"],
     ["annotations"],

@@ -1,0 +1,87 @@
+"""What may be asked of a row, as plain immutable data: tests, what joins them, and terms of an order.
+
+Conditions are two-valued, as Python's are: a comparison with a field that is None, or lies below an object that is
+None, is false; `Negation` is the exact complement. A path that ends in, or goes through, a list holds if one of its
+elements satisfies the test. Values are ordered as index keys are (docs/format.md, section 5).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+__all__ = ["ALL", "NONE", "OPERATORS", "Condition", "Every", "Negation", "Order", "Some", "Test"]
+
+OPERATORS: Final[dict[str, int | None]] = {
+    "eq": 1,
+    "ne": 1,
+    "lt": 1,
+    "le": 1,
+    "gt": 1,
+    "ge": 1,
+    "in": None,
+    "between": 2,
+    "startswith": 1,
+    "endswith": 1,
+    "contains": 1,
+    "like": 1,
+    "regex": 1,
+    "null": 0,
+}
+"""The operators, and how many values each takes: None for any number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """The field at `path` compares with `values` as `op` says.
+
+    * eq ne lt le gt ge: with one value. eq of None is `null`, ne is exactly not eq. With a list, tuple, set or
+      frozenset as the value, eq and ne compare a list field as a whole.
+    * in: equal to one of them. between: from the first to the second, both included. null: is None.
+    * startswith endswith: of a string or bytes. contains: a part of a string or bytes, an element of a list.
+    * like: SQL's LIKE (% and _, case-sensitive, a backslash escapes). regex: `re.search`.
+    """
+
+    __test__: ClassVar[bool] = False  # pytest takes it for a test case otherwise
+
+    path: tuple[str, ...]
+    op: str
+    values: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Every:
+    """All parts hold; of none, true."""
+
+    parts: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Some:
+    """At least one part holds; of none, false."""
+
+    parts: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Negation:
+    """The part does not hold."""
+
+    part: Condition
+
+
+Condition = Test | Every | Some | Negation
+
+ALL: Final = Every(())
+"""Holds for every row."""
+
+NONE: Final = Some(())
+"""Holds for no row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One term of an order: by the field at `path`; None last, with `desc` first."""
+
+    path: tuple[str, ...]
+    desc: bool = False
