@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
-from modelvault._core.file import DiskFile, MemoryFile
+from modelvault._core.file import DiskFile, File
+from modelvault.errors import LockedError
 
 TEAR = 512
 
@@ -18,7 +20,8 @@ TEAR = 512
 class Faults:
     """Fails the n-th I/O (counted from 1 over all the operations named in `on`) and, if `lasting`, all later ones.
 
-    kind: "EIO", "ENOSPC", or "short" (a write that writes half of it, then fails with EIO).
+    kind: "EIO", "ENOSPC", or "short" (a write that writes half of it, then fails with EIO). On a simulated disk also
+    "lost" and "phantom": EIO, and what was written and not synced is gone; with "phantom" it can still be read.
     """
 
     at: int = 0
@@ -87,13 +90,54 @@ class FaultyDisk(DiskFile):
         super().reserve(offset, size)
 
 
+# A disk in memory that remembers
+
+
 @dataclass
 class Event:
-    """One recorded operation: "write" (offset, data), "resize" (offset is the size) or "sync"."""
+    """One recorded operation.
+
+    "write" (offset, data), "resize" (offset is the size), "sync" (offset is the number of events before it began:
+    those are durable from here on), or "mark" (what a test wants to find again: `note`).
+    """
 
     kind: str
     offset: int = 0
     data: bytes = b""
+    note: Any = None
+
+
+@dataclass
+class Window:
+    """A moment before a sync ends: what is durable, and the sectors and sizes on their way to the disk.
+
+    position: events that have happened. units: (offset, data) for a piece of a sector, (size, None) for a resize.
+    starts: where the units of each operation begin.
+    """
+
+    position: int
+    base: bytes
+    units: list[tuple[int, bytes | None]] = field(default_factory=list)
+    starts: list[int] = field(default_factory=list)
+
+    def state(self, chosen: Collection[int], ruined: int | None = None) -> bytes:
+        """What is left if the chosen units reached the disk; the sector of unit `ruined` is zero."""
+        content = bytearray(self.base)
+        for number in sorted(chosen):
+            offset, data = self.units[number]
+            if data is None:
+                resize(content, offset)
+            else:
+                put(content, offset, data)
+        if ruined is not None:
+            offset, data = self.units[ruined]
+            put(content, offset, bytes(len(data or b"")))
+        return bytes(content)
+
+    def operation(self, number: int) -> range:
+        """The units of one operation."""
+        ends = [*self.starts[1:], len(self.units)]
+        return range(self.starts[number], ends[number])
 
 
 @dataclass
@@ -110,20 +154,55 @@ class Log:
     def crash(self, position: int, choose: Any) -> bytes:
         """What a power cut before event `position` may leave.
 
-        Everything up to the last sync is there. Of the later events each resize and each 512-byte piece of each write
-        is there if choose() says so.
+        Everything up to the last sync is there. Of the later events each resize and each piece of a sector of each
+        write is there if choose() says so.
         """
-        durable = max((i for i, event in enumerate(self.events[:position]) if event.kind == "sync"), default=-1)
-        content = bytearray(self.start)
-        for i, event in enumerate(self.events[:position]):
-            if event.kind == "resize":
-                if i <= durable or choose():
-                    resize(content, event.offset)
-            elif event.kind == "write":
-                for piece in range(0, len(event.data), TEAR):
-                    if i <= durable or choose():
-                        put(content, event.offset + piece, event.data[piece : piece + TEAR])
-        return bytes(content)
+        window = Log(self.start, self.events[:position]).last_window()
+        return window.state([number for number in range(len(window.units)) if choose()])
+
+    def last_window(self) -> Window:
+        """The window after the last event."""
+        *_, last = self.windows()
+        return last
+
+    def windows(self) -> Iterator[Window]:
+        """The moment before the end of each sync, and the one after everything."""
+        base = bytearray(self.start)
+        durable = 0
+        for position in range(len(self.events) + 1):
+            event = self.events[position] if position < len(self.events) else None
+            if event is not None and event.kind != "sync":
+                continue
+            window = Window(position, bytes(base))
+            for pending in self.events[durable:position]:
+                add_units(window, pending)
+            yield window
+            if event is not None and event.offset > durable:
+                for done in self.events[durable : event.offset]:
+                    apply(base, done)
+                durable = event.offset
+
+
+def add_units(window: Window, event: Event) -> None:
+    """Divide an event at the borders of sectors."""
+    if event.kind in ("write", "resize"):
+        window.starts.append(len(window.units))
+    if event.kind == "resize":
+        window.units.append((event.offset, None))
+    elif event.kind == "write":
+        start, end = event.offset, event.offset + len(event.data)
+        while start < end:
+            stop = min(end, start - start % TEAR + TEAR)
+            window.units.append((start, event.data[start - event.offset : stop - event.offset]))
+            start = stop
+
+
+def apply(content: bytearray, event: Event) -> None:
+    """Do what was recorded."""
+    if event.kind == "resize":
+        resize(content, event.offset)
+    elif event.kind == "write":
+        put(content, event.offset, event.data)
 
 
 def resize(content: bytearray, size: int) -> None:
@@ -139,21 +218,170 @@ def put(content: bytearray, offset: int, data: bytes) -> None:
     content[offset : offset + len(data)] = data
 
 
-class RecordingFile(MemoryFile):
-    """A file in memory that notes every write, resize and sync, for replaying power cuts."""
+class Medium:
+    """One file of a simulated disk: its bytes as processes see them, and everything that was done to it.
 
-    def __init__(self, content: bytes = b"", path: str = ":recorded:") -> None:
-        super().__init__(content, path)
+    faults: which operation fails. capacity: bytes that the disk has for the file. ignores: asked before a sync with the
+    events since the last one; a sync that it says yes to does nothing, although it claims to.
+    """
+
+    def __init__(self, content: bytes = b"") -> None:
+        self.content = bytearray(content)
         self.log = Log(bytes(content))
+        self.faults = Faults()
+        self.capacity: int | None = None
+        self.ignores: Callable[[list[Event]], bool] | None = None
+        self.lock = threading.RLock()
+        self.writer: object = None
+        self.identity = (-1, next(_numbers))
 
-    def write_at(self, offset: int, buffers: Iterable[Any]) -> None:
-        data = b"".join(buffers)
+    def mark(self, note: Any) -> None:
+        """Remember that something happened here."""
+        with self.lock:
+            self.log.events.append(Event("mark", note=note))
+
+    def write(self, offset: int, data: bytes) -> None:
         self.log.events.append(Event("write", offset, data))
-        super().write_at(offset, [data])
+        put(self.content, offset, data)
 
     def resize(self, size: int) -> None:
         self.log.events.append(Event("resize", size))
-        super().resize(size)
+        resize(self.content, size)
 
     def sync(self) -> None:
-        self.log.events.append(Event("sync"))
+        """Everything that was written before is durable."""
+        events = self.log.events
+        if self.ignores is None or not self.ignores(self.unsynced()):
+            events.append(Event("sync", len(events)))
+
+    def unsynced(self) -> list[Event]:
+        """What was done since the last sync."""
+        events = self.log.events
+        last = max((number for number, event in enumerate(events) if event.kind == "sync"), default=-1)
+        return events[last + 1 :]
+
+    def lose(self, readable: bool) -> None:
+        """What was not synced never reaches the disk; it is gone at once unless it is still `readable`."""
+        durable = self.log.last_window().base
+        marks = [event for event in self.log.events if event.kind == "mark"]
+        self.log = Log(durable, marks)
+        if not readable:
+            self.content = bytearray(durable)
+
+    def check_room(self, end: int, path: str) -> None:
+        """OSError ENOSPC if the file would grow beyond the disk."""
+        if self.capacity is not None and end > max(self.capacity, len(self.content)):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+
+
+_numbers = count()
+
+
+class SimulatedFile(File):
+    """An open file of a simulated disk."""
+
+    def __init__(self, path: str, medium: Medium) -> None:
+        super().__init__(path)
+        self.medium = medium
+        self.closed = False
+
+    @property
+    def log(self) -> Log:
+        return self.medium.log
+
+    def _strike(self, operation: str) -> bool:
+        """Whether the operation fails; what is special about the kind of fault is for the caller."""
+        if self.closed:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF), self.path)
+        return self.medium.faults.strike(operation)
+
+    def read_at(self, offset: int, size: int, wait: bool = True) -> bytes:
+        with self.medium.lock:
+            if self._strike("read"):
+                raise self.medium.faults.error(self.path)
+            return bytes(memoryview(self.medium.content)[offset : offset + size])
+
+    def write_at(self, offset: int, buffers: Iterable[Any]) -> None:
+        data = b"".join(buffers)
+        with self.medium.lock:
+            if self._strike("write"):
+                if self.medium.faults.kind == "short":
+                    self.medium.write(offset, data[: len(data) // 2])
+                raise self.medium.faults.error(self.path)
+            self.medium.check_room(offset + len(data), self.path)
+            self.medium.write(offset, data)
+
+    def sync(self) -> None:
+        with self.medium.lock:
+            if self._strike("sync"):
+                if self.medium.faults.kind in ("lost", "phantom"):
+                    self.medium.lose(readable=self.medium.faults.kind == "phantom")
+                raise self.medium.faults.error(self.path)
+            self.medium.sync()
+
+    def resize(self, size: int) -> None:
+        with self.medium.lock:
+            if self._strike("resize"):
+                raise self.medium.faults.error(self.path)
+            self.medium.check_room(size, self.path)
+            self.medium.resize(size)
+
+    def reserve(self, offset: int, size: int) -> None:
+        with self.medium.lock:
+            if self._strike("reserve"):
+                raise self.medium.faults.error(self.path)
+            self.medium.check_room(offset + size, self.path)
+            if offset + size > len(self.medium.content):
+                self.medium.resize(offset + size)
+
+    def size(self) -> int:
+        return len(self.medium.content)
+
+    def sync_directory(self) -> None:
+        """The name of a simulated file is always durable."""
+
+    def close(self) -> None:
+        self.closed = True
+        if self.medium.writer is self:
+            self.medium.writer = None
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        return self.medium.identity
+
+    def lock_writer(self) -> None:
+        if self.medium.writer not in (None, self):
+            raise LockedError(errno.EAGAIN, "database file is locked", self.path, pid=os.getpid())
+        self.medium.writer = self
+
+
+class RecordingFile(SimulatedFile):
+    """A simulated file of its own, for replaying power cuts."""
+
+    def __init__(self, content: bytes = b"", path: str = ":recorded:") -> None:
+        super().__init__(path, Medium(content))
+
+
+class SimulatedDisk:
+    """Stands in for the class DiskFile in `modelvault._engine`: paths lead to Mediums."""
+
+    def __init__(self) -> None:
+        self.media: dict[str, Medium] = {}
+
+    def __call__(self, path: str, read_only: bool = False) -> SimulatedFile:
+        if path not in self.media:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        return SimulatedFile(path, self.media[path])
+
+    def create(self, path: str, content: bytes) -> SimulatedFile:
+        """A new file whose content and name are durable."""
+        if path in self.media:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
+        file = SimulatedFile(path, self.media.setdefault(path, Medium(content)))
+        file.lock_writer()
+        return file
+
+    def hold(self, path: str, content: bytes) -> Medium:
+        """Put a file with this content there, in place of what was there."""
+        medium = self.media[path] = Medium(content)
+        return medium

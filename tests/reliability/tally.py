@@ -1,0 +1,34 @@
+"""What a part of the suite tried, and what was lost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+EXAMPLES = 5
+
+
+@dataclass
+class Tally:
+    """The result of one part: how often something was tried, and what went wrong, by kind, with examples."""
+
+    part: str
+    tried: int = 0
+    detail: str = ""
+    losses: Counter[str] = field(default_factory=Counter)
+    examples: list[str] = field(default_factory=list)
+
+    def lose(self, kind: str, where: str) -> None:
+        """Something that must not happen did."""
+        self.losses[kind] += 1
+        if self.losses[kind] <= EXAMPLES:
+            self.examples.append(f"{kind}: {where}")
+
+    @property
+    def lost(self) -> int:
+        return sum(self.losses.values())
+
+    def check(self, at_least: int = 1) -> None:
+        """For tests: enough was tried, and nothing was lost."""
+        assert not self.losses, f"{self.part}: {dict(self.losses)}\n" + "\n".join(self.examples)
+        assert self.tried >= at_least, f"{self.part}: only {self.tried} tried"

@@ -1,0 +1,65 @@
+"""The short form of the loop over failing I/O, and a disk that is full for long."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from modelvault import Database
+from tests.reliability import failing
+from tests.reliability.workload import PATH, Installed, Row, look, rows_of
+
+pytestmark = pytest.mark.damaged  # handles are left poisoned; failing.py checks what it opens again
+
+
+def test_every_failing_operation() -> None:
+    failing.run(20261124, seconds=60, stride=5).check(at_least=50)
+
+
+def filler(number: int) -> Row:
+    return Row(id=number, email=f"{number}@example.com", batch=number % 10, tags=[], text="x" * 300)
+
+
+def test_a_full_disk_takes_deletes_and_then_rows_again() -> None:
+    """On a disk that stays full: inserts fail, everything is readable, deletes work, and they make room."""
+    with Installed() as disk:
+        db = Database.open(PATH, page_size=4096)
+        rows = db.collection(Row)
+        rows.insert_many([filler(number) for number in range(200)])
+        medium = disk.media[PATH]
+        medium.capacity = len(medium.content)
+        number, error = 200, None
+        while error is None:
+            try:
+                rows.insert(filler(number))
+                number += 1
+            except OSError as caught:
+                error = caught
+        assert (error.errno, error.filename) == (errno.ENOSPC, PATH)
+        expected = {key: filler(key) for key in range(number)}
+        assert rows_of(db) == expected
+        for key in range(0, number, 2):
+            assert rows.delete(key)
+            del expected[key]
+        assert rows_of(db) == expected
+        for key in range(0, 40, 2):
+            rows.insert(filler(key))
+            expected[key] = filler(key)
+        db.close()
+        assert len(medium.content) <= medium.capacity
+        assert look() == expected
+
+
+def test_a_full_disk_can_be_opened() -> None:
+    """Opened while there is no room: read, delete, close, open again."""
+    with Installed() as disk:
+        with Database.open(PATH, page_size=4096) as db:
+            db.collection(Row).insert_many([filler(number) for number in range(200)])
+        medium = disk.media[PATH]
+        medium.capacity = len(medium.content)
+        with Database.open(PATH) as db:
+            assert len(rows_of(db)) == 200
+            for key in range(0, 200, 2):
+                assert db.collection(Row).delete(key)
+        assert look() == {key: filler(key) for key in range(1, 200, 2)}

@@ -1,0 +1,33 @@
+"""The short form of the power-cut explorer."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults import Event, Log
+from tests.reliability import power
+
+pytestmark = pytest.mark.damaged  # power.py checks what it opens itself, and opens broken files on purpose
+
+
+def test_every_state_that_a_power_cut_leaves_is_whole() -> None:
+    power.run(20261124, seconds=60, most=1200, per_window=6).check(at_least=600)
+
+
+def test_what_a_power_cut_may_leave() -> None:
+    """The model of the disk: synced writes stay, others come in any part, by sectors, with the file's length apart."""
+    log = Log(b"", [Event("write", 0, b"a" * 1024), Event("sync", 1), Event("write", 500, b"b" * 20)])
+    log.events.append(Event("resize", 4096))
+    window = log.last_window()
+    assert window.base == b"a" * 1024
+    assert window.units == [(500, b"b" * 12), (512, b"b" * 8), (4096, None)]
+    assert window.state([1]) == b"a" * 512 + b"b" * 8 + b"a" * 504
+    assert window.state([2]) == b"a" * 1024 + bytes(3072)
+    assert window.state([0, 1], ruined=1) == b"a" * 500 + b"b" * 12 + bytes(8) + b"a" * 504
+
+
+def test_a_sync_covers_only_what_was_there_when_it_began() -> None:
+    log = Log(b"", [Event("write", 0, b"a"), Event("write", 1, b"b"), Event("sync", 1)])
+    window = log.last_window()
+    assert window.base == b"a"
+    assert window.units == [(1, b"b")]
