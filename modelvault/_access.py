@@ -357,6 +357,7 @@ class Access:
             await self.runner.finish(self._release)
         finally:
             self.queue.leave()
+            self.runner.close()
         if interrupted is not None:
             raise interrupted
 

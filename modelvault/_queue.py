@@ -8,6 +8,10 @@ A `Ticket` stands in the queue. Its state says what a cancellation, a timeout or
     DONE      its outcome is known
 
 States change under `Turns.mutex` only, which is held for moments and never while anything waits.
+
+Who commits a group? Among threads (and in memory) the first of it, which has the turn and takes along those behind
+it. Of tasks none does: the turn goes to the writer's thread of their runner, which commits group after group until a
+transaction is next, without a way through an event loop in between.
 """
 
 from __future__ import annotations
@@ -55,12 +59,6 @@ class Ticket:
         self.waiter: Waiter | None = None
         self.result: Any = None
         self.error: BaseException | None = None
-
-    def finish(self) -> None:
-        """The outcome is known: wake who waits for it."""
-        self.state = DONE
-        if self.waiter is not None:
-            self.waiter.set()
 
     def outcome(self) -> Any:
         """What the statement returned or raised."""
@@ -188,6 +186,7 @@ class WriteQueue(Turns):
     def __init__(self, runner: Runner, engine: Engine) -> None:
         super().__init__(runner)
         self._engine = engine
+        self._by_thread = not engine.volatile and not runner.waits  # statements are committed by the writer's thread
         self.groups = 0
         self.statements = 0
 
@@ -200,7 +199,7 @@ class WriteQueue(Turns):
         ticket = Ticket(statement)
         await self._stand(ticket, timeout)
         if ticket.state == GRANTED:
-            await self._lead(ticket)
+            self._lead(ticket)
         return ticket.outcome()
 
     def begin(self) -> Write:
@@ -216,40 +215,74 @@ class WriteQueue(Turns):
         with self.mutex:
             self._engine.commit(write)
 
-    async def _lead(self, ticket: Ticket) -> None:
-        """Commit this statement and those that wait behind it."""
-        try:
-            if self._engine.volatile:
-                self._flush(ticket)
-            else:
-                await self._runner.finish(self._flush, ticket)
-        except BaseException:
-            if ticket.state == GRANTED:
-                self._withdraw(ticket)
-            raise
+    def _arrive(self, ticket: Ticket) -> None:
+        if ticket.statement is None or not self._by_thread:
+            super()._arrive(ticket)
+            return
+        ticket.waiter = self._runner.waiter()
+        with self.mutex:
+            self._waiting.append(ticket)
+            idle = not self._busy
+            self._busy = True
+        if idle:
+            self._runner.start(self._serve)
+        self._reap()
 
-    def _flush(self, leader: Ticket) -> None:
-        group = self._gather(leader)
+    def _pass_on(self) -> None:
+        with self.mutex:
+            statements = self._by_thread and self._waiting and self._waiting[0].statement is not None
+            if statements:
+                self.holder = None
+        if statements:
+            self._runner.start(self._serve)
+        else:
+            super()._pass_on()
+
+    def _serve(self) -> None:
+        """Having the turn, commit the statements that wait, group after group; in the writer's thread."""
+        while group := self._gather([]):
+            self._flush(group)
+            self._tell(group)
+        self.leave()
+
+    def _lead(self, ticket: Ticket) -> None:
+        """Having the turn, commit this statement and those that wait behind it."""
+        try:
+            group = self._gather([ticket])
+        except BaseException:
+            self._withdraw(ticket)
+            raise
+        try:
+            self._flush(group)
+        finally:
+            self.leave()
+            self._tell(group)
+
+    def _tell(self, group: list[Ticket]) -> None:
+        """The outcome of these is known: wake who waits for it."""
+        for ticket in group:
+            ticket.state = DONE
+        self._runner.wake([ticket.waiter for ticket in group if ticket.waiter is not None])
+
+    def _gather(self, group: list[Ticket]) -> list[Ticket]:
+        """Add the statements that are next to the group, and take them all."""
+        with self.mutex:
+            waiting = self._waiting
+            while waiting and waiting[0].statement is not None and len(group) < GROUP:
+                group.append(waiting.popleft())
+            for ticket in group:
+                ticket.state = TAKEN
+        self.groups += bool(group)
+        self.statements += len(group)
+        return group
+
+    def _flush(self, group: list[Ticket]) -> None:
+        """Commit a group; what becomes of each is in its ticket."""
         try:
             self._commit(group)
         except BaseException as error:
             for ticket in group:
                 ticket.error = ticket.error or twin(error)
-        finally:
-            self.leave()
-            for ticket in group:
-                ticket.finish()
-
-    def _gather(self, leader: Ticket) -> list[Ticket]:
-        with self.mutex:
-            group = [leader]
-            while self._waiting and self._waiting[0].statement is not None and len(group) < GROUP:
-                group.append(self._waiting.popleft())
-            for ticket in group:
-                ticket.state = TAKEN
-        self.groups += 1
-        self.statements += len(group)
-        return group
 
     def _commit(self, group: list[Ticket]) -> None:
         """Apply what can be applied, and commit it. After an error of the machine the others begin again."""
