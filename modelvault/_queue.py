@@ -21,6 +21,8 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from math import inf
+from time import monotonic
 from typing import Any, Final
 
 from modelvault._engine import Engine, Write
@@ -50,11 +52,12 @@ BROKEN: Final = (OSError, CorruptionError, MemoryError)
 class Ticket:
     """A place in the queue."""
 
-    __slots__ = ("error", "owner", "result", "state", "statement", "waiter")
+    __slots__ = ("deadline", "error", "owner", "result", "state", "statement", "waiter")
 
     def __init__(self, statement: Statement | None, owner: object = None) -> None:
         self.statement = statement
         self.owner = owner
+        self.deadline = inf
         self.state = WAITING
         self.waiter: Waiter | None = None
         self.result: Any = None
@@ -136,10 +139,7 @@ class Turns:
                 await self._runner.hold(ticket.waiter)
             raise
         if ticket.state == WAITING and self._withdraw(ticket, WAITING):
-            raise ModelVaultTransactionError(
-                f"transaction error: another transaction is open on this database, and still was after {timeout:g} s; "
-                "if it is your own, a child task joins it through tx.collection(...)"
-            )
+            raise too_late(timeout)
         if ticket.state == TAKEN:
             await self._runner.hold(ticket.waiter)
 
@@ -187,19 +187,24 @@ class WriteQueue(Turns):
         super().__init__(runner)
         self._engine = engine
         self._by_thread = not engine.volatile and not runner.waits  # statements are committed by the writer's thread
+        self._watched = False
         self.groups = 0
         self.statements = 0
 
-    async def submit(self, statement: Statement, timeout: float | None = TIMEOUT) -> Any:
+    async def submit(self, statement: Statement) -> Any:
         """Apply one statement and commit it; its result, or what it raised.
 
         Cancelled while it waits, it has no effect. Once a commit has taken it, it takes effect, and a cancellation is
         raised after.
         """
         ticket = Ticket(statement)
-        await self._stand(ticket, timeout)
-        if ticket.state == GRANTED:
-            self._lead(ticket)
+        if self._by_thread:
+            ticket.deadline = monotonic() + TIMEOUT
+            await self._stand(ticket, None)
+        else:
+            await self._stand(ticket, TIMEOUT)
+            if ticket.state == GRANTED:
+                self._lead(ticket)
         return ticket.outcome()
 
     def begin(self) -> Write:
@@ -223,20 +228,51 @@ class WriteQueue(Turns):
         with self.mutex:
             self._waiting.append(ticket)
             idle = not self._busy
-            self._busy = True
+            if idle:
+                self._busy = True
+                self.holder = self
         if idle:
             self._runner.start(self._serve)
+        elif self.holder is not self:
+            self._watch()
         self._reap()
 
     def _pass_on(self) -> None:
         with self.mutex:
             statements = self._by_thread and self._waiting and self._waiting[0].statement is not None
             if statements:
-                self.holder = None
+                self.holder = self
         if statements:
             self._runner.start(self._serve)
         else:
             super()._pass_on()
+            self._watch()
+
+    def _watch(self) -> None:
+        """While a transaction has the turn, see to it that no statement waits for too long.
+
+        One look at all of them: a timer for each would cost as much as the rest of its way.
+        """
+        with self.mutex:
+            if self._watched or self.holder is self or not self._by_thread:
+                return
+            soonest = min((ticket.deadline for ticket in self._waiting), default=inf)
+            if soonest == inf:
+                return
+            self._watched = True
+        self._runner.start(self._expire, max(soonest - monotonic(), 0.001))
+
+    def _expire(self) -> None:
+        """Send those away who waited too long."""
+        now = monotonic()
+        with self.mutex:
+            self._watched = False
+            late = [ticket for ticket in self._waiting if ticket.deadline <= now]
+            for ticket in late:
+                self._waiting.remove(ticket)
+                ticket.error = too_late(TIMEOUT)
+        self._tell(late)
+        self._watch()
 
     def _serve(self) -> None:
         """Having the turn, commit the statements that wait, group after group; in the writer's thread."""
@@ -315,6 +351,14 @@ class WriteQueue(Turns):
                 if not isinstance(error, Exception) or isinstance(error, BROKEN):
                     return ticket
         return None
+
+
+def too_late(seconds: float | None) -> ModelVaultTransactionError:
+    """The error for who did not get the turn in time."""
+    return ModelVaultTransactionError(
+        f"transaction error: another transaction is open on this database, and still was after {seconds:g} s; "
+        "if it is your own, a child task joins it through tx.collection(...)"
+    )
 
 
 def twin(error: BaseException) -> BaseException:

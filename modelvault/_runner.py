@@ -25,6 +25,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from contextvars import copy_context
+from operator import itemgetter
+from time import monotonic
 from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeVar
 
@@ -76,8 +78,11 @@ class Runner(ABC):
         """Like `run`, but once the function has begun it is waited for: a cancellation is raised after its end."""
 
     @abstractmethod
-    def start(self, function: Callable[[], object]) -> None:
-        """Have the function called, after those that were started before, and go on; it raises nothing."""
+    def start(self, function: Callable[[], object], after: float = 0.0) -> None:
+        """Have the function called and go on: after those started before, or `after` so many seconds.
+
+        It raises nothing. Not for the blocking interface, where nobody is there to call it.
+        """
 
     @abstractmethod
     def wake(self, waiters: Iterable[Any]) -> None:
@@ -118,8 +123,8 @@ class BlockingRunner(Runner):
         with HeldInterrupts():
             return function(*args)
 
-    def start(self, function: Callable[[], object]) -> None:
-        function()
+    def start(self, function: Callable[[], object], after: float = 0.0) -> None:
+        raise AssertionError("threads start nothing")
 
     def wake(self, waiters: Iterable[ThreadWaiter]) -> None:
         for waiter in waiters:
@@ -242,11 +247,11 @@ class LoopRunner(Runner):
         raise RuntimeError("no running event loop: use modelvault.Database where there is none")
 
     def waiter(self) -> LoopWaiter:
-        asyncio = sys.modules.get("asyncio")
-        loop = None if asyncio is None else asyncio._get_running_loop()
-        if asyncio is not None and loop is not None and asyncio.current_task(loop) is not None:
-            return AsyncioWaiter(loop)
+        asyncio: Any = sys.modules.get("asyncio")
         trio: Any = sys.modules.get("trio")
+        loop = None if asyncio is None else asyncio._get_running_loop()
+        if loop is not None and (trio is None or asyncio.current_task(loop) is not None):
+            return AsyncioWaiter(loop)
         if trio is None:
             raise RuntimeError("no running event loop: use modelvault.Database where there is none")
         return TrioWaiter(trio)
@@ -279,8 +284,8 @@ class LoopRunner(Runner):
         result: T = job.outcome()
         return result
 
-    def start(self, function: Callable[[], object]) -> None:
-        self._writer.call(function)
+    def start(self, function: Callable[[], object], after: float = 0.0) -> None:
+        self._writer.call(function, after)
 
     def wake(self, waiters: Iterable[LoopWaiter]) -> None:
         loops: dict[object, list[LoopWaiter]] = {}
@@ -419,14 +424,14 @@ class WriterThread:
     """Makes calls one after the other, in a thread that comes when it is needed and goes when it was idle."""
 
     def __init__(self) -> None:
-        self._calls: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
+        self._calls: queue.SimpleQueue[tuple[float, Callable[[], object]] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._alive = False
 
-    def call(self, function: Callable[[], object]) -> None:
-        """Have it called after those before it; in this thread, now, if the system has no more threads."""
+    def call(self, function: Callable[[], object], after: float = 0.0) -> None:
+        """Have it called after those before it, or after so many seconds; now if the system has no more threads."""
         with self._lock:
-            self._calls.put(function)
+            self._calls.put((monotonic() + after if after else 0.0, function))
             if self._alive:
                 return
             self._alive = True
@@ -443,19 +448,29 @@ class WriterThread:
                 self._calls.put(None)
 
     def _work(self) -> None:
+        later: list[tuple[float, Callable[[], object]]] = []
         while True:
-            try:
-                function = self._calls.get(timeout=IDLE)
-            except queue.Empty:
-                function = None
-            if function is not None:
-                function()
-                del function
+            call = self._next(later)
+            if call is not None:
+                call()
+                del call
                 continue
             with self._lock:
                 if self._calls.empty():
                     self._alive = False
                     return
+
+    def _next(self, later: list[tuple[float, Callable[[], object]]]) -> Callable[[], object] | None:
+        """What to call next; None if the thread may end. `later` are the calls whose time has not come."""
+        while True:
+            try:
+                entry = self._calls.get(timeout=max(0.0, later[0][0] - monotonic()) if later else IDLE)
+            except queue.Empty:
+                return later.pop(0)[1] if later else None
+            if entry is None or not entry[0]:
+                return None if entry is None else entry[1]
+            later.append(entry)
+            later.sort(key=itemgetter(0))
 
 
 class Job:

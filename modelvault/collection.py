@@ -196,10 +196,15 @@ class AsyncCollection(Generic[M]):
         await self._store(row, True)
 
     async def _store(self, row: M, create: bool) -> None:
-        check_row(self._cls, row)
-        binding = await self._ready()
+        if row.__class__ is not self._cls:
+            check_row(self._cls, row)
+        binding = self._binding
+        if binding is None or not binding.store.alive:
+            binding = await self._ready()
         key, record = binding.face.encode(row)
-        await self._write(lambda write, wait: binding.put(write, key, record, create, wait), short=True)
+        await self._access.write(
+            lambda write, wait: binding.put(write, key, record, create, wait), self._unit, short=True
+        )
 
     async def insert_many(
         self,
