@@ -8,9 +8,9 @@ elements satisfies the test. Values are ordered as index keys are (docs/format.m
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Literal, NamedTuple
 
-__all__ = ["ALL", "NONE", "OPERATORS", "Condition", "Every", "Negation", "Order", "Some", "Test"]
+__all__ = ["ALL", "NONE", "OPERATORS", "Condition", "Every", "Negation", "Order", "Selection", "Some", "Test"]
 
 OPERATORS: Final[dict[str, int | None]] = {
     "eq": 1,
@@ -85,3 +85,20 @@ class Order:
 
     path: tuple[str, ...]
     desc: bool = False
+
+
+class Selection(NamedTuple):
+    """What is asked of a collection: the rows that satisfy `condition`, in an order, from `offset` on, at most `limit`.
+
+    Without an order they come by primary key. fields: only these paths, as `shape` says: nested dicts or tuples; with
+    `distinct`, each such value once. after: behind the row at this position (`SortKeys` of its order).
+    """
+
+    condition: Condition = ALL
+    order: tuple[Order, ...] = ()
+    limit: int | None = None
+    offset: int = 0
+    fields: tuple[tuple[str, ...], ...] | None = None
+    distinct: bool = False
+    after: bytes | None = None
+    shape: Literal["row", "dict", "tuple"] = "row"

@@ -22,9 +22,9 @@ ROWS = [
     ["annotations"],
     ["schema"],
     ["mapping", "patches"],
-    ["_engine", "_runner", "_progress"],
-    ["query", "_queue"],
-    ["_access"],
+    ["_engine", "_runner", "_progress", "_ranges"],
+    ["query", "_queue", "_planner"],
+    ["_access", "_explain"],
     ["_store"],
     ["_rows"],
     ["collection"],
@@ -48,7 +48,7 @@ CORE_ROWS = [
 ]
 
 # What a module must not know, although it lies on a lower row: whoever handles bytes knows no models, a codec no files.
-NAMING = {name for row in ROWS[2 : ROWS.index(["_engine", "_runner", "_progress"])] for name in row}
+NAMING = {name for row in ROWS[2 : ROWS.index(["_engine", "_runner", "_progress", "_ranges"])] for name in row}
 STRANGERS = {
     **{name: {"_core"} for name in NAMING},
     **dict.fromkeys(("_engine", "_queue", "_access"), NAMING),

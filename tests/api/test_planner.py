@@ -1,0 +1,277 @@
+"""Plans: which way is taken, what it leaves to test and to sort. Pure functions over a schema and counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from modelvault._explain import explained
+from modelvault._planner import Plan, Planner
+from modelvault._ranges import Range, Ranges, both, either
+from modelvault.conditions import ALL, NONE, Condition, Every, Negation, Order, Selection, Some, Test
+from modelvault.schema import Field, Index, Schema, Type
+
+TEXT, NUMBER = Type("string"), Type("int")
+SCHEMA = Schema(
+    "people",
+    "id",
+    Type(
+        "object",
+        fields=(
+            Field("id", NUMBER),
+            Field("email", TEXT),
+            Field("age", Type("optional", (NUMBER,))),
+            Field("city", TEXT),
+            Field("street", TEXT),
+            Field("tags", Type("list", (TEXT,))),
+            Field("note", TEXT),
+        ),
+    ),
+    (
+        Index("by_age", (("age",),)),
+        Index("by_email", (("email",),), unique=True),
+        Index("by_city", (("city",), ("age",))),
+        Index("by_tag", (("tags",),)),
+        Index("by_street", (("street",), ("tags",))),
+    ),
+)
+COUNT = 1000.0
+SHARES = {None: 500.0, "by_age": 30.0, "by_email": 200.0, "by_city": 20.0, "by_tag": 40.0, "by_street": 25.0}
+
+
+def estimate(index: str | None, low: bytes | None, high: bytes | None) -> float:
+    return SHARES[index] if low or high else COUNT
+
+
+def t(path: str, op: str, *values: object) -> Test:
+    return Test((path,), op, values)
+
+
+def every(*parts: Condition) -> Every:
+    return Every(parts)
+
+
+def some(*parts: Condition) -> Some:
+    return Some(parts)
+
+
+def order(path: str, desc: bool = False) -> tuple[Order, ...]:
+    return (Order((path,), desc),)
+
+
+def plan_of(condition: Condition = ALL, ordered: bool = True, **options: object) -> Plan:
+    """The plan, which has to be the same when it is made again from what the planner remembers."""
+    planner = Planner(SCHEMA)
+    selection = Selection(condition, **options)  # type: ignore[arg-type]
+    plan = planner.plan(selection, COUNT, estimate, ordered=ordered)
+    again = planner.quick(selection, COUNT, ordered=ordered)
+    if again is not None:
+        assert (again.source, again.rest, again.sorts) == (plan.source, plan.rest, plan.sorts)
+        assert (again.backward, again.after) == (plan.backward, plan.after)
+    return plan
+
+
+def explain(condition: Condition = ALL, **options: object) -> list[str]:
+    """The lines of the plan's part of an explanation."""
+    selection = Selection(condition, **options)  # type: ignore[arg-type]
+    text = explained(SCHEMA, selection, plan_of(condition, **options))
+    assert text.startswith("Plan:\n") and text.endswith("\n")
+    return [line.strip() for line in text[len("Plan:\n") : text.index("Why:\n")].splitlines()]
+
+
+class TestTheWay:
+    def test_every_row(self) -> None:
+        assert explain() == ["CollectionScan"]
+        assert explain(t("note", "eq", "x")) == [
+            "CollectionScan",
+            'Filter Eq { path: FieldPath(["note"]), value: String("x") }',
+        ]
+
+    def test_primary_keys(self) -> None:
+        assert plan_of(t("id", "eq", 3)).source == ("keys", (b"\x81\x03",))
+        assert plan_of(t("id", "in", 5, 3, 5)).source == ("keys", (b"\x81\x03", b"\x81\x05"))
+        assert plan_of(some(t("id", "eq", 5), t("id", "eq", 3))).source == ("keys", (b"\x81\x03", b"\x81\x05"))
+        assert explain(t("id", "eq", 3)) == ["PrimaryKeyLookup"]
+
+    def test_a_range_of_primary_keys(self) -> None:
+        condition = every(t("id", "ge", 3), t("id", "lt", 200), t("id", "gt", 1))
+        assert plan_of(condition).source == ("rows", b"\x81\x03", b"\x81\xc8")
+        assert explain(condition) == ["PrimaryKeyRange", "KeyRange lo >= Int64(3)", "KeyRange hi < Int64(200)"]
+
+    def test_a_unique_index_before_others(self) -> None:
+        condition = every(t("age", "eq", 3), t("email", "eq", "a"))
+        assert explain(condition) == [
+            'IndexLookup index="by_email" kind=Unique',
+            'ResidualFilter Eq { path: FieldPath(["age"]), value: Int64(3) }',
+        ]
+
+    def test_a_composite_index_takes_equality_and_one_range(self) -> None:
+        condition = every(t("city", "eq", "Bonn"), t("age", "gt", 3), t("age", "le", 9))
+        assert explain(condition) == [
+            'IndexRangeLookup index="by_city" kind=NonUnique',
+            "KeyRange lo > Int64(3)",
+            "KeyRange hi <= Int64(9)",
+        ]
+        assert plan_of(condition).rest == ALL
+
+    def test_the_primary_key_is_the_last_component_of_an_index(self) -> None:
+        plan = plan_of(every(t("age", "eq", 3), t("id", "gt", 9)))
+        assert plan.source == ("entries", "by_age", ((b"\x01\x81\x03\x81\x09\x00", b"\x01\x81\x04"),), False)
+
+    def test_elements_of_a_list(self) -> None:
+        plan = plan_of(t("tags", "contains", "new"))
+        assert plan.source == ("entries", "by_tag", ((b"\x01new\0\0", b"\x01new\0\x01"),), False)
+        assert plan_of(t("tags", "startswith", "n")).source[1][0][3], "a row may have several such elements"
+
+    def test_two_elements_are_two_tests(self) -> None:
+        plan = plan_of(every(t("tags", "contains", "a"), t("tags", "contains", "b")))
+        assert isinstance(plan.rest, Test), "one of them"
+
+    def test_rows_with_an_empty_list_are_in_no_index_over_it(self) -> None:
+        assert plan_of(t("street", "eq", "Main")).source[0] == "rows"
+        assert plan_of(every(t("street", "eq", "Main"), t("tags", "eq", "a"))).way.index is not None
+        assert plan_of(t("tags", "null")).source[0] == "rows"
+        assert plan_of(t("tags", "in", "a", None)).source[0] == "rows"
+        assert plan_of(Negation(t("tags", "eq", "a"))).source[0] == "rows"
+
+    def test_a_union_of_ways(self) -> None:
+        lines = explain(some(t("email", "eq", "a"), every(t("age", "eq", 3), t("note", "eq", "n")), t("id", "eq", 7)))
+        assert lines[:4] == [
+            "IndexUnion",
+            'IndexLookup index="by_email" kind=Unique',
+            'IndexLookup index="by_age" kind=NonUnique',
+            "PrimaryKeyLookup",
+        ]
+        assert lines[4].startswith("ResidualFilter Or(["), "because of the note"
+        assert plan_of(some(t("email", "eq", "a"), t("age", "eq", 3))).rest == ALL
+        assert plan_of(some(t("email", "eq", "a"), t("note", "eq", "n"))).source[0] == "rows"
+
+    def test_in_is_one_lookup_for_each_value(self) -> None:
+        plan = plan_of(t("age", "in", 7, 3, None))
+        assert plan.source == (
+            "union",
+            (
+                (
+                    "entries",
+                    "by_age",
+                    ((b"\x01\x81\x03", b"\x01\x81\x04"), (b"\x01\x81\x07", b"\x01\x81\x08"), (b"\x02", b"\x03")),
+                    False,
+                ),
+            ),
+        )
+
+    def test_the_beginning_of_a_pattern(self) -> None:
+        assert plan_of(t("email", "like", "ann%")).rest == ALL
+        assert plan_of(t("email", "startswith", "ann")).source == plan_of(t("email", "like", "ann%")).source
+        assert plan_of(t("email", "like", "an_%")).rest == t("email", "like", "an_%")
+        assert plan_of(t("email", "like", r"50\%")).source == plan_of(t("email", "eq", "50%")).source
+        assert plan_of(t("email", "like", "%ann")).source[0] == "rows"
+
+    def test_contradictions_find_nothing(self) -> None:
+        for condition in (
+            every(t("age", "gt", 3), t("age", "lt", 3)),
+            every(t("id", "eq", 3), t("id", "eq", 4)),
+            every(t("note", "eq", "x"), t("age", "in")),
+            every(t("note", "eq", "x"), NONE),
+            t("id", "null"),
+        ):
+            assert plan_of(condition).source == ("keys", ())
+            assert explain(condition) == ["Nothing"]
+
+    def test_what_cannot_be_a_range_is_tested(self) -> None:
+        for condition in (t("age", "regex", "x"), t("tags", "eq", ["a"]), t("note", "gt", "x")):
+            plan = plan_of(condition)
+            assert (plan.source, plan.rest) == (("rows", None, None), condition)
+
+    def test_a_complement_has_none_in_it(self) -> None:
+        plan = plan_of(Negation(t("age", "lt", 5)))
+        assert plan.source == ("union", (("entries", "by_age", ((b"\x01\x81\x05", b"\x03"),), False),))
+
+
+class TestTheOrder:
+    def test_none_is_the_order_of_the_primary_key(self) -> None:
+        assert plan_of(t("age", "eq", 3)).source[0] == "entries", "as the index has it"
+        assert plan_of(t("age", "gt", 3)).source[0] == "union", "as the keys found are sorted"
+        assert plan_of(t("age", "gt", 3), ordered=False).source[0] == "entries"
+
+    @pytest.mark.parametrize("desc", [False, True])
+    def test_of_an_index(self, desc: bool) -> None:
+        plan = plan_of(order=order("age", desc), limit=20)
+        assert plan.source == ("entries", "by_age", ((b"", None),), False)
+        assert (plan.sorts, plan.backward) == (False, desc)
+
+    def test_behind_equality(self) -> None:
+        plan = plan_of(t("city", "eq", "Bonn"), order=order("age", True), limit=20)
+        assert plan.way.index is not None
+        assert (plan.way.index.name, plan.sorts, plan.backward) == ("by_city", False, True)
+
+    def test_a_constant_decides_nothing(self) -> None:
+        plan = plan_of(t("city", "eq", "Bonn"), order=(*order("city", True), *order("age")), limit=5)
+        assert (plan.order, plan.sorts) == (order("age"), False)
+
+    def test_nothing_stands_behind_the_primary_key(self) -> None:
+        plan = plan_of(order=(*order("id", True), *order("note")))
+        assert (plan.order, plan.desc, plan.backward, plan.sorts) == ((), True, True, False)
+
+    def test_two_directions_are_sorted(self) -> None:
+        plan = plan_of(order=(*order("city"), *order("age", True)))
+        assert plan.sorts
+        assert not plan_of(order=(*order("city"), *order("age")), limit=9).sorts
+
+    def test_a_list_is_no_order(self) -> None:
+        assert plan_of(order=order("tags"), limit=9).sorts
+
+    def test_a_page_begins_behind_a_position(self) -> None:
+        assert plan_of(after=b"\x81\x03").after == b"\x81\x03"
+        assert plan_of(after=b"\x7e\xfc", order=order("id", True)).after == b"\x81\x03"
+        assert plan_of(after=b"\x01\x81\x09\x81\x03", order=order("age"), limit=9).after == b"\x01\x81\x09\x81\x03"
+        bonn = t("city", "eq", "Bonn")
+        assert (
+            plan_of(bonn, after=b"\x01\x81\x09\x81\x03", order=order("age")).after
+            == b"\x01Bonn\0\0\x01\x81\x09\x81\x03"
+        )
+        assert plan_of(after=b"\x01x\0\0\x81\x03", order=order("note"), limit=9).after is None, "it is sorted"
+
+
+class TestWhatIsRemembered:
+    def test_a_way_is_taken_again_for_other_values(self) -> None:
+        planner = Planner(SCHEMA)
+        planner.plan(Selection(t("email", "eq", "a")), COUNT, estimate)
+        again = planner.quick(Selection(t("email", "eq", "b")), COUNT)
+        assert again is not None
+        assert again.source == ("entries", "by_email", ((b"\x01b\0\0", b"\x01b\0\x01"),), False)
+
+    def test_not_after_the_collection_has_grown(self) -> None:
+        planner = Planner(SCHEMA)
+        planner.plan(Selection(t("email", "eq", "a")), COUNT, estimate)
+        assert planner.quick(Selection(t("email", "eq", "b")), 3 * COUNT) is None
+
+    def test_not_for_another_form(self) -> None:
+        planner = Planner(SCHEMA)
+        planner.plan(Selection(t("email", "eq", "a")), COUNT, estimate)
+        for other in (
+            Selection(t("email", "gt", "a")),
+            Selection(t("email", "eq", None)),
+            Selection(t("email", "eq", "a"), limit=1),
+            Selection(t("email", "eq", "a"), order("age")),
+        ):
+            assert planner.quick(other, COUNT) is None
+
+
+def spans(*pairs: tuple[str, str | None]) -> Ranges:
+    return tuple(Range(low.encode(), None if high is None else high.encode()) for low, high in pairs)
+
+
+def members(ranges: Ranges) -> Iterator[str]:
+    for byte in "abcdefghij":
+        if any(part.low <= byte.encode() and (part.high is None or byte.encode() < part.high) for part in ranges):
+            yield byte
+
+
+@pytest.mark.parametrize("left", [(), (("a", "c"),), (("b", "d"), ("f", None)), (("a", "b"), ("c", "d"), ("e", "f"))])
+@pytest.mark.parametrize("right", [(), (("", None),), (("c", "g"),), (("a", "e"), ("g", "h"))])
+def test_ranges_are_sets(left: tuple[tuple[str, str | None], ...], right: tuple[tuple[str, str | None], ...]) -> None:
+    a, b = spans(*left), spans(*right)
+    assert set(members(both(a, b))) == set(members(a)) & set(members(b))
+    assert set(members(either([a, b]))) == set(members(a)) | set(members(b))
