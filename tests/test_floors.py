@@ -42,8 +42,9 @@ CORE_ROWS = [
     ["cells"],
     ["tree", "objects"],
     ["cursor", "record"],
-    ["walk", "index"],
-    ["space"],
+    ["walk", "index", "route"],
+    ["space", "leaf"],
+    ["program", "order", "columns"],
     ["table", "commit"],
 ]
 
@@ -57,7 +58,7 @@ STRANGERS = {
 }
 FILES = {"file", "meta", "cache", "pager", "node", "cells", "tree", "cursor", "walk", "space"}
 CODECS = {"slots", "buffer", "constraint", "codec", "scalar", "temporal", "container", "keys", "anything", "objects"}
-CODECS |= {"record", "index"}
+CODECS |= {"record", "index", "route", "leaf", "program", "order", "columns"}
 CORE_STRANGERS = {**dict.fromkeys(CODECS, FILES), **dict.fromkeys(FILES, CODECS), "commit": CODECS}
 
 # Who may import what; pydantic only inside functions, so that `import modelvault` stays light.

@@ -98,3 +98,4 @@ cdef class Object(Raw):
 
 
 cdef Codec bare_codec(Codec codec)
+cdef tuple default_of(object field)

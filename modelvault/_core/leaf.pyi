@@ -1,0 +1,1 @@
+# Single values in a record's bytes: C only.
