@@ -36,6 +36,7 @@ CLOSED: Final = 1
 FORKED: Final = 2
 TRANSACTION: Final = 4  # one is open; perhaps the caller's
 FOLLOWER: Final = 8  # another process writes: look for its commits first
+RELEASED: Final = 16  # the engine was given up
 
 Reader = Callable[[Any, bool], T]
 """A look at the trees, called with (roots, wait). With wait False, ColdPage where it would wait for the disk.
@@ -84,7 +85,8 @@ class Unit:
             try:
                 return reader(self.write.roots, self.access.runner.waits)
             except ColdPage:
-                return await self.access.runner.finish(reader, self.write.roots, True)
+                pass  # and out of here: what comes next is no error during the handling of this one
+            return await self.access.runner.finish(reader, self.write.roots, True)
 
     async def perform(self, statement: Statement, *, short: bool = False) -> Any:
         """Apply a statement to the transaction. short: one step of the core, which runs no code of the user."""
@@ -95,9 +97,12 @@ class Unit:
             self.check()
             self.dirty = True
             try:
+                cold = False
                 try:
                     result = statement(self.write, self.access.runner.waits)
                 except ColdPage:
+                    cold = True
+                if cold:
                     result = await self.access.runner.finish(statement, self.write, True)
                 if self.write.is_large:
                     await self.access.runner.finish(self.write.spill)
@@ -267,7 +272,8 @@ class View:
         try:
             return reader(version.roots, access.runner.waits)
         except ColdPage:
-            return await access.runner.run(reader, version.roots, True)
+            pass
+        return await access.runner.run(reader, version.roots, True)
 
     def close(self) -> None:
         """Give the state up; may be called again."""
@@ -320,6 +326,7 @@ class Access:
 
     def stats(self) -> dict[str, Any]:
         """Counters: of the engine, and of the queue of writers."""
+        self.drain()
         queue = {"waiting": self.queue.waiting, "groups": self.queue.groups, "statements": self.queue.statements}
         return {**self.engine.stats(), "writers": queue, "in_transaction": self.unit is not None}
 
@@ -354,7 +361,11 @@ class Access:
         except BaseException as error:
             interrupted = error
         try:
-            await self.runner.finish(self._release)
+            while not self.alert & RELEASED:
+                try:
+                    await self.runner.finish(self._release)
+                except BaseException as error:
+                    interrupted = error
         finally:
             self.queue.leave()
             self.runner.close()
@@ -362,6 +373,7 @@ class Access:
             raise interrupted
 
     def _release(self) -> None:
+        self.alert |= RELEASED
         self.drain()
         self.engine.close()
 
@@ -453,6 +465,7 @@ class Access:
                 "transaction error: nested transactions are not supported: use a savepoint of the open one"
             )
         self.check_writable()
+        self.drain()
         await self.queue.enter(timeout)
         try:
             unit = Unit(self, self.queue.begin(), self.runner.identity())

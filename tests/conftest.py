@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from modelvault import _engine
 from modelvault._engine import Engine
 from modelvault._store import Store
+from tests.faults import FaultyDisk
 from tests.worlds import World
 
 # The same examples in every run; deadlines would measure the machine, not the code.
@@ -81,6 +83,20 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
     world.run(main)
     return True
+
+
+@pytest.fixture
+def disks(monkeypatch: pytest.MonkeyPatch) -> list[FaultyDisk]:
+    """The files that engines open from now on: they can fail, and be cold."""
+    opened: list[FaultyDisk] = []
+
+    class Disk(FaultyDisk):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            opened.append(self)
+
+    monkeypatch.setattr(_engine, "DiskFile", Disk)
+    return opened
 
 
 @pytest.fixture

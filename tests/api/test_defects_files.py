@@ -18,7 +18,6 @@ from modelvault import (
     ClosedError,
     Database,
     LockedError,
-    _engine,
 )
 from tests.faults import FaultyDisk
 from tests.models import User, user
@@ -113,20 +112,6 @@ async def test_d15_mode_and_symbolic_link_stay(disk_world: World, tmp_path: Path
         assert await db.collection(User).count() == 18
     assert stat.S_IMODE(real.stat().st_mode) == 0o600
     assert sorted(os.listdir(tmp_path)) == ["link", "real"], "there is one file, and no other beside it"
-
-
-@pytest.fixture
-def disks(monkeypatch: pytest.MonkeyPatch) -> list[FaultyDisk]:
-    """The files that are opened from now on; they fail when told to."""
-    found: list[FaultyDisk] = []
-
-    class Disk(FaultyDisk):
-        def __init__(self, *args: Any, **options: Any) -> None:
-            super().__init__(*args, **options)
-            found.append(self)
-
-    monkeypatch.setattr(_engine, "DiskFile", Disk)
-    return found
 
 
 async def outcome(call: Any) -> Exception | None:

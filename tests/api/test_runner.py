@@ -15,7 +15,7 @@ from typing import Any
 import anyio
 import pytest
 
-from modelvault import AsyncDatabase, ModelVaultTransactionError, _engine
+from modelvault import AsyncDatabase, ModelVaultTransactionError, _runner
 from modelvault._core.drive import drive
 from modelvault._queue import Turns
 from modelvault._runner import BlockingRunner, HeldInterrupts, LoopRunner
@@ -94,6 +94,7 @@ def test_what_has_begun_is_finished(backend: str, native: bool) -> None:
         pytest.skip("Trio cancels scopes only")
     runner = LoopRunner()
     done: list[str] = []
+    gate = threading.Event()
 
     def slow() -> str:
         time.sleep(0.05)
@@ -108,13 +109,14 @@ def test_what_has_begun_is_finished(backend: str, native: bool) -> None:
             with pytest.raises(asyncio.CancelledError):
                 await task
             assert done == ["slow"]
+            runner.start(gate.wait)
             task = asyncio.ensure_future(runner.finish(slow))
             await asyncio.sleep(0)
             task.cancel()  # before the thread began
             with pytest.raises(asyncio.CancelledError):
                 await task
-            await asyncio.sleep(0.1)
-            assert done == ["slow"]
+            gate.set()
+            assert await runner.finish(len, done) == 1
         else:
             with anyio.move_on_after(0.01) as scope:
                 assert await runner.finish(slow) == "result"
@@ -168,6 +170,40 @@ def test_interrupts_are_held_and_delivered() -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_the_writers_thread_comes_and_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_runner, "IDLE", 0.01)
+    runner = LoopRunner()
+    names: list[str] = []
+    done = threading.Event()
+
+    def note() -> None:
+        names.append(threading.current_thread().name)
+        done.set()
+
+    def threads() -> int:
+        return sum(thread.name == "modelvault writer" for thread in threading.enumerate())
+
+    before = threads()
+    for _ in range(2):
+        done.clear()
+        runner.start(note, 0.02)
+        runner.start(lambda: names.append("first"))
+        assert done.wait(5)
+        assert names[-2:] == ["first", "modelvault writer"]
+        deadline = time.monotonic() + 5
+        while threads() > before:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+
+    def no_thread(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    done.clear()
+    runner.start(note)
+    assert done.is_set() and names[-1] == threading.current_thread().name
+
+
 # Turns
 
 
@@ -198,20 +234,6 @@ def test_turns_are_fair_and_timed() -> None:
 
 
 # The disk
-
-
-@pytest.fixture
-def disks(monkeypatch: pytest.MonkeyPatch) -> list[FaultyDisk]:
-    """The files that engines open, which can fail and be cold."""
-    opened: list[FaultyDisk] = []
-
-    class Disk(FaultyDisk):
-        def __init__(self, *args: Any, **options: Any) -> None:
-            super().__init__(*args, **options)
-            opened.append(self)
-
-    monkeypatch.setattr(_engine, "DiskFile", Disk)
-    return opened
 
 
 async def test_everything_works_on_a_cold_disk(disk_world: World, disks: list[FaultyDisk]) -> None:

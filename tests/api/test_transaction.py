@@ -5,17 +5,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
-import types
 import warnings
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
 import pytest
 
 from modelvault import ClosedError, DuplicateKeyError, ModelVaultTransactionError
+from tests.cancelling import NATIVE, Attempt, skip_native
 from tests.models import User, user
 from tests.worlds import World, bare, gather
 
@@ -373,49 +372,6 @@ async def test_statements_that_come_together_are_committed_together(loop_world: 
 # Cancellation and other ends
 
 
-@types.coroutine
-def interrupted(coroutine: Coroutine[Any, Any, Any], at: int, cancel: Callable[[], object]) -> Generator[Any, Any, Any]:
-    """Run the coroutine and call `cancel` when it suspends for the at-th time."""
-    count = 0
-    sent: Any = None
-    error: BaseException | None = None
-    while True:
-        try:
-            waited = coroutine.send(sent) if error is None else coroutine.throw(error)
-        except StopIteration as end:
-            return end.value
-        count += 1
-        if count == at:
-            cancel()
-        sent, error = None, None
-        try:
-            sent = yield waited
-        except BaseException as raised:
-            error = raised
-
-
-async def cancelled_at(coroutine: Coroutine[Any, Any, Any], at: int, native: bool) -> bool:
-    """Whether the coroutine ended by the cancellation that comes at its at-th suspension."""
-    if native:
-        task = asyncio.current_task()
-        assert task is not None
-        inner = asyncio.ensure_future(wrapped(coroutine, at))
-        try:
-            await inner
-        except asyncio.CancelledError:
-            return True
-        return False
-    with anyio.CancelScope() as scope:
-        await interrupted(coroutine, at, scope.cancel)
-    return scope.cancelled_caught
-
-
-async def wrapped(coroutine: Coroutine[Any, Any, Any], at: int) -> None:
-    task = asyncio.current_task()
-    assert task is not None
-    await interrupted(coroutine, at, task.cancel)
-
-
 async def cancelled_everywhere(
     world: World, native: bool, attempt: Callable[[Any, Any], Awaitable[None]], check: Callable[[Any], Awaitable[None]]
 ) -> None:
@@ -424,24 +380,17 @@ async def cancelled_everywhere(
         async with world.open(None if world.path is None else f"{world.path}.{at}") as db:
             collection = await users(db)
             await collection.insert(user(1))
-            was_cancelled = await cancelled_at(attempt(db, collection), at, native)  # type: ignore[arg-type]
+            made = Attempt(attempt(db, collection), at)  # type: ignore[arg-type]
+            await made.run(native)
             assert bare(db)._access.unit is None
             with anyio.fail_after(2):
                 await check(collection)
                 await collection.insert(user(50))
             assert await collection.get(50) == user(50)
             assert bare(db)._access.engine.pins == 0
-        if not was_cancelled:
+        if made.suspensions < at:
             return
     raise AssertionError("it never ran through")
-
-
-NATIVE = [pytest.param(False, id="scope"), pytest.param(True, id="task")]
-
-
-def skip_native(world: World, native: bool) -> None:
-    if native and world.name == "trio":
-        pytest.skip("Trio cancels scopes only")
 
 
 @pytest.mark.parametrize("native", NATIVE)
