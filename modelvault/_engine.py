@@ -28,7 +28,7 @@ from modelvault._core.pager import Draft, Pager
 from modelvault._core.space import Space, check_space, free_runs
 from modelvault._core.tree import Roots
 from modelvault._core.walk import Tree
-from modelvault.errors import ClosedError, LockedError, ModelVaultTransactionError
+from modelvault.errors import ClosedError, LockedError, ModelVaultFormatError, ModelVaultTransactionError
 
 PAGE_SIZE: Final = 8192
 CACHE_SIZE: Final = 64 * 1024 * 1024
@@ -450,9 +450,20 @@ def new_content(page_size: int) -> bytes:
 
 
 def is_blank(file: File) -> bool:
-    """Whether the file is empty, or holds only the zeros that an interrupted creation can leave."""
+    """Whether the file is empty, or holds what an interrupted creation leaves: zeros and a part of the first metas."""
     size = file.size()
-    return size <= BLANK_SIZE and not any(file.read_at(0, size) or b"")
+    if size > BLANK_SIZE:
+        return False
+    data = file.read_at(0, size) or b""
+    sectors = [data[start : start + META_SIZE] for start in range(0, size, META_SIZE)]
+    copies = [unpack(sector) for sector in sectors if any(sector)]
+    if not all(copy is not None and copy[0].generation == 0 for copy in copies):
+        return False
+    try:
+        read_meta(file)
+    except ModelVaultFormatError:
+        return True
+    return False
 
 
 def lock_newest(file: File) -> Meta:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -221,8 +221,7 @@ def put(content: bytearray, offset: int, data: bytes) -> None:
 class Medium:
     """One file of a simulated disk: its bytes as processes see them, and everything that was done to it.
 
-    faults: which operation fails. capacity: bytes that the disk has for the file. ignores: asked before a sync with the
-    events since the last one; a sync that it says yes to does nothing, although it claims to.
+    faults: which operation fails. capacity: bytes that the disk has for the file.
     """
 
     def __init__(self, content: bytes = b"") -> None:
@@ -230,7 +229,6 @@ class Medium:
         self.log = Log(bytes(content))
         self.faults = Faults()
         self.capacity: int | None = None
-        self.ignores: Callable[[list[Event]], bool] | None = None
         self.lock = threading.RLock()
         self.writer: object = None
         self.identity = (-1, next(_numbers))
@@ -250,9 +248,7 @@ class Medium:
 
     def sync(self) -> None:
         """Everything that was written before is durable."""
-        events = self.log.events
-        if self.ignores is None or not self.ignores(self.unsynced()):
-            events.append(Event("sync", len(events)))
+        self.log.events.append(Event("sync", len(self.log.events)))
 
     def unsynced(self) -> list[Event]:
         """What was done since the last sync."""
@@ -363,21 +359,22 @@ class RecordingFile(SimulatedFile):
 
 
 class SimulatedDisk:
-    """Stands in for the class DiskFile in `modelvault._engine`: paths lead to Mediums."""
+    """Stands in for the class DiskFile in `modelvault._engine`: paths lead to Mediums, opened as `kind`."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: type[SimulatedFile] = SimulatedFile) -> None:
         self.media: dict[str, Medium] = {}
+        self.kind = kind
 
     def __call__(self, path: str, read_only: bool = False) -> SimulatedFile:
         if path not in self.media:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-        return SimulatedFile(path, self.media[path])
+        return self.kind(path, self.media[path])
 
     def create(self, path: str, content: bytes) -> SimulatedFile:
         """A new file whose content and name are durable."""
         if path in self.media:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
-        file = SimulatedFile(path, self.media.setdefault(path, Medium(content)))
+        file = self.kind(path, self.media.setdefault(path, Medium(content)))
         file.lock_writer()
         return file
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import random
-import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ import anyio
 
 from modelvault import AsyncDatabase
 from modelvault.errors import ModelVaultError
-from tests.faults import Faults, Medium, SimulatedDisk
+from tests.faults import Faults, Medium, SimulatedDisk, SimulatedFile
 from tests.reliability.power import crash
 from tests.reliability.tally import Tally
 from tests.reliability.workload import PATH, PROBE, History, Installed, Row, State, Step, look_twice, plan, row
@@ -138,19 +138,24 @@ async def refusal(db: AsyncDatabase) -> OSError | None:
     return None
 
 
-def run(seed: int, seconds: float, length: int = 30, stride: int = 1, **options: Any) -> Tally:
+def run(
+    tally: Tally,
+    seed: int,
+    length: int = 30,
+    stride: int = 1,
+    kinds: Iterable[str] = tuple(KINDS),
+    file_type: type[SimulatedFile] = SimulatedFile,
+    **options: Any,
+) -> None:
     """Fail each I/O of a workload (each `stride`-th), until the time is up."""
-    tally = Tally("failing I/O")
-    deadline = time.monotonic() + seconds
     draw = random.Random(seed)
-    counts = dict.fromkeys(KINDS, 0)
-    with Installed() as disk:
+    counts = dict.fromkeys(kinds, 0)
+    with Installed(file_type) as disk:
         breaker = Breaker(tally, disk, plan(seed, length), draw, options)
-        for kind in KINDS:
+        for kind in counts:
             for lasting in (False, True):
                 at = draw.randrange(1, stride + 1)
-                while time.monotonic() < deadline and breaker.fail(kind, at, lasting):
+                while not tally.over and breaker.fail(kind, at, lasting):
                     counts[kind] += 1
                     at += stride
     tally.detail = ", ".join(f"{count} {kind}" for kind, count in counts.items())
-    return tally

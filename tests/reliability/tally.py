@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -10,9 +11,14 @@ EXAMPLES = 5
 
 @dataclass
 class Tally:
-    """The result of one part: how often something was tried, and what went wrong, by kind, with examples."""
+    """The result of one part: how often something was tried, and what went wrong, by kind, with examples.
+
+    deadline: when to stop (of time.monotonic). until_lost: stop at the first loss, which is all that a mutant needs.
+    """
 
     part: str
+    deadline: float = 0.0
+    until_lost: bool = False
     tried: int = 0
     detail: str = ""
     losses: Counter[str] = field(default_factory=Counter)
@@ -23,6 +29,11 @@ class Tally:
         self.losses[kind] += 1
         if self.losses[kind] <= EXAMPLES:
             self.examples.append(f"{kind}: {where}")
+
+    @property
+    def over(self) -> bool:
+        """Whether it is time to stop."""
+        return time.monotonic() >= self.deadline or (self.until_lost and bool(self.losses))
 
     @property
     def lost(self) -> int:

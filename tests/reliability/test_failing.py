@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import errno
+import time
 
 import pytest
 
 from modelvault import Database
 from tests.reliability import failing
+from tests.reliability.tally import Tally
 from tests.reliability.workload import PATH, Installed, Row, look, rows_of
 
 pytestmark = pytest.mark.damaged  # handles are left poisoned; failing.py checks what it opens again
 
 
 def test_every_failing_operation() -> None:
-    failing.run(20261124, seconds=60, stride=5).check(at_least=50)
+    tally = Tally("failing I/O", time.monotonic() + 20)
+    failing.run(tally, 20261124, length=20, stride=6)
+    tally.check(at_least=30)
 
 
 def filler(number: int) -> Row:

@@ -16,7 +16,7 @@ import pytest
 from pydantic import BaseModel
 
 from modelvault import AsyncDatabase, Database, DuplicateKeyError, _engine, models
-from tests.faults import Medium, SimulatedDisk
+from tests.faults import Medium, SimulatedDisk, SimulatedFile
 from tests.worlds import gather
 
 PATH = "/simulated/db.modelvault"
@@ -248,10 +248,13 @@ def look_twice(path: str = PATH, **options: Any) -> State:
 
 
 class Installed:
-    """`with Installed() as disk`: databases are opened on a simulated disk."""
+    """`with Installed() as disk`: databases are opened on a simulated disk, through files of this kind."""
+
+    def __init__(self, kind: type[SimulatedFile] = SimulatedFile) -> None:
+        self.kind = kind
 
     def __enter__(self) -> SimulatedDisk:
-        self.disk = SimulatedDisk()
+        self.disk = SimulatedDisk(self.kind)
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(_engine, "DiskFile", self.disk)
         return self.disk
