@@ -43,9 +43,11 @@ CORE_ROWS = [
     ["tree", "objects"],
     ["cursor", "record"],
     ["walk", "index", "route"],
-    ["space", "leaf"],
+    ["space", "leaf", "entry"],
     ["program", "order", "columns"],
     ["table", "commit"],
+    ["feed"],
+    ["scan"],
 ]
 
 # What a module must not know, although it lies on a lower row: whoever handles bytes knows no models, a codec no files.
@@ -58,7 +60,7 @@ STRANGERS = {
 }
 FILES = {"file", "meta", "cache", "pager", "node", "cells", "tree", "cursor", "walk", "space"}
 CODECS = {"slots", "buffer", "constraint", "codec", "scalar", "temporal", "container", "keys", "anything", "objects"}
-CODECS |= {"record", "index", "route", "leaf", "program", "order", "columns"}
+CODECS |= {"record", "index", "route", "leaf", "program", "order", "columns", "entry"}
 CORE_STRANGERS = {**dict.fromkeys(CODECS, FILES), **dict.fromkeys(FILES, CODECS), "commit": CODECS}
 
 # Who may import what; pydantic only inside functions, so that `import modelvault` stays light.

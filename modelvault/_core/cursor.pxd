@@ -40,6 +40,7 @@ cdef class Cursor:
     cdef int last(self, bint wait) except -1
     cdef int seek(self, const unsigned char* key, size_t size, bint wait) except -1
     cdef int seek_last_before(self, const unsigned char* key, size_t size, bint wait) except -1
+    cdef bint find_near(self, const unsigned char* key, size_t size, bint wait) except -1
     cdef int next_leaf(self, bint wait) except -1
     cdef int prev_leaf(self, bint wait) except -1
     cdef const unsigned char* key(self, size_t* size) noexcept

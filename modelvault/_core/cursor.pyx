@@ -91,6 +91,35 @@ cdef class Cursor:
         self.index = node_search(self.leaf.data, self.pager.page_size, key, size, &found)
         return self.prev(wait)
 
+    cdef bint find_near(self, const unsigned char* key, size_t size, bint wait) except -1:
+        """To the entry with this key; False without one, the cursor is then anywhere. Cheap for a key near the last one.
+
+        It climbs from the leaf only as far as a branch of which the key surely is: one whose first and last child it misses.
+        """
+        cdef Py_ssize_t depth
+        cdef size_t child = 0
+        cdef bint found
+        cdef Page page
+        cdef Ref ref
+        if self.leaf is None:
+            if self.root.ref.number == 0:
+                return False
+            self.descend(0, &self.root.ref, -1, KEY, key, size, wait)
+        elif self.branches:
+            depth = len(self.branches)
+            while depth > 0:
+                depth -= 1
+                page = <Page> self.branches[depth]
+                child = child_index(page.data, self.pager.page_size, key, size)
+                if depth == 0 or 0 < child < node_count(page.data) - 1:
+                    break
+            if depth + 1 < len(self.branches) or child != self.steps[depth]:
+                memcpy(&ref, branch_ref(page.data, child), REF_SIZE)
+                self.descend(depth + 1, &ref, page.data[PAGE_LEVEL] - 1, KEY, key, size, wait)
+                self.steps[depth] = child
+        self.index = node_search(self.leaf.data, self.pager.page_size, key, size, &found)
+        return found
+
     cdef int next_leaf(self, bint wait) except -1:
         """To the first entry of the next leaf."""
         cdef Py_ssize_t depth = len(self.branches)
@@ -131,12 +160,16 @@ cdef class Cursor:
             self, Py_ssize_t depth, const Ref* start, int level, Side side, const unsigned char* key, size_t size,
             bint wait) except -1:
         """Stand in the leaf below `start`, a page of this level under `depth` branches; errors change nothing."""
-        cdef list branches = self.branches[:depth] if depth else []
+        cdef list branches
         cdef size_t steps[MAX_LEVEL + 1]
         cdef Py_ssize_t at = depth
         cdef Ref ref = start[0]
         cdef Page page = fetch(self.pager, &ref, level, wait)
+        if level == 0 and depth == len(self.branches):
+            self.leaf = page        # a leaf beside the last one, by far the most frequent case
+            return 0
         level = page.data[PAGE_LEVEL]
+        branches = self.branches[:depth] if depth else []
         while level:
             if side == KEY:
                 steps[at] = child_index(page.data, self.pager.page_size, key, size)

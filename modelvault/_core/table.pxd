@@ -3,6 +3,7 @@
 from libc.stdint cimport uint32_t
 
 from modelvault._core.buffer cimport Buffer
+from modelvault._core.entry cimport EntryShape
 from modelvault._core.index cimport Entries, IndexKeys
 from modelvault._core.keys cimport KeyCodec
 from modelvault._core.pager cimport Draft, Pager
@@ -14,6 +15,7 @@ cdef class TableIndex:
     cdef readonly uint32_t tree
     cdef readonly bint unique
     cdef readonly dict extractors       # IndexKeys by schema version
+    cdef EntryShape shape               # of its entries, in all versions
     cdef Entries before                 # scratch of the change under way
     cdef Entries after
     cdef bint same

@@ -8,18 +8,19 @@ first tree is touched. With wait=False a ColdPage comes before any change, and t
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.stdint cimport uint32_t
-from libc.string cimport memcmp
+from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy
 
 from modelvault._core.buffer cimport Buffer, get16, put_bytes
 from modelvault._core.cursor cimport Cursor
-from modelvault._core.format cimport Root
+from modelvault._core.entry cimport EntryShape
+from modelvault._core.format cimport PAGE_LEVEL, REF_SIZE, Ref, Root
 from modelvault._core.index cimport Entries, IndexKeys
 from modelvault._core.pager cimport Draft, Page, Pager
 from modelvault._core.keys cimport KeyCodec
-from modelvault._core.node cimport key_limit
+from modelvault._core.node cimport branch_ref, key_limit, node_count, node_search
 from modelvault._core.record cimport Face
-from modelvault._core.tree cimport Roots, tree_delete, tree_find, tree_put
+from modelvault._core.tree cimport Roots, child_index, fetch, tree_delete, tree_find, tree_put
 
 from modelvault.errors import ColdPage, CorruptionError, DuplicateKeyError, ModelVaultSchemaError
 
@@ -31,6 +32,7 @@ cdef class TableIndex:
         self.tree = tree
         self.unique = unique
         self.extractors = extractors
+        self.shape = EntryShape(extractors[max(extractors)]) if extractors else None
         self.before = Entries()
         self.after = Entries()
 
@@ -322,6 +324,20 @@ cdef class Table:
         """The error for an index entry without a row."""
         return CorruptionError(f"index {index.name} of {self.name} has an entry without a row", tree=index.tree)
 
+    # Estimating
+
+    def estimate(self, Roots roots not None, str index, bytes low, bytes high, bint wait=True):
+        """About how many entries of an index, of rows for None, there are with low <= key < high; None is an open end.
+
+        It looks at the two paths down the tree, no statistics are stored. Exact if both end in one leaf. ColdPage as everywhere.
+        """
+        cdef Root* root = roots.at(self.tree if index is None else self.index(index).tree)
+        if root.ref.number == 0 or (low is not None and high is not None and low >= high):
+            return 0
+        if low is None and high is None:
+            return root.entries
+        return min(root.entries, <uint64_t>(0.5 + entries_between(self.pager, root, low, high, wait)))
+
     # Looking after itself
 
     def check(self, Roots roots not None):
@@ -355,6 +371,46 @@ cdef class Table:
                     self.pager, roots.at(index.tree), self.joined.data, self.joined.size, True, &value, &size) is None:
                 raise CorruptionError(f"a row of {self.name} has no entry in the index {index.name}", tree=index.tree)
         return 0
+
+
+cdef double entries_between(Pager pager, const Root* root, bytes low, bytes high, bint wait) except -1:
+    """Table.estimate for a tree that is not empty. Children between the paths count as their parent's average."""
+    cdef Page first = fetch(pager, &root.ref, -1, wait)
+    cdef Page last = first
+    cdef double found = 0
+    cdef double share = root.entries        # below `first`, and about as many below `last`
+    cdef size_t start, end
+    cdef int level = first.data[PAGE_LEVEL]
+    while True:
+        start, end = place_in(pager, first, low, 0), place_in(pager, last, high, node_count(last.data))
+        if level == 0:
+            return found + (<double>end - <double>start if first is last else <double>(node_count(first.data) - start + end))
+        share /= node_count(first.data)
+        if first is not last:
+            found += share * (node_count(first.data) - 1 - start + end)
+        elif end > start:
+            found += share * (end - start - 1)
+        level -= 1
+        first, last = child_of(pager, first, start, level, wait), child_of(pager, last, end, level, wait)
+
+
+cdef size_t place_in(Pager pager, Page page, bytes key, size_t otherwise) except? 0:
+    """The child of a branch, or the place in a leaf, where a key belongs; for None the other one, of a branch the last child at most."""
+    cdef const unsigned char* data = page.data
+    cdef bint found
+    if key is None:
+        return min(otherwise, node_count(data) - (data[PAGE_LEVEL] != 0))
+    if data[PAGE_LEVEL]:
+        return child_index(data, pager.page_size, <const unsigned char*>PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
+    return node_search(
+        data, pager.page_size, <const unsigned char*>PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key), &found)
+
+
+cdef Page child_of(Pager pager, Page page, size_t index, int level, bint wait):
+    """A child of a branch, which must have this level."""
+    cdef Ref ref
+    memcpy(&ref, branch_ref(page.data, index), REF_SIZE)
+    return fetch(pager, &ref, level, wait)
 
 
 cdef inline const unsigned char* entry_at(Entries entries, size_t i, size_t* size) noexcept:

@@ -1,0 +1,13 @@
+"""An index entry taken apart: where its components end and the primary key begins."""
+
+from cython cimport final
+from libc.stddef cimport size_t
+
+
+@final
+cdef class EntryShape:
+    # Owns `kinds`.
+    cdef int* kinds                 # of each component: its bytes, or a Length
+    cdef readonly Py_ssize_t count  # components
+
+    cdef size_t key_at(self, const unsigned char* entry, size_t size) noexcept nogil

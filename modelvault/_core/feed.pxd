@@ -1,0 +1,159 @@
+"""Where the rows of a scan come from: ranges and points of the primary tree, ranges of an index tree."""
+
+from cpython.object cimport PyObject
+from cython cimport final
+from libc.stddef cimport size_t
+from libc.stdint cimport uint32_t
+
+from modelvault._core.buffer cimport Buffer
+from modelvault._core.cursor cimport Cursor
+from modelvault._core.entry cimport EntryShape
+from modelvault._core.index cimport Entries
+from modelvault._core.pager cimport Page, Pager
+from modelvault._core.program cimport Program
+from modelvault._core.table cimport Table, TableIndex
+from modelvault._core.tree cimport Roots
+
+
+cdef enum Mode:
+    # What is wanted of a row that matches.
+    ROWS                        # its key and record
+    KEYS                        # its key; the record only if there is something to test
+    COUNT                       # that it is there
+
+
+cdef struct Hit:
+    # A row that matches, or may. The pages are held by the feed until its next step.
+    PyObject* leaf
+    size_t slot
+    size_t key_at               # where the primary key begins in the key of the slot
+    const unsigned char* record
+    size_t size
+    bint undecided              # the program left the last word to Program.decide
+
+
+cdef struct Leaf:
+    PyObject* page              # held by the feed
+    const unsigned char* data
+    size_t start                # slots not yet looked at
+    size_t end
+
+
+cdef struct Window:
+    # Leaves gathered side by side, and what a step makes of them.
+    Leaf* leaves                # owned by the feed
+    size_t count
+    size_t at                   # leaves before this one are done
+    bint backward
+    Mode mode
+    size_t want                 # left to find
+    size_t budget               # left to look at
+    size_t matched
+    size_t examined
+    Hit* hits                   # the feed's
+    size_t found
+    size_t capacity
+    PyObject* last              # the page of the row looked at last, NULL for none
+    size_t last_slot
+
+
+@final
+cdef class Stretch:
+    # One range of a tree, a leaf at a time: slots [start, end) of cursor.leaf.
+    cdef Cursor cursor
+    cdef bytes low
+    cdef bytes high
+    cdef bint backward
+    cdef bint begun
+    cdef bint last              # the range ends in this leaf
+    cdef size_t start
+    cdef size_t end
+
+    cdef int set(self, bytes low, bytes high) except -1
+    cdef bint next(self, Buffer position, bint behind, bint wait) except -1
+    cdef bint seek(self, Buffer position, bint behind, bint wait) except -1
+    cdef bint ahead(self, bytes bound, Buffer position) noexcept
+    cdef int measure(self) except -1
+
+
+cdef class Feed:
+    # Owns `hits`.
+    cdef Table table
+    cdef Pager pager
+    cdef Roots roots
+    cdef Program program
+    cdef bint backward
+    cdef Mode mode
+    cdef bint ended
+    cdef Buffer position            # of the row looked at last: its primary key, or its entry
+    cdef bint behind                # there is one
+    cdef list held                  # pages that hits and windows point into
+    cdef Hit* hits
+    cdef size_t count
+    cdef size_t capacity
+    cdef size_t matched             # found without a hit being noted, in mode COUNT
+    cdef size_t examined
+    cdef size_t pages
+    cdef uint32_t tree              # being read
+
+    cdef int leave(self) except -1
+    cdef int step(self, size_t want, size_t budget, bint wait, bint release) except -1
+    cdef int make_room(self, size_t want) except -1
+    cdef int stand_at(self, Page leaf, size_t slot) except -1
+    cdef int add(self, Page leaf, size_t slot, size_t key_at, const unsigned char* record, size_t size, int verdict) except -1
+    cdef int judge(self, const unsigned char* record, size_t size) except -2
+    cdef object damaged_record(self, Page leaf)
+
+
+@final
+cdef class RowFeed(Feed):
+    # Owns `window.leaves`.
+    cdef list points                # packed primary keys, ascending, none of them in a range
+    cdef list ranges                # (low, high), ascending and disjoint
+    cdef Py_ssize_t point           # the next one
+    cdef Py_ssize_t range
+    cdef Stretch stretch
+    cdef bint open                  # stretch is on ranges[range]
+    cdef Cursor cursor              # of points
+    cdef Window window
+    cdef size_t rows                # to gather into the next window
+
+    cdef int feed(self, list points, list ranges) except -1
+    cdef bint is_range_next(self) except -1
+    cdef bint has_points(self) noexcept
+    cdef int find_points(self, size_t want, size_t budget, bint wait) except -1
+    cdef bint find_point(self, bytes key, bint wait) except -1
+    cdef int gather(self, size_t want, size_t budget, bint wait) except -1
+    cdef int test(self, bint wait, bint release) except -1
+    cdef size_t take_long(self, bint wait) except 0
+    cdef int finish(self) except -1
+
+
+@final
+cdef class EntryFeed(Feed):
+    cdef TableIndex index
+    cdef EntryShape shape
+    cdef list ranges
+    cdef bint distinct
+    cdef Py_ssize_t range
+    cdef Stretch stretch
+    cdef bint open
+    cdef Cursor cursor              # in the primary tree
+    cdef Entries scratch
+    cdef Buffer joined              # the entry looked at
+    cdef Buffer other
+
+    cdef bint reach(self, bint wait) except -1
+    cdef int take_entries(self, size_t want, size_t budget) except -1
+    cdef int take_rows(self, size_t want, size_t budget, bint wait) except -1
+    cdef int take_row(self, bint wait) except -1
+    cdef size_t read_entry(self) except 0
+    cdef int pass_entries(self, size_t count) except -1
+    cdef bint is_first(self, const unsigned char* record, size_t size, size_t key_at) except -1
+    cdef bint is_covered(self, const unsigned char* entry, size_t size) except -1
+
+
+cdef int copy_key(Buffer out, const unsigned char* data, size_t page_size, size_t slot) except -1
+cdef RowFeed new_row_feed(Table table, Roots roots, Program program, bint backward)
+cdef EntryFeed new_entry_feed(
+    Table table, Roots roots, Program program, bint backward, str index, list ranges, bint distinct)

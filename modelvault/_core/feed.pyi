@@ -1,0 +1,15 @@
+from typing import final
+
+from typing_extensions import disjoint_base
+
+@final
+class Stretch: ...
+
+@disjoint_base
+class Feed: ...
+
+@final
+class RowFeed(Feed): ...
+
+@final
+class EntryFeed(Feed): ...

@@ -1,0 +1,70 @@
+"""Carrying out one source of a query against one version of a table."""
+
+from cython cimport final
+from libc.stddef cimport size_t
+
+from modelvault._core.buffer cimport Buffer
+from modelvault._core.feed cimport Feed, Hit, Mode, RowFeed
+from modelvault._core.program cimport Program
+from modelvault._core.record cimport Face
+from modelvault._core.table cimport Table
+from modelvault._core.tree cimport Roots
+
+
+@final
+cdef class Scan:
+    cdef readonly Table table
+    cdef readonly bint backward
+    cdef readonly bint done
+    cdef readonly size_t returned   # rows that matched, so far
+    cdef Program program
+    cdef Feed feed
+    cdef Gathering gathering        # of a union, else None
+    cdef bint standing              # the feed knows its place, in pages that do not change
+    cdef Buffer key                 # of the hit at hand
+
+    cdef int set_source(self, tuple source, Roots roots) except -1
+    cdef size_t run(self, Mode mode, Sink sink, size_t count, size_t budget, bint wait, bint release) except? 0
+    cdef bint go(self, Mode mode, size_t want, size_t* budget, bint wait, bint release) except -1
+    cdef int go_back(self, bytes position) except -1
+    cdef object locate(self, object error)
+    cdef size_t take(self, Sink sink, bint release) except? 0
+    cdef size_t take_hits(self, Sink sink) except? 0
+    cdef size_t take_copies(self, Sink sink) except? 0
+    cdef int read_key(self, const Hit* hit) except -1
+
+
+cdef class Sink:
+    cdef bint keyed                 # it needs keys
+    cdef int take(
+        self, const unsigned char* key, size_t key_size, const unsigned char* record, size_t size) except -1
+
+
+@final
+cdef class RowSink(Sink):
+    cdef Face face
+    cdef list rows
+
+
+@final
+cdef class KeySink(Sink):
+    cdef list keys
+
+
+@final
+cdef class Gathering:
+    cdef Table table
+    cdef bint backward
+    cdef list entries               # sources
+    cdef list points
+    cdef list ranges
+    cdef list waiting               # scans of entries yet to be read; None before the first
+    cdef set keys
+    cdef bytes horizon              # keys beyond it were left out
+    cdef bint complete
+
+    cdef int begin(self) except -1
+    cdef int read(self, RowFeed feed, size_t budget, bint wait, bint release) except -1
+    cdef int admit(self, RowFeed feed, list keys) except -1
+    cdef int hand_over(self, RowFeed feed) except -1
+    cdef bint go_on(self, RowFeed feed) except -1

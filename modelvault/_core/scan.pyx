@@ -1,0 +1,455 @@
+"""Carrying out one source of a query against one version of a table.
+
+A source is a tuple:
+
+* ("keys", (key, ...)): the rows with these packed primary keys, each once, in their order;
+* ("rows", low, high): those with low <= key < high, None being an open end;
+* ("entries", index, ((low, high), ...), distinct): those that the entries in these ranges lead to, in the order of the index.
+  The ranges are ascending and disjoint. distinct: a row may have several entries there, and is given at the first;
+* ("union", (source, ...)): the rows of any of them, each once, in the order of their primary keys.
+
+A program sieves them. Results come in slices, so that nobody waits for long, on the caller's thread or on another.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cython cimport final
+from libc.stddef cimport size_t
+
+from modelvault._core.buffer cimport Buffer, put_bytes
+from modelvault._core.feed cimport (
+    COUNT, KEYS, ROWS, Feed, Hit, Mode, RowFeed, copy_key, new_entry_feed, new_row_feed,
+)
+from modelvault._core.pager cimport Page
+from modelvault._core.program cimport Program
+from modelvault._core.record cimport Face
+from modelvault._core.table cimport Table
+from modelvault._core.tree cimport Roots
+
+from modelvault.errors import ColdPage, CorruptionError
+
+cdef extern from "Python.h":
+    int PyGC_Disable()
+    int PyGC_Enable()
+
+cdef enum:
+    KEYS_READ = 1024            # in one go
+    FEW_ROWS = 32               # made with the garbage collector on
+
+cdef size_t ENDLESS = <size_t>-1
+cdef Py_ssize_t most_keys = 1 << 18     # of a union, held at a time
+
+
+@final
+cdef class Scan:
+    """The rows of a source that a program lets pass, in slices. `backward` turns the order around.
+
+    `after` resumes behind a position: the primary key of a row, or for entries the whole entry. `position` is that of the row
+    looked at last, None before the first. `done`: there are no more. `examined` rows were looked at, `returned` passed.
+
+    The methods that go on take a budget, the rows that they may look at, and give less than was asked for when it is used up.
+    wait=False raises ColdPage where the disk would have to be waited for; nothing is lost, the call can be repeated. release=True
+    lets the GIL go meanwhile; the version must be pinned. CorruptionError names page and tree.
+
+    The order of entries is that of their bytes. Raises KeyError for an unknown index, ValueError for an unknown source.
+    """
+
+    def __init__(
+            self, Table table not None, Roots roots not None, tuple source not None, Program program=None,
+            bint backward=False, bytes after=None):
+        self.table = table
+        self.program = program
+        self.backward = backward
+        self.done = self.standing = False
+        self.returned = 0
+        self.gathering = None
+        self.key = Buffer()
+        self.set_source(source, roots)
+        if after is not None:
+            put_bytes(self.feed.position, <const unsigned char*>PyBytes_AS_STRING(after), PyBytes_GET_SIZE(after))
+            self.feed.behind = True
+
+    cdef int set_source(self, tuple source, Roots roots) except -1:
+        cdef str kind = source[0]
+        cdef RowFeed feed
+        if kind == "entries":
+            _, index, ranges, distinct = source
+            self.feed = new_entry_feed(
+                self.table, roots, self.program, self.backward, index, list(ranges), distinct)
+            return 0
+        feed = new_row_feed(self.table, roots, self.program, self.backward)
+        self.feed = feed
+        if kind == "rows":
+            _, low, high = source
+            feed.ranges = [(low, high)]
+        elif kind == "keys":
+            feed.points = sorted(set(source[1]))
+        elif kind == "union":
+            self.gathering = Gathering(self, *flatten(source))
+        else:
+            raise ValueError(f"unknown source {kind!r}")
+        return 0
+
+    @property
+    def examined(self):
+        """Rows and entries looked at."""
+        return self.feed.examined
+
+    @property
+    def pages(self):
+        """Leaves looked into."""
+        return self.feed.pages
+
+    @property
+    def position(self):
+        """The primary key, for a source of entries the entry, looked at last; None before the first."""
+        cdef Buffer position = self.feed.position
+        return position.data[:position.size] if self.feed.behind else None
+
+    def rebase(self, Roots roots not None):
+        """Go on in other roots, behind the row looked at last."""
+        self.feed.roots = roots
+        self.standing = False
+        self.feed.leave()
+        if self.gathering is not None:
+            self.gathering.begin()
+
+    # Going on
+
+    def fetch(self, Face face, size_t count, size_t budget=ENDLESS, bint wait=True, bint release=False):
+        """The next rows, at most `count`, as the face shows them; without a face (primary key, record) pairs."""
+        cdef RowSink sink = RowSink.__new__(RowSink)
+        sink.face, sink.keyed = face, face is None
+        self.run(ROWS, sink, count, budget, wait, release)
+        return sink.rows
+
+    def keys(self, size_t count, size_t budget=ENDLESS, bint wait=True, bint release=False):
+        """The packed primary keys of the next rows, at most `count`. From entries without a program: no row is read."""
+        cdef KeySink sink = KeySink.__new__(KeySink)
+        sink.keyed = True
+        self.run(KEYS, sink, count, budget, wait, release)
+        return sink.keys
+
+    def count(self, size_t budget=ENDLESS, bint wait=True, bint release=False):
+        """How many of the next rows match; of all that are left if it is `done` then. Builds no rows."""
+        return self.run(COUNT, None, ENDLESS, budget, wait, release)
+
+    def skip(self, size_t count, size_t budget=ENDLESS, bint wait=True, bint release=False):
+        """Pass over the next `count` matching rows; how many there were. Builds no rows."""
+        return self.run(COUNT, None, count, budget, wait, release)
+
+    cdef size_t run(self, Mode mode, Sink sink, size_t count, size_t budget, bint wait, bint release) except? 0:
+        """Find up to `count` rows and give them to the sink; how many there were."""
+        cdef size_t found = 0
+        cdef bytes start = self.position
+        try:
+            while found < count and self.go(mode, count - found, &budget, wait, release):
+                found += self.take(sink, release)
+        except ColdPage:
+            if not found:
+                raise
+        except CorruptionError as error:
+            self.go_back(start)
+            raise self.locate(error)
+        except BaseException:
+            self.go_back(start)
+            raise
+        finally:
+            if not release or self.done:
+                self.standing = False   # pages may change before the next slice
+                self.feed.leave()
+        self.returned += found
+        return found
+
+    cdef bint go(self, Mode mode, size_t want, size_t* budget, bint wait, bint release) except -1:
+        """A step of the feed, its hits yet to be taken; False at the end, and when the budget is used up."""
+        cdef Feed feed = self.feed
+        cdef size_t before = feed.examined
+        if self.done or budget[0] == 0:
+            return False
+        feed.count = feed.matched = 0
+        if self.gathering is not None and not self.gathering.complete:
+            self.gathering.read(<RowFeed>feed, budget[0], wait, release)
+            self.standing = False
+        else:
+            if not self.standing or feed.mode != mode:
+                feed.mode = mode
+                feed.leave()
+                self.standing = True
+            feed.step(want, budget[0], wait, release)
+            if feed.ended:
+                self.done = self.gathering is None or not self.gathering.go_on(<RowFeed>feed)
+        budget[0] -= min(budget[0], feed.examined - before)
+        return True
+
+    cdef int go_back(self, bytes position) except -1:
+        """An error ended a slice: what was found is lost, so the next one begins where this one did."""
+        cdef Buffer buffer = self.feed.position
+        self.standing = self.done = False
+        buffer.size = 0
+        self.feed.behind = position is not None
+        if position is not None:
+            put_bytes(buffer, <const unsigned char*>PyBytes_AS_STRING(position), PyBytes_GET_SIZE(position))
+        if self.gathering is not None:
+            self.gathering.begin()
+        return 0
+
+    cdef object locate(self, object error):
+        """The error with the tree in which damage was found."""
+        if error.tree is None:
+            error.tree = self.feed.tree
+        return error
+
+    # What was found
+
+    cdef size_t take(self, Sink sink, bint release) except? 0:
+        """Give the hits of a step to the sink, if there is one; how many rows match."""
+        cdef Feed feed = self.feed
+        cdef size_t found = feed.matched
+        cdef bint collecting
+        if feed.count == 0:
+            return found
+        # A list of fresh rows would be searched for cycles again and again while it grows.
+        collecting = feed.count > FEW_ROWS and PyGC_Disable()
+        try:
+            if release or not has_drafts(feed):
+                found += self.take_hits(sink)
+            else:
+                found += self.take_copies(sink)
+        finally:
+            if collecting:
+                PyGC_Enable()
+        return found
+
+    cdef size_t take_hits(self, Sink sink) except? 0:
+        cdef Feed feed = self.feed
+        cdef Hit* hit
+        cdef size_t i, found = 0
+        cdef Buffer key = self.key
+        key.size = 0
+        for i in range(feed.count):
+            hit = feed.hits + i
+            if hit.undecided and not self.program.decide(hit.record, hit.size):
+                continue
+            found += 1
+            if sink is not None:
+                if sink.keyed:
+                    self.read_key(hit)
+                sink.take(key.data + hit.key_at, key.size - hit.key_at, hit.record, hit.size)
+        return found
+
+    cdef size_t take_copies(self, Sink sink) except? 0:
+        """The same for pages that may change while Python code runs: all is copied before any does."""
+        cdef Feed feed = self.feed
+        cdef size_t i, found = 0
+        cdef list copies = []
+        cdef bytes key, record
+        cdef bint undecided
+        for i in range(feed.count):
+            self.read_key(feed.hits + i)
+            key = self.key.data[feed.hits[i].key_at:self.key.size]
+            record = PyBytes_FromStringAndSize(<const char*>feed.hits[i].record, feed.hits[i].size)
+            copies.append((key, record, feed.hits[i].undecided))
+        self.standing = False
+        for key, record, undecided in copies:
+            if undecided and not self.program.test(record):
+                continue
+            found += 1
+            if sink is not None:
+                sink.take(
+                    <const unsigned char*>PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key),
+                    <const unsigned char*>PyBytes_AS_STRING(record), PyBytes_GET_SIZE(record))
+        return found
+
+    cdef int read_key(self, const Hit* hit) except -1:
+        """Put the key at which a hit was found into `key`."""
+        self.key.size = 0
+        return copy_key(self.key, (<Page>hit.leaf).data, self.table.pager.page_size, hit.slot)
+
+
+cdef class Sink:
+    """What rows are made into, one after the other."""
+
+    cdef int take(
+            self, const unsigned char* key, size_t key_size, const unsigned char* record, size_t size) except -1:
+        """Take a row. Without `keyed` there is no key."""
+        raise TypeError("a sink takes rows in its own way")
+
+
+@final
+cdef class RowSink(Sink):
+    """Rows as a face shows them, or (primary key, record) pairs."""
+
+    def __cinit__(self):
+        self.rows = []
+
+    cdef int take(
+            self, const unsigned char* key, size_t key_size, const unsigned char* record, size_t size) except -1:
+        if self.face is not None:
+            self.rows.append(self.face.decode_at(record, size))
+        else:
+            self.rows.append((key[:key_size], record[:size]))
+        return 0
+
+
+@final
+cdef class KeySink(Sink):
+    """Primary keys."""
+
+    def __cinit__(self):
+        self.keys = []
+
+    cdef int take(
+            self, const unsigned char* key, size_t key_size, const unsigned char* record, size_t size) except -1:
+        self.keys.append(key[:key_size])
+        return 0
+
+
+cdef bint has_drafts(Feed feed) noexcept:
+    """Whether a hit lies in a page that may be changed in place."""
+    cdef size_t i
+    for i in range(feed.count):
+        if (<Page>feed.hits[i].leaf).stamp:
+            return True
+    return False
+
+
+# Unions
+
+cdef tuple flatten(tuple source):
+    """(entries sources, points, ranges) of a union and of those in it."""
+    cdef list entries = [], points = [], ranges = []
+    for part in source[1]:
+        if part[0] == "union":
+            more, keys, spans = flatten(part)
+            entries += more
+            points += keys
+            ranges += spans
+        elif part[0] == "keys":
+            points += part[1]
+        elif part[0] == "rows":
+            ranges.append((part[1], part[2]))
+        else:
+            entries.append(part)
+    return entries, points, ranges
+
+
+cdef list joined_ranges(list ranges):
+    """The same keys in ranges that are ascending and disjoint."""
+    cdef list found = []
+    cdef object start = None
+    cdef object end = b""
+    for low, high in sorted([(low or b"", high) for low, high in ranges], key=first_of):
+        if high is not None and low >= high:
+            continue
+        if start is None or (end is not None and low > end):
+            if start is not None:
+                found.append((start, end))
+            start, end = low, high
+        elif end is not None and (high is None or high > end):
+            end = high
+    if start is not None:
+        found.append((start, end))
+    return found
+
+
+def first_of(tuple pair):
+    """The first of two."""
+    return pair[0]
+
+
+cdef list points_outside(list points, list ranges):
+    """The points that lie in none of the ranges; both ascending."""
+    cdef list found = []
+    cdef Py_ssize_t i = 0
+    for key in points:
+        while i < len(ranges) and ranges[i][1] is not None and ranges[i][1] <= key:
+            i += 1
+        if i == len(ranges) or key < ranges[i][0]:
+            found.append(key)
+    return found
+
+
+@final
+cdef class Gathering:
+    """The primary keys that entries lead to, brought into their order: no more at a time than memory shall hold.
+
+    If there are more, those nearest to the position are kept, up to a horizon; the others are read again when the scan gets there.
+    """
+
+    def __init__(self, Scan scan not None, list entries not None, list points not None, list ranges not None):
+        self.table, self.backward = scan.table, scan.backward
+        self.entries = entries
+        self.points = points
+        self.ranges = joined_ranges(ranges)
+        self.begin()
+
+    cdef int begin(self) except -1:
+        """Read everything anew, from the position on."""
+        self.complete = False
+        self.waiting = None
+        self.keys = set()
+        self.horizon = None
+        return 0
+
+    cdef int read(self, RowFeed feed, size_t budget, bint wait, bint release) except -1:
+        """Look at up to `budget` entries; `complete` when that was all. Then the feed has its points and ranges."""
+        cdef Scan scan
+        cdef size_t examined
+        if self.waiting is None:
+            self.waiting = [
+                Scan(self.table, feed.roots, source, None, self.backward) for source in self.entries]
+            self.admit(feed, self.points)
+        while self.waiting and budget:
+            scan = self.waiting[len(self.waiting) - 1]
+            examined, pages = scan.feed.examined, scan.feed.pages
+            try:
+                self.admit(feed, scan.keys(KEYS_READ, budget, wait, release))
+            finally:
+                examined = scan.feed.examined - examined
+                feed.examined += examined
+                feed.pages += scan.feed.pages - <size_t>pages
+            budget -= min(budget, examined)
+            if scan.done:
+                self.waiting.pop()
+        if not self.waiting:
+            self.hand_over(feed)
+        return 0
+
+    cdef int admit(self, RowFeed feed, list keys) except -1:
+        """Keep the keys that lie between the position and the horizon."""
+        if feed.behind:
+            position = feed.position.data[:feed.position.size]
+            keys = [key for key in keys if (key < position if self.backward else key > position)]
+        if self.horizon is not None:
+            keys = [key for key in keys if (key >= self.horizon if self.backward else key <= self.horizon)]
+        self.keys.update(keys)
+        if len(self.keys) > 2 * most_keys:
+            kept = sorted(self.keys, reverse=self.backward)[:most_keys]
+            self.keys = set(kept)
+            self.horizon = kept.pop()
+        return 0
+
+    cdef int hand_over(self, RowFeed feed) except -1:
+        """Everything was read: the feed can go."""
+        ranges = self.ranges
+        if self.horizon is not None:
+            if self.backward:
+                ranges = [(max(low, self.horizon), high) for low, high in ranges if high is None or high > self.horizon]
+            else:
+                end = self.horizon + b"\0"
+                ranges = [(low, end if high is None else min(high, end)) for low, high in ranges if low < end]
+        feed.feed(points_outside(sorted(self.keys), ranges), ranges)
+        self.keys = set()
+        self.complete = True
+        return 0
+
+    cdef bint go_on(self, RowFeed feed) except -1:
+        """The feed is at its end: whether there is more beyond the horizon, which then begins to be read."""
+        cdef bytes horizon = self.horizon
+        if horizon is None:
+            return False
+        feed.position.size = 0
+        put_bytes(feed.position, <const unsigned char*>PyBytes_AS_STRING(horizon), PyBytes_GET_SIZE(horizon))
+        feed.behind = True
+        self.begin()
+        return True

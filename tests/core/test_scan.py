@@ -1,0 +1,247 @@
+"""Scans: every kind of source against plain Python, in slices, on cold disks, amid changes, on damaged pages."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from modelvault._core.program import Program
+from modelvault._core.scan import Scan
+from modelvault.conditions import Every, Negation, Test
+from modelvault.errors import ColdPage
+from tests.core.tables import (
+    CODEC,
+    FACE,
+    PATHS,
+    ColdFile,
+    Row,
+    Span,
+    Store,
+    entries_of,
+    expected,
+    in_span,
+    random_rows,
+)
+
+Source = tuple[Any, ...]
+
+CONDITIONS: dict[str, tuple[Any, Callable[[Row], bool]] | None] = {
+    "none": None,
+    "n": (Test(("n",), "ge", (2,)), lambda row: row["n"] is not None and row["n"] >= 2),
+    "tag": (Test(("tags",), "eq", ("p",)), lambda row: "p" in row["tags"]),
+    "rare": (Test(("level",), "eq", (7,)), lambda row: row["level"] == 7),
+    "regex": (Test(("s",), "regex", ("b.c|a",)), lambda row: row["s"] in ("a", "b\0c")),
+    "both": (
+        Every((Negation(Test(("s",), "eq", ("a",))), Test(("s",), "regex", ("[ag]",)))),
+        lambda row: row["s"] == "long " * 5,
+    ),
+}
+
+
+def program(name: str) -> Program | None:
+    condition = CONDITIONS[name]
+    return None if condition is None else Program([CODEC], condition[0])
+
+
+def holds(name: str, row: Row) -> bool:
+    condition = CONDITIONS[name]
+    return condition is None or condition[1](row)
+
+
+def spans(chance: random.Random, points: list[bytes], most: int) -> tuple[Span, ...]:
+    """Ascending and disjoint ranges with bounds at, before and behind the points."""
+    bounds: list[bytes | None] = []
+    for _ in range(2 * chance.randint(1, most)):
+        point = chance.choice(points) if points else b""
+        bounds.append(point[: chance.randint(0, len(point))] + chance.choice([b"", b"\0", b"\xff"]))
+    bounds.sort(key=lambda bound: bound or b"")
+    if chance.random() < 0.3:
+        bounds[0] = None
+    if chance.random() < 0.3:
+        bounds[-1] = None
+    return tuple(zip(bounds[::2], bounds[1::2], strict=True))
+
+
+def random_source(chance: random.Random, rows: dict[bytes, Row], depth: int = 0) -> Source:
+    """A source of any kind."""
+    kind = chance.choice(["keys", "rows", "entries", "entries", "union"] if depth < 2 else ["keys", "rows", "entries"])
+    keys = sorted(rows)
+    if kind == "keys":
+        some = [chance.choice(keys) for _ in range(chance.randint(0, 20))] if keys else []
+        return kind, (*some, *(key + b"x" for key in some[:5]))
+    if kind == "rows":
+        ((low, high),) = spans(chance, keys, 1)
+        return kind, low, high
+    if kind == "union":
+        return kind, tuple(random_source(chance, rows, depth + 1) for _ in range(chance.randint(0, 4)))
+    index = chance.choice(list(PATHS))
+    points = [entry for key in keys for entry in entries_of(key, rows[key], index)]
+    ranges = spans(chance, points, 3)
+    return kind, index, ranges, "tags" in index and chance.random() < 0.8
+
+
+def patient(call: Callable[[bool], Any]) -> Any:
+    """The result of a call that may meet a cold page: then once more, with leave to wait."""
+    try:
+        return call(False)
+    except ColdPage:
+        return call(True)
+
+
+def drain(scan: Scan, chance: random.Random, slices: tuple[int, int], how: str, release: bool) -> list[Any]:
+    """Everything that a scan gives, in slices; rows as their keys."""
+    found: list[Any] = []
+    count, budget = slices
+    while not scan.done:
+        size = chance.randint(1, count)
+        limit = chance.randint(1, budget)
+        if how == "keys":
+            found += patient(lambda wait, s=size, b=limit: scan.keys(s, b, wait, release))
+        elif how == "rows":
+            found += [
+                FACE.encode(row)[0]
+                for row in patient(lambda wait, s=size, b=limit: scan.fetch(FACE, s, b, wait, release))
+            ]
+        else:
+            part = patient(lambda wait, s=size, b=limit: scan.fetch(None, s, b, wait, release))
+            assert len(part) <= size
+            for key, record in part:
+                assert FACE.encode(FACE.decode(record))[0] == key
+                found.append(key)
+    return found
+
+
+def check_source(store: Store, seed: int, slices: tuple[int, int], release: bool) -> None:
+    """A random source in random slices, with and without a program, in both directions, and counted."""
+    chance = random.Random(seed)
+    table, roots = store.table, store.version.roots
+    source = random_source(chance, store.rows)
+    name = chance.choice(list(CONDITIONS))
+    backward = chance.random() < 0.4
+    right = [key for key in expected(store.rows, source, backward) if holds(name, store.rows[key])]
+    scan = Scan(table, roots, source, program(name), backward)
+    how = chance.choice(["keys", "rows", "pairs"])
+    assert drain(scan, chance, slices, how, release) == right, (source, name, backward)
+    assert scan.returned == len(right)
+    assert scan.fetch(FACE, 10) == []
+    # Counted in slices; passed over, then read; resumed behind any position.
+    scan = Scan(table, roots, source, program(name), backward)
+    total = 0
+    while not scan.done:
+        total += patient(lambda wait: scan.count(slices[1], wait, release))
+    assert total == len(right)
+    scan = Scan(table, roots, source, program(name), backward)
+    offset, passed = chance.randint(0, len(right) + 2), 0
+    while passed < offset and not scan.done:
+        passed += patient(lambda wait, left=offset - passed: scan.skip(left, slices[1], wait, release))
+    assert passed == min(offset, len(right))
+    if scan.position is not None:
+        again = Scan(table, roots, source, program(name), backward, scan.position)
+        assert drain(again, chance, slices, "keys", release) == right[passed:]
+    assert drain(scan, chance, slices, how, release) == right[passed:]
+
+
+SLICES = st.sampled_from([(1, 3), (7, 7), (3, 1000), (1000, 40), (5000, 5000), (100000, 100000)])
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 2**32), st.sampled_from([0, 1, 5, 60, 400]), SLICES, st.booleans())
+def test_any_source_against_plain_python(seed: int, count: int, slices: tuple[int, int], release: bool) -> None:
+    store = Store(random_rows(random.Random(seed), count))
+    for i in range(8):
+        check_source(store, seed + i, slices, release)
+    store.close()
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**32), SLICES, st.booleans(), st.sampled_from([4, 12, 1000]))
+def test_any_source_on_a_cold_disk(seed: int, slices: tuple[int, int], release: bool, pages: int) -> None:
+    file = ColdFile()
+    store = Store(random_rows(random.Random(seed), 300), file=file, cache_pages=pages)
+    file.chance = random.Random(seed)
+    file.cold = True
+    for i in range(6):
+        check_source(store, seed + i, slices, release)
+    file.cold = False
+    store.close()
+
+
+def test_a_scan_goes_on_in_changed_roots() -> None:
+    """A transaction changes rows between slices: what is behind the position is as it is then."""
+    for seed in range(12):
+        chance = random.Random(seed)
+        store = Store(random_rows(chance, 200))
+        source = random_source(chance, store.rows)
+        if source[0] == "entries":
+            source = (*source[:3], False)
+        backward = chance.random() < 0.5
+        write = store.engine.begin()
+        scan = Scan(store.table, write.roots, source, None, backward)
+        while not scan.done:
+            before = scan.position
+            found = scan.keys(chance.randint(1, 30), chance.randint(1, 60))
+            right = positions(store.rows, source, backward, before)
+            assert found == [key for _, key in right[: len(found)]]
+            if not scan.done:
+                assert scan.position is not None or not found
+            for key in chance.sample(sorted(store.rows), min(10, len(store.rows))):
+                store.delete(write, key)
+            for row in random_rows(chance, 10):
+                store.put(write, row)
+            scan.rebase(write.roots)
+        store.engine.commit(write)
+        store.close()
+
+
+def positions(rows: dict[bytes, Row], source: Source, backward: bool, after: bytes | None) -> list[tuple[bytes, bytes]]:
+    """(position, key) of what a source gives behind a position."""
+    if source[0] == "entries":
+        found = [
+            (entry, key)
+            for key, row in rows.items()
+            for entry in entries_of(key, row, source[1])
+            if any(in_span(entry, span) for span in source[2])
+        ]
+        found.sort(reverse=backward)
+    else:
+        found = [(key, key) for key in expected(rows, source, backward)]
+    return [pair for pair in found if after is None or (pair[0] < after if backward else pair[0] > after)]
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**32), st.sampled_from([0, 3, 100, 800]))
+def test_estimates(seed: int, count: int) -> None:
+    """Never far from the truth, and exact in a leaf."""
+    chance = random.Random(seed)
+    store = Store(random_rows(chance, count))
+    table, roots = store.table, store.version.roots
+    for index in (None, *PATHS):
+        keys = (
+            sorted(store.rows)
+            if index is None
+            else sorted(entry for key, row in store.rows.items() for entry in entries_of(key, row, index))
+        )
+        assert table.estimate(roots, index, None, None) == len(keys)
+        for low, high in spans(chance, keys, 5):
+            right = sum(in_span(key, (low, high)) for key in keys)
+            guess = table.estimate(roots, index, low, high)
+            assert abs(guess - right) <= 3 + 0.6 * len(keys), (index, low, high)
+            if right == 0:
+                assert guess <= 0.1 * len(keys) + 1
+    with pytest.raises(KeyError):
+        table.estimate(roots, "no such index", None, None)
+    store.close()
+
+
+def test_unknown_sources_are_refused() -> None:
+    store = Store()
+    with pytest.raises(ValueError, match="unknown source"):
+        Scan(store.table, store.version.roots, ("everything",))
+    with pytest.raises(KeyError):
+        Scan(store.table, store.version.roots, ("entries", "no such index", (), False))
+    store.close()
