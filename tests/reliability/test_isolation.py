@@ -227,13 +227,13 @@ def test_reader_processes_beside_a_writer(name: str, tmp_path: Path) -> None:
             readers.extend(Reader(Path(str(world.path)), number) for number in range(3))
             if world.blocking:
                 for client in clients:
-                    await client.run(db, STEPS, 0.8)
+                    await client.run(db, STEPS // 2, 0.8)
             else:
                 async with anyio.create_task_group() as group:
                     for client in clients:
-                        group.start_soon(client.run, db, STEPS, 0.8)
+                        group.start_soon(client.run, db, STEPS // 2, 0.8)
             readers[0].stop(-signal.SIGKILL)
-            await clients[0].run(db, STEPS, 1.0)
+            await clients[0].run(db, STEPS // 2, 1.0)
             for reader in readers[1:]:
                 reader.stop()
             final.update(await lists(db))
