@@ -508,16 +508,18 @@ cdef bytes like_tokens(bytes pattern):
     """The tokens of a LIKE pattern, two bytes each. ModelVaultQueryError for an escape at the end."""
     cdef Buffer out = Buffer()
     cdef bint escaped = False
-    cdef int byte
-    for byte in pattern:
-        if not escaped and byte == 92:
+    cdef Py_ssize_t i
+    cdef uint16_t token
+    for i in range(len(pattern)):
+        token = <unsigned char>pattern[i]
+        if not escaped and token == 92:
             escaped = True
             continue
-        if not escaped and byte == 37:
-            byte = ANY_MANY
-        elif not escaped and byte == 95:
-            byte = ANY_ONE
-        put16(take(out, 2), byte)
+        if not escaped and token == 37:
+            token = ANY_MANY
+        elif not escaped and token == 95:
+            token = ANY_ONE
+        put16(take(out, 2), token)
         escaped = False
     if escaped:
         raise ModelVaultQueryError("query error: a like pattern must not end with a backslash: write \\\\ for one")
