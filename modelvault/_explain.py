@@ -6,8 +6,9 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
-from modelvault._planner import NOWHERE, Plan, Way, name_of
+from modelvault._planner import name_of
 from modelvault._ranges import Bound, Path, Ranges
+from modelvault._ways import NOWHERE, Plan, Way
 from modelvault.conditions import ALL, Condition, Every, Negation, Selection, Test
 from modelvault.rules import bare
 from modelvault.schema import Schema

@@ -16,7 +16,7 @@ from modelvault.conditions import Condition, Negation, Some, Test
 from modelvault.rules import bare
 from modelvault.schema import Type
 
-__all__ = ["Axis", "Bound", "Found", "Path", "Range", "Ranges", "both", "either", "ranges_of"]
+__all__ = ["WHOLE", "Axis", "Bound", "Found", "Path", "Range", "Ranges", "both", "either", "ranges_of", "successor"]
 
 COLLECTIONS: Final = frozenset(("list", "set", "frozenset", "vartuple"))
 WHOLE: Final = (list, tuple, set, frozenset)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from modelvault._explain import explained
-from modelvault._planner import Plan, Planner
+from modelvault._planner import Planner
 from modelvault._ranges import Range, Ranges, both, either
+from modelvault._ways import Plan
 from modelvault.conditions import ALL, NONE, Condition, Every, Negation, Order, Selection, Some, Test
 from modelvault.schema import Field, Index, Schema, Type
 
@@ -52,6 +53,11 @@ def every(*parts: Condition) -> Every:
     return Every(parts)
 
 
+def flat(*parts: Condition) -> Every:
+    """The conditions together, as queries are built: no Every inside another."""
+    return Every(tuple(one for part in parts for one in (part.parts if isinstance(part, Every) else (part,))))
+
+
 def some(*parts: Condition) -> Some:
     return Some(parts)
 
@@ -68,7 +74,7 @@ def plan_of(condition: Condition = ALL, ordered: bool = True, **options: object)
     again = planner.quick(selection, COUNT, ordered=ordered)
     if again is not None:
         assert (again.source, again.rest, again.sorts) == (plan.source, plan.rest, plan.sorts)
-        assert (again.backward, again.after) == (plan.backward, plan.after)
+        assert again.backward == plan.backward
     return plan
 
 
@@ -222,16 +228,10 @@ class TestTheOrder:
     def test_a_list_is_no_order(self) -> None:
         assert plan_of(order=order("tags"), limit=9).sorts
 
-    def test_a_page_begins_behind_a_position(self) -> None:
-        assert plan_of(after=b"\x81\x03").after == b"\x81\x03"
-        assert plan_of(after=b"\x7e\xfc", order=order("id", True)).after == b"\x81\x03"
-        assert plan_of(after=b"\x01\x81\x09\x81\x03", order=order("age"), limit=9).after == b"\x01\x81\x09\x81\x03"
-        bonn = t("city", "eq", "Bonn")
-        assert (
-            plan_of(bonn, after=b"\x01\x81\x09\x81\x03", order=order("age")).after
-            == b"\x01Bonn\0\0\x01\x81\x09\x81\x03"
-        )
-        assert plan_of(after=b"\x01x\0\0\x81\x03", order=order("note"), limit=9).after is None, "it is sorted"
+    def test_what_stands_before_the_components_of_the_order(self) -> None:
+        assert plan_of(t("city", "eq", "Bonn"), order=order("age")).lead == b"\x01Bonn\0\0"
+        assert plan_of(order=order("age"), limit=9).lead == b""
+        assert plan_of(t("age", "gt", 3)).lead == b"", "keys are brought into order"
 
 
 class TestWhatIsRemembered:
@@ -241,6 +241,38 @@ class TestWhatIsRemembered:
         again = planner.quick(Selection(t("email", "eq", "b")), COUNT)
         assert again is not None
         assert again.source == ("entries", "by_email", ((b"\x01b\0\0", b"\x01b\0\x01"),), False)
+
+    @pytest.mark.parametrize("more", [(), (t("note", "eq", "n"),)])
+    @pytest.mark.parametrize("limit", [None, 5])
+    @pytest.mark.parametrize("terms", [(), order("age"), order("age", True), order("note")])
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda a, b: t("id", "eq", a),
+            lambda a, b: every(t("id", "ge", a), t("id", "lt", b)),
+            lambda a, b: every(t("age", "gt", a), t("age", "le", b)),
+            lambda a, b: t("age", "lt", a),
+            lambda a, b: t("age", "ge", a),
+            lambda a, b: every(t("age", "eq", a), t("id", "gt", b)),
+            lambda a, b: every(t("age", "eq", a), t("id", "eq", b)),
+            lambda a, b: every(t("city", "eq", str(a)), t("age", "gt", b)),
+            lambda a, b: every(t("city", "eq", str(a)), t("age", "eq", b)),
+            lambda a, b: every(t("street", "eq", str(a)), t("tags", "contains", str(b))),
+        ],
+    )
+    def test_other_values_give_the_plan_that_thinking_gives(
+        self, make: Callable[[int, int], Condition], terms: tuple[Order, ...], limit: int | None, more: tuple[Test, ...]
+    ) -> None:
+        for first, second in ((3, 300), (-5, 7), (9, 9), (9, 8)):
+            planner = Planner(SCHEMA)
+            planner.plan(Selection(flat(make(1, 2), *more), terms, limit), COUNT, estimate)
+            selection = Selection(flat(make(first, second), *more), terms, limit)
+            again = planner.quick(selection, COUNT)
+            thought = Planner(SCHEMA).plan(selection, COUNT, estimate)
+            assert again is not None
+            if thought.source != ("keys", ()):
+                assert again.rest == thought.rest
+            assert (again.source, again.sorts) == (thought.source, thought.sorts and thought.source != ("keys", ()))
 
     def test_not_after_the_collection_has_grown(self) -> None:
         planner = Planner(SCHEMA)
