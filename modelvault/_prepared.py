@@ -51,7 +51,7 @@ class Prepared(NamedTuple):
         parts: Any = condition.parts if isinstance(condition, Every) else (condition,)
         source = self.source_of(parts)
         if source is None:
-            return self.base._replace(way=NOWHERE, source=("keys", ()), rest=ALL)
+            return self.base._replace(way=NOWHERE, source=("keys", ()), rest=ALL, sorts=False, backward=False)
         left = tuple([parts[number] for number in self.rest])
         rest = left[0] if len(left) == 1 else Every(left) if left else ALL
         return self.base._replace(source=source, rest=rest)
