@@ -16,6 +16,9 @@ from modelvault.errors import (
     ModelVaultValidationError,
     NotFoundError,
 )
+from modelvault.expressions import asc, avg, col, count, desc, max_, min_, sum_
+from modelvault.mapping import fields
+from modelvault.pages import Page
 from modelvault.query import AsyncQuery
 from modelvault.sync import Collection, Database, Query, Transaction
 from modelvault.transaction import AsyncTransaction
@@ -38,10 +41,20 @@ __all__ = [
     "ModelVaultTransactionError",
     "ModelVaultValidationError",
     "NotFoundError",
+    "Page",
     "Query",
     "Transaction",
     "__version__",
+    "asc",
+    "avg",
+    "col",
+    "count",
+    "desc",
+    "fields",
+    "max_",
+    "min_",
     "models",
+    "sum_",
 ]
 
 __version__ = "1.0.0.dev0"

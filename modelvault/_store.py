@@ -13,9 +13,9 @@ from modelvault._core.pager import Pager
 from modelvault._core.record import Face, RecordCodec
 from modelvault._core.table import Table
 from modelvault._engine import Definition, Version, Write
+from modelvault.conditions import Test
 from modelvault.errors import ColdPage, ModelVaultQueryError, ModelVaultSchemaError
 from modelvault.mapping import attach_refs, bind, schema_of
-from modelvault.query import Condition
 from modelvault.schema import SCALARS, Index, Schema, Shape, Type
 
 __all__ = ["Binding", "Catalog", "Store", "unknown_collection"]
@@ -99,11 +99,11 @@ class Binding:
         record = self.record(roots, self.pack(key), wait)
         return [] if record is None else [record]
 
-    def prefix(self, conditions: tuple[Condition, ...]) -> bytes:
+    def prefix(self, conditions: tuple[Test, ...]) -> bytes:
         """The beginning of the index entries at which these fields have these values."""
         return b"".join(component(self.schema, condition) for condition in conditions)
 
-    def filter(self, conditions: tuple[Condition, ...]) -> Callable[[bytes], bool]:
+    def filter(self, conditions: tuple[Test, ...]) -> Callable[[bytes], bool]:
         """A test of records, without decoding them."""
         tests = [
             (self.store.extractors((condition.path,)), component(self.schema, condition)) for condition in conditions
@@ -126,9 +126,9 @@ def gone(*_: object) -> NoReturn:
     raise ColdPage("the collection was rolled back")
 
 
-def component(schema: Schema, condition: Condition) -> bytes:
+def component(schema: Schema, condition: Test) -> bytes:
     """The index entry of a value, as the field at the condition's path would have it."""
-    return KeyCodec(element(schema, condition.path)).tagged(condition.value)
+    return KeyCodec(element(schema, condition.path)).tagged(condition.values[0])
 
 
 def key_codec(schema: Schema) -> KeyCodec:

@@ -7,17 +7,20 @@ way, a `get` of warm data with no transaction open, is one coroutine and one cal
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Generator, Iterable
+from copy import copy
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from modelvault._access import Work
 from modelvault._progress import Progress
-from modelvault._rows import Rows, Slices
-from modelvault._store import Binding, Catalog, element, shape, unknown_collection
+from modelvault._rows import Answers, Slices
+from modelvault._store import Binding, Catalog, shape, unknown_collection
 from modelvault.errors import ColdPage, CorruptionError, ModelVaultSchemaError, NotFoundError
-from modelvault.mapping import check_instance
-from modelvault.patches import apply_patch, revalidator
-from modelvault.query import AsyncQuery, Condition, Path, Selection, parse_path
+from modelvault.mapping import check_instance, collection_name, part_of
+from modelvault.partials import partial_maker
+from modelvault.patches import apply_patch, changer, revalidator
+from modelvault.query import EVERYTHING, Path, Questions, parse_path
+from modelvault.targets import Target, Targets
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from modelvault._access import Reader, Unit, View
     from modelvault._engine import Write
     from modelvault._queue import Statement
+    from modelvault.conditions import Condition
+    from modelvault.query import Source
     from modelvault.schema import Schema
 
 __all__ = ["AsyncCollection"]
@@ -35,7 +40,7 @@ SMALL: Final = 1024  # rows that insert_many collects before it takes the writer
 SLICE: Final = 64  # rows handled before other tasks get a chance: about 0.1 ms
 
 
-class AsyncCollection(Generic[M]):
+class AsyncCollection(Questions[M]):
     """A collection of `M`: instances of a model class, or dicts.
 
     Made by `AsyncDatabase.collection` and `models.async_collection`. A model's collection is registered in the
@@ -58,8 +63,13 @@ class AsyncCollection(Generic[M]):
         "_name",
         "_primary",
         "_quick",
+        "_source",
         "_unit",
+        "_whole",
     )
+
+    _selection = EVERYTHING
+    _make = None
 
     def __init__(
         self, catalog: Catalog, of: str | type[M], unit: Unit | None = None, *, validate_on_read: bool = False
@@ -80,6 +90,8 @@ class AsyncCollection(Generic[M]):
             self._primary = key_attribute(self._mapped)
             if validate_on_read:
                 self._check = revalidator(of)
+        self._source: Source = Selections(self)
+        self._whole: AsyncCollection[Any] | None = None  # of which this is a part: see `part`
         self._binding: Binding | None = None
         # The binding again, where the core's answer is all there is to it: no transaction given, no check of rows.
         self._quick: Binding | None = None
@@ -151,23 +163,6 @@ class AsyncCollection(Generic[M]):
             view.close()
         check = self._check
         return rows if check is None else [None if row is None else check(row) for row in rows]
-
-    async def all(self) -> list[M]:
-        """Every row."""
-        return await Selections(self).fetch(Selection())
-
-    async def count(self) -> int:
-        """How many rows there are."""
-        return await Selections(self).tally(Selection())
-
-    def where(self, path: Path, value: Any) -> AsyncQuery[M]:
-        """A query for the rows whose field at `path` equals `value`; of a list field, one of its elements."""
-        source = Selections(self)
-        return AsyncQuery(source, Selection((source.condition(path, value),)))
-
-    def __aiter__(self) -> Rows[M]:
-        """Every row, as one snapshot and in bounded memory."""
-        return Selections(self).select(Selection())
 
     # Writing
 
@@ -283,10 +278,7 @@ class AsyncCollection(Generic[M]):
             fresh: Any = {**row, **patch} if self._mapped is None else apply_patch(row, patch, binding.schema.type)
             after, record = binding.face.encode(fresh)
             if after != packed:
-                raise ModelVaultSchemaError(
-                    f"schema error: an update cannot change the primary key of {self._name}: "
-                    "insert a new row and delete the old one"
-                )
+                raise fixed_key(self._name)
             binding.put(write, after, record, False, wait)
             return fresh
 
@@ -348,6 +340,8 @@ class AsyncCollection(Generic[M]):
         binding = self._binding
         if binding is not None and binding.store.alive:
             return binding
+        if self._whole is not None:
+            await self._whole._ready()
         await self._access.catch_up()
         self._look()
         if self._binding is None:
@@ -359,58 +353,115 @@ class AsyncCollection(Generic[M]):
         return self._binding
 
 
-class Selections(Generic[M]):
-    """What a query asks of its collection."""
+class Selections(Answers):
+    """What queries ask of their collection: its fields here, its rows in Answers."""
 
-    __slots__ = ("_collection",)
+    __slots__ = ("_collection", "_targets")
 
-    def __init__(self, collection: AsyncCollection[M]) -> None:
+    def __init__(self, collection: AsyncCollection[Any]) -> None:
+        super().__init__(self)
         self._collection = collection
+        self._targets: Targets | None = None
 
-    def condition(self, path: Path, value: Any) -> Condition:
-        """The condition that the field at `path` equals `value`; ModelVaultQueryError if there is no such field."""
+    @property
+    def name(self) -> str:
+        """The collection's name."""
+        return self._collection._name
+
+    @property
+    def cls(self) -> type:
+        """The model class, or dict."""
+        return self._collection._cls
+
+    @property
+    def targets(self) -> Targets:
+        """The fields of the stored schema, else of the model that will be registered."""
         collection = self._collection
         schema = collection._mapped if collection._binding is None else collection._binding.schema
         assert schema is not None
-        segments = parse_path(path)
-        element(schema, segments)
-        return Condition(segments, value)
+        if self._targets is None or self._targets.schema is not schema:
+            self._targets = Targets(schema)
+        return self._targets
 
-    def select(self, selection: Selection) -> Rows[M]:
-        """An iterator over the rows of a selection."""
-        return Rows(self, selection)
+    def field(self, path: tuple[str, ...]) -> Target:
+        """The field at a path; ModelVaultQueryError if there is none."""
+        return self.targets.find(path)
 
-    async def fetch(self, selection: Selection) -> list[M]:
-        """The rows of a selection."""
-        rows = self.select(selection)
-        found: list[M] = []
-        try:
-            while not rows.ended:
-                found += await rows.batch()
-        finally:
-            await rows.aclose()
-        return found
+    def check(self, condition: Condition) -> Condition:
+        """The condition, its fields and values checked against the schema."""
+        return self.targets.check(condition)
 
-    async def tally(self, selection: Selection) -> int:
-        """The number of rows of a selection."""
-        if not selection.conditions:
-            binding = await self._collection._ready()
-            total: int = await self._collection._read(lambda roots, wait: binding.size(roots))
-            return total if selection.limit is None else min(total, selection.limit)
-        rows = self.select(selection)
-        count = 0
-        try:
-            while not rows.ended:
-                count += len(await rows.batch(raw=True))
-        finally:
-            await rows.aclose()
-        return count
+    def describe(self, condition: Condition) -> str:
+        """The condition as a text that is the same in every process."""
+        return self.targets.describe(condition)
+
+    def same(self, other: Source) -> bool:
+        """Does the other one answer from the same collection?"""
+        if not isinstance(other, Selections):
+            return False
+        mine, theirs = self._collection, other._collection
+        return mine._catalog is theirs._catalog and mine._name == theirs._name
+
+    def takes(self, owner: type) -> bool:
+        """Are the fields of this model class those of the collection? A dict collection takes any; paths decide."""
+        cls = self._collection._cls
+        return cls is dict or issubclass(cls, owner) or issubclass(owner, cls) or collection_name(owner) == self.name
+
+    def part(self, cls: type) -> Source:
+        """The same collection as rows of a model that knows some of the fields."""
+        collection = self._collection
+        part = copy(collection)
+        part._cls, part._mapped = cls, part_of(self.targets.schema, cls)
+        part._whole, part._binding, part._quick, part._check = collection, None, None, None
+        part._source = Selections(part)
+        return part._source
+
+    def partial(self, fields: tuple[tuple[str, ...], ...]) -> Callable[[Any], Any]:
+        """What makes a row of the collection's model, with these fields only, of a nested dict."""
+        return partial_maker(self.targets.schema.type, fields)
+
+    def change(self, changes: dict[tuple[str, ...], Any]) -> Callable[[Any], Any]:
+        """What makes a changed, validated row of a row."""
+        schema = self.targets.schema
+        if (schema.primary,) in changes:
+            raise fixed_key(self.name)
+        return changer(changes, schema.type)
 
     async def open_view(self) -> tuple[Binding, View, Callable[[Any], Any] | None]:
         """What an iteration over the rows begins with."""
         collection = self._collection
         binding = await collection._ready()
         return binding, await collection._access.view(collection._unit), collection._check
+
+    async def replace_rows(self, rows: list[tuple[Any, Any]]) -> int:
+        """Put changed rows in place of others, all or none."""
+        binding = await self._collection._ready()
+        encode = binding.face.encode
+        put = []
+        for old, new in rows:
+            key, record = encode(new)
+            if key != encode(old)[0]:
+                raise fixed_key(self.name)
+            put.append((key, record))
+        await self._collection._write(partial(atomically, partial(put_part, binding, put)))
+        return len(put)
+
+    async def remove_rows(self, rows: list[Any]) -> int:
+        """Delete rows, all or none."""
+        binding = await self._collection._ready()
+        keys = [binding.face.encode(row)[0] for row in rows]
+
+        def statement(write: Write, wait: bool) -> int:
+            return sum(binding.remove(write, key, wait) for key in keys)
+
+        return int(await self._collection._write(partial(atomically, statement)))
+
+
+def fixed_key(name: str) -> ModelVaultSchemaError:
+    """The error for an update of a primary key."""
+    return ModelVaultSchemaError(
+        f"schema error: an update cannot change the primary key of {name}: insert a new row and delete the old one"
+    )
 
 
 def key_attribute(mapped: Schema) -> str:

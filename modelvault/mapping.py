@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from modelvault.annotations import is_pydantic, row_type
-from modelvault.errors import ModelVaultFormatError, ModelVaultSchemaError
+from modelvault.errors import ModelVaultFormatError, ModelVaultQueryError, ModelVaultSchemaError
+from modelvault.expressions import Fields, reference
 from modelvault.schema import Field, Index, Schema, Shape, Type
-from modelvault.specs import ClassRef, FieldRef, IndexSpec
+from modelvault.specs import ClassRef, IndexSpec
 
-__all__ = ["attach_refs", "bind", "check_instance", "collection_name", "schema_of"]
+__all__ = ["attach_refs", "bind", "check_instance", "collection_name", "fields", "part_of", "schema_of"]
+
+M = TypeVar("M")
 
 INTEGERS: Final = frozenset(("int", "int64", "uint64"))
 
@@ -61,11 +64,57 @@ def declared_indexes(cls: type) -> tuple[Index, ...]:
     return tuple(Index(spec.name.strip(), spec.paths, spec.unique) for spec in specs)
 
 
-def attach_refs(cls: type, schema: Schema) -> None:
+def attach_refs(cls: type, row: Schema | Type) -> None:
     """Put a FieldRef on the class for each field (`Book.title`), unless the class has an attribute of that name."""
-    for field in schema.fields:
+    for field in row.fields:
         if not hasattr(cls, field.name):
-            setattr(cls, field.name, ClassRef(cls, FieldRef([field.name])))
+            setattr(cls, field.name, ClassRef(cls, reference((field.name,), cls, field.type)))
+
+
+def fields(cls: type[M]) -> Fields[M]:
+    """The fields of a model, for queries: `u = fields(User)`, `users.where(u.age >= 18)`.
+
+    An attribute is a FieldRef; AttributeError if the model has no such field. From then on `User.age` is one, too.
+    """
+    check_model(cls)
+    return Fields(cls, field_types)
+
+
+def field_types(cls: type) -> dict[str, Type]:
+    """The types of a model's fields by name; from then on they are its attributes, too."""
+    type = row_type(cls)
+    attach_refs(cls, type)
+    return {field.name: field.type for field in type.fields}
+
+
+def part_of(stored: Schema, cls: type) -> Schema:
+    """The schema of a collection for a model that knows some of its fields, and is only read."""
+    check_model(cls)
+    row = row_type(cls)
+    known = {field.name for field in stored.fields}
+    for field in row.fields:
+        if field.name not in known:
+            raise ModelVaultQueryError(
+                f'query error: unknown field path "{field.name}" in {stored.name}: {cls.__name__} has it'
+            )
+    part = dataclasses.replace(stored, type=with_constraints(stored.type, row))
+    bind(stored, part)
+    return part
+
+
+def with_constraints(stored: Type, mapped: Type) -> Type:
+    """The mapped type with the constraints of the stored one, as far as they agree: who only reads needs none."""
+    known = {field.name: field.type for field in stored.fields}
+    fields = tuple(
+        dataclasses.replace(field, type=with_constraints(known[field.name], field.type))
+        if field.name in known
+        else field
+        for field in mapped.fields
+    )
+    items = mapped.items
+    if len(items) == len(stored.items):
+        items = tuple(map(with_constraints, stored.items, items))
+    return dataclasses.replace(mapped, constraints=stored.constraints, fields=fields, items=items)
 
 
 def check_instance(cls: type, row: object) -> None:

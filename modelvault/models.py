@@ -6,8 +6,10 @@ from typing import TypeVar
 
 from modelvault.collection import AsyncCollection
 from modelvault.database import AsyncDatabase
+from modelvault.expressions import FieldRef
+from modelvault.mapping import fields
 from modelvault.query import AsyncQuery
-from modelvault.specs import ConstraintSpec, FieldRef, IndexSpec, constrained, index, unique
+from modelvault.specs import ConstraintSpec, IndexSpec, constrained, index, unique
 from modelvault.sync import Collection, Database, Query
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "async_collection",
     "collection",
     "constrained",
+    "fields",
     "index",
     "unique",
 ]

@@ -8,9 +8,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from modelvault.annotations import is_pydantic, row_type
+from modelvault.expressions import FieldRef, Formula, segments_of
+from modelvault.partials import Branch, tree_of
+from modelvault.rules import bare
 from modelvault.types import Shape, Type
 
-__all__ = ["apply_patch", "revalidator"]
+__all__ = ["apply_patch", "changer", "revalidator"]
 
 M = TypeVar("M")
 
@@ -177,6 +180,51 @@ def built_object(type: Type, shape: Shape, value: dict[str, Any]) -> Any:
     if unknown:
         raise unknown_field(shape.cls, unknown)
     return shape.cls(**{name: built(types[name], item) for name, item in value.items()})
+
+
+def changer(changes: dict[tuple[str, ...], Any], row: Type) -> Callable[[Any], Any]:
+    """What makes a changed, validated copy of a row of a type, a dict or an instance.
+
+    A change is a value, a FieldRef or a Formula of the fields of the row as it was.
+    """
+    tree = tree_of(changes)
+
+    def changed(part: Any, type: Type | None, node: Branch, whole: Any) -> Any:
+        types = {field.name: bare(field.type) for field in type.fields} if type is not None else {}
+        patch = {}
+        for name, change in node.items():
+            if isinstance(change, Branch):
+                inner = part_at(part, name)
+                if inner is None:
+                    raise ValueError(f"cannot change a field of {name!r}, which is None in a row: change it as a whole")
+                below = types.get(name)
+                known = below is not None and below.kind == "object"
+                patch[name] = changed(inner, below if known else None, change, whole)
+            else:
+                patch[name] = computed(change, whole)
+        return {**part, **patch} if isinstance(part, dict) else apply_patch(part, patch, type)
+
+    return lambda instance: changed(instance, row, tree, instance)
+
+
+def computed(change: Any, row: Any) -> Any:
+    """The value of a change in a row."""
+    if isinstance(change, Formula):
+        return change.evaluate(lambda path: value_at(row, path))
+    return value_at(row, segments_of(change)) if isinstance(change, FieldRef) else change
+
+
+def value_at(row: Any, path: tuple[str, ...]) -> Any:
+    """The value of a row at a path; None below None."""
+    for name in path:
+        if row is None:
+            return None
+        row = part_at(row, name)
+    return row
+
+
+def part_at(value: Any, name: str) -> Any:
+    return value.get(name) if isinstance(value, dict) else getattr(value, name)
 
 
 def revalidator(cls: type[M]) -> Callable[[M], M]:

@@ -1,35 +1,48 @@
-"""What is asked of a collection, and how it is found: conditions, a limit, and the choice of a plan. Immutable.
+"""What is asked of a collection: conditions, order, limits, and the verbs that ask it. Immutable; nothing runs here.
 
-Conditions are equalities here. They compare what is stored, byte for byte, as an index does: None equals None, a list
-path is equal to each of its elements, and -0.0 is 0.0.
+A query is checked as it is built, by the schema of its collection; a Source answers it.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final, Generic, Protocol, TypeVar
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, Generic, Protocol, TypeVar, overload
 
-from modelvault.errors import ModelVaultQueryError
-from modelvault.schema import Index, Schema
-from modelvault.specs import FieldRef
+from modelvault.conditions import ALL, Condition, Every, Order, Selection, Some, Test
+from modelvault.errors import ModelVaultQueryError, NotFoundError
+from modelvault.expressions import Aggregate, Expression, FieldRef, Formula, Ordering, segments_of, spelled
+from modelvault.pages import Page, read_cursor, write_cursor
+from modelvault.targets import Target
 
-__all__ = ["AsyncQuery", "Condition", "Path", "Plan", "Selection", "choose", "parse_path"]
+__all__ = [
+    "AsyncQuery",
+    "Groups",
+    "Path",
+    "Questions",
+    "RowIterator",
+    "Source",
+    "parse_path",
+]
 
 M = TypeVar("M")
 M_co = TypeVar("M_co", covariant=True)
+N = TypeVar("N")
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+D = TypeVar("D")
 
-Path = str | Sequence[str] | FieldRef
+Path = str | Sequence[str] | FieldRef[Any, Any]
 """A field: "address.city", ["address", "city"] or `User.age`."""
 
 LIMIT: Final = 1_048_576  # rows that limit() may ask for
 
 
-def parse_path(path: Path) -> tuple[str, ...]:
+def parse_path(path: Any) -> tuple[str, ...]:
     """The segments of a path; ModelVaultQueryError (a ValueError) if it is none."""
     if isinstance(path, FieldRef):
-        return tuple(path.path)
+        return segments_of(path)
     if isinstance(path, str):
         path = path.strip()
         if not path:
@@ -46,45 +59,7 @@ def parse_path(path: Path) -> tuple[str, ...]:
     return segments
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """The field at `path` equals `value`."""
-
-    path: tuple[str, ...]
-    value: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """What rows are wanted: all conditions hold; at most `limit` of them, in the order of the plan."""
-
-    conditions: tuple[Condition, ...] = ()
-    limit: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How rows are found: by `key`, through `index` where `used` hold, or one by one; then `rest` must hold too."""
-
-    rest: tuple[Condition, ...]
-    key: Condition | None = None
-    index: Index | None = None
-    used: tuple[Condition, ...] = ()
-
-
-def choose(schema: Schema, conditions: tuple[Condition, ...]) -> Plan:
-    """The plan: the primary key, else a unique index, else the index over most of the conditions, else a scan."""
-    for condition in conditions:
-        if condition.path == (schema.primary,) and condition.value is not None:
-            return Plan(tuple(other for other in conditions if other is not condition), key=condition)
-    by_path = {condition.path: condition for condition in reversed(conditions)}
-    usable = [index for index in schema.indexes if all(path in by_path for path in index.paths)]
-    if not usable:
-        return Plan(conditions)
-    index = max(usable, key=lambda index: (index.unique, len(index.paths)))
-    used = tuple(by_path[path] for path in index.paths)
-    rest = tuple(condition for condition in conditions if not any(condition is other for other in used))
-    return Plan(rest, index=index, used=used)
+EVERYTHING: Final = Selection()
 
 
 class RowIterator(Protocol[M_co]):
@@ -100,68 +75,624 @@ class RowIterator(Protocol[M_co]):
         """Give up what the iteration holds."""
 
 
-class Source(Protocol[M]):
-    """What a query asks: a collection."""
+class Source(Protocol):
+    """Who answers: a collection. What rows look like is the selection's shape, or the collection's model."""
 
-    def condition(self, path: Path, value: Any) -> Condition:
-        """The condition, checked against the schema."""
+    @property
+    def name(self) -> str:
+        """The collection's name."""
 
-    def select(self, selection: Selection) -> RowIterator[M]:
-        """An iterator over the rows."""
+    @property
+    def cls(self) -> type:
+        """The model class, or dict."""
 
-    async def fetch(self, selection: Selection) -> list[M]:
-        """The rows."""
+    def field(self, path: tuple[str, ...]) -> Target:
+        """The field at a path; ModelVaultQueryError if there is none."""
+
+    def check(self, condition: Condition) -> Condition:
+        """The condition, its fields and values checked against the schema."""
+
+    def describe(self, condition: Condition) -> str:
+        """The condition as a text that is the same in every process."""
+
+    def same(self, other: Source) -> bool:
+        """Does the other one answer from the same collection?"""
+
+    def takes(self, owner: type) -> bool:
+        """Are the fields of this model class those of the collection?"""
+
+    def part(self, cls: type) -> Source:
+        """The same collection as rows of a model that knows some of the fields."""
+
+    def partial(self, fields: tuple[tuple[str, ...], ...]) -> Callable[[Any], Any]:
+        """What makes a row of the collection's model, with these fields only, of a nested dict."""
+
+    def change(self, changes: dict[tuple[str, ...], Any]) -> Callable[[Any], Any]:
+        """What makes a changed, validated row of a row."""
+
+    def rows(self, selection: Selection) -> RowIterator[Any]:
+        """An iterator over the rows, of one snapshot."""
+
+    async def fetch(self, selection: Selection, most: int | None = None) -> list[Any]:
+        """The rows; at most `most`."""
 
     async def tally(self, selection: Selection) -> int:
         """How many rows there are."""
 
+    async def exists(self, selection: Selection) -> bool:
+        """Is there a row?"""
 
-class AsyncQuery(Generic[M]):
-    """A question to a collection. Each method that narrows it gives a new query.
+    async def page(self, selection: Selection, size: int) -> tuple[list[Any], bytes | None]:
+        """At most `size` rows behind `selection.after`, and the position behind the last; None: there are no more."""
 
-    Nothing runs before it is awaited or iterated. Rows come in primary-key order.
-    """
+    async def aggregate(
+        self,
+        selection: Selection,
+        functions: tuple[tuple[str, tuple[str, ...] | None], ...],
+        groups: tuple[tuple[str, ...], ...],
+    ) -> list[tuple[Any, ...]]:
+        """For each group, its values and those of the functions; without groups exactly one tuple."""
 
-    __slots__ = ("_selection", "_source")
+    async def update(self, selection: Selection, change: Callable[[Any], Any]) -> int:
+        """Change the rows; how many there were."""
 
-    def __init__(self, source: Source[M], selection: Selection) -> None:
-        self._source = source
-        self._selection = selection
+    async def delete(self, selection: Selection) -> int:
+        """Delete the rows; how many there were."""
 
-    def and_where(self, path: Path, value: Any) -> AsyncQuery[M]:
-        """Rows where the field at `path` also equals `value`."""
-        conditions = (*self._selection.conditions, self._source.condition(path, value))
-        return AsyncQuery(self._source, replace(self._selection, conditions=conditions))
+    async def explain(self, selection: Selection, analyze: bool = False) -> str:
+        """How the rows are found, in words; analyze: find them, and say what it took."""
+
+
+class Questions(Generic[M]):
+    """What can be asked of a collection or a query: each method that narrows gives a new query."""
+
+    __slots__ = ()
+
+    _source: Source
+    _selection: Selection
+    _make: Callable[[Any], M] | None  # what makes a result of what the source gives, if that is not it
+
+    # Narrowing
+
+    @overload
+    def where(self, /, *conditions: Expression[M] | bool) -> AsyncQuery[M]: ...
+    @overload
+    def where(self, path: Path, value: Any) -> AsyncQuery[M]: ...
+    def where(self, *conditions: Any, **named: Any) -> AsyncQuery[M]:
+        """Rows for which all conditions hold: `where(u.age >= 18, u.name.startswith("A"))`.
+
+        `where(path, value)` is 0.16's spelling of `where(u.age == value)`.
+        """
+        return self._narrowed(read_conditions(self._source, "where", conditions, named))
+
+    def gt_where(self, path: Path, value: Any) -> AsyncQuery[M]:
+        """Rows where the field at `path` is greater than `value`."""
+        return self._narrowed(comparison(self._source, path, "gt", value))
+
+    def gte_where(self, path: Path, value: Any) -> AsyncQuery[M]:
+        """Rows where the field at `path` is greater than `value`, or equal."""
+        return self._narrowed(comparison(self._source, path, "ge", value))
+
+    def lt_where(self, path: Path, value: Any) -> AsyncQuery[M]:
+        """Rows where the field at `path` is less than `value`."""
+        return self._narrowed(comparison(self._source, path, "lt", value))
+
+    def lte_where(self, path: Path, value: Any) -> AsyncQuery[M]:
+        """Rows where the field at `path` is less than `value`, or equal."""
+        return self._narrowed(comparison(self._source, path, "le", value))
+
+    def order_by(self, *terms: Path | Ordering[M], desc: bool = False) -> AsyncQuery[M]:
+        """Rows in this order: `order_by(u.age.desc(), u.name)`; the last call wins.
+
+        None comes last, with `desc` first. Rows that are equal come by primary key, in the direction of the last
+        term. desc: the direction of the terms that have none of their own.
+        """
+        if not isinstance(desc, bool):
+            raise TypeError(f"argument 'desc': {type(desc).__name__!r} object is not an instance of 'bool'")
+        if not terms:
+            raise TypeError("order_by() needs a field")
+        order = tuple(read_order(self._source, term, desc) for term in terms)
+        return self._but(self._selection._replace(order=order))
 
     def limit(self, n: int) -> AsyncQuery[M]:
         """At most `n` rows, 0 to 1,048,576; the last call wins."""
-        count = operator.index(n)
-        if count < 0:
-            raise OverflowError("can't convert negative int to unsigned")
-        if count > LIMIT:
-            raise ModelVaultQueryError(f"query error: query limit {count} exceeds maximum {LIMIT}")
-        return AsyncQuery(self._source, replace(self._selection, limit=count))
+        return self._but(self._selection._replace(limit=read_count("limit", n, LIMIT)))
 
-    async def all(self) -> list[M]:
-        """The rows, as a list."""
-        return await self._source.fetch(self._selection)
+    def offset(self, n: int) -> AsyncQuery[M]:
+        """Without the first `n` rows; the last call wins. `page` goes through many rows at less cost."""
+        return self._but(self._selection._replace(offset=read_count("offset", n, (1 << 63) - 1)))
+
+    def distinct(self) -> AsyncQuery[M]:
+        """Each selected value once, the first in the order; whole rows are distinct anyway."""
+        return self._but(self._selection._replace(distinct=True))
+
+    @overload
+    def select(self, field: type[N], /) -> AsyncQuery[N]: ...
+    @overload
+    def select(self, field: FieldRef[M, A], /) -> AsyncQuery[A]: ...
+    @overload
+    def select(self, first: FieldRef[M, A], second: FieldRef[M, B], /) -> AsyncQuery[tuple[A, B]]: ...
+    @overload
+    def select(
+        self, first: FieldRef[M, A], second: FieldRef[M, B], third: FieldRef[M, C], /
+    ) -> AsyncQuery[tuple[A, B, C]]: ...
+    @overload
+    def select(
+        self, first: FieldRef[M, A], second: FieldRef[M, B], third: FieldRef[M, C], fourth: FieldRef[M, D], /
+    ) -> AsyncQuery[tuple[A, B, C, D]]: ...
+    @overload
+    def select(self, *fields: Path) -> AsyncQuery[Any]: ...
+    def select(self, *fields: Any) -> AsyncQuery[Any]:
+        """Parts of the rows.
+
+        * of a model: `select(u.email)` gives values, `select(u.email, u.age)` tuples
+        * of dicts: dicts with these fields, nested under their parents
+        * `select(Card)`: instances of a model or dataclass that has some of the fields
+        """
+        if len(fields) == 1 and isinstance(fields[0], type):
+            return AsyncQuery(self._source.part(fields[0]), self._selection)
+        paths = read_fields(self._source, fields)
+        if self._source.cls is dict:
+            return AsyncQuery(self._source, self._selection._replace(fields=paths, shape="dict"))
+        selection = self._selection._replace(fields=paths, shape="tuple")
+        return AsyncQuery(self._source, selection, operator.itemgetter(0) if len(paths) == 1 else None)
+
+    def group_by(self, *fields: Path, **named: Path) -> Groups[M]:
+        """Rows in groups with equal values: `group_by(u.address.city).agg(n=count())`.
+
+        A group's values are named by their paths, or as `group_by(city=u.address.city)` says.
+        """
+        keys: dict[str, tuple[str, ...]] = {}
+        for name, field in [(None, field) for field in fields] + list(named.items()):
+            path = read_field(self._source, field)
+            self._source.field(path).check_order("group_by()")
+            keys[name or ".".join(path)] = path
+        if not keys:
+            raise TypeError("group_by() needs a field; agg() alone summarises all rows")
+        return Groups(self._source, self._selection, keys)
+
+    # Asking
+
+    async def all(self, fields: Path | Iterable[Path] | None = None) -> list[M]:
+        """The rows, as a list.
+
+        fields: only these, as dicts nested under their parents; of a model, instances that lack the other attributes.
+        A string or FieldRef is one field, a list or tuple holds several.
+        """
+        if fields is None:
+            return self._made(await self._source.fetch(self._selection))
+        one = isinstance(fields, FieldRef | str) or not isinstance(fields, Iterable)
+        listed: Any = (fields,) if one else fields
+        paths = read_fields(self._source, listed)
+        found = await self._source.fetch(self._selection._replace(fields=paths, shape="dict"))
+        if self._source.cls is dict or self._selection.shape != "row":
+            return found
+        make = self._source.partial(paths)
+        return [make(row) for row in found]
 
     async def first(self) -> M | None:
         """The first row, None if there is none."""
-        selection = self._selection
-        if selection.limit != 0:
-            selection = replace(selection, limit=1)
-        rows = await self._source.fetch(selection)
-        return rows[0] if rows else None
+        found = self._made(await self._source.fetch(self._selection, 1))
+        return found[0] if found else None
+
+    async def one(self) -> M:
+        """The only row. NotFoundError (a LookupError) if there is none, ModelVaultQueryError if there are more."""
+        found = self._made(await self._source.fetch(self._selection, 2))
+        if not found:
+            raise NotFoundError(f"no row of {self._source.name} fits {self!r}", collection=self._source.name)
+        return self._single(found)
+
+    async def one_or_none(self) -> M | None:
+        """The only row, None if there is none. ModelVaultQueryError if there are more."""
+        found = self._made(await self._source.fetch(self._selection, 2))
+        return self._single(found) if found else None
 
     async def count(self) -> int:
         """How many rows there are."""
         return await self._source.tally(self._selection)
 
+    async def exists(self) -> bool:
+        """Is there a row?"""
+        return await self._source.exists(self._selection)
+
+    async def page(self, size: int = 20, after: str | None = None) -> Page[M]:
+        """At most `size` rows behind the cursor of another page, and the cursor of the next page.
+
+        Each page continues in the order of the query exactly behind the last row of the one before, however the
+        collection has changed. ModelVaultQueryError for the cursor of another query, or one that was changed.
+        """
+        selection = self._selection
+        size = read_count("page size", size, LIMIT)
+        if size == 0:
+            raise ModelVaultQueryError("query error: the page size must be at least 1")
+        if selection.distinct and selection.fields is not None:
+            raise ModelVaultQueryError("query error: distinct values have no cursors: use offset() and limit()")
+        query, given = self._description(), 0
+        if after is not None:
+            given, position = read_cursor(query, after)
+            selection = selection._replace(after=position, offset=0)
+        left = size if selection.limit is None else min(size, selection.limit - given)
+        if left <= 0:
+            return Page([])
+        rows, end = await self._source.page(selection._replace(limit=None), left)
+        given += len(rows)
+        if end is None or given == selection.limit:
+            return Page(self._made(rows))
+        return Page(self._made(rows), write_cursor(query, given, end))
+
+    @overload
+    async def sum(self, field: FieldRef[M, A]) -> A: ...
+    @overload
+    async def sum(self, field: str | Sequence[str]) -> Any: ...
+    async def sum(self, field: Any) -> Any:
+        """The sum of a number; 0 if there is none. None does not count."""
+        return await self._total(Aggregate("sum", *path_and_owner(field)))
+
+    @overload
+    async def min_(self, field: FieldRef[M, A]) -> A | None: ...
+    @overload
+    async def min_(self, field: str | Sequence[str]) -> Any: ...
+    async def min_(self, field: Any) -> Any:
+        """The smallest value; None if there is none."""
+        return await self._total(Aggregate("min", *path_and_owner(field)))
+
+    @overload
+    async def max_(self, field: FieldRef[M, A]) -> A | None: ...
+    @overload
+    async def max_(self, field: str | Sequence[str]) -> Any: ...
+    async def max_(self, field: Any) -> Any:
+        """The greatest value; None if there is none."""
+        return await self._total(Aggregate("max", *path_and_owner(field)))
+
+    async def avg(self, field: FieldRef[M, Any] | str | Sequence[str]) -> Any:
+        """The mean of a number; None if there is none. None does not count."""
+        return await self._total(Aggregate("avg", *path_and_owner(field)))
+
+    async def agg(self, **functions: Aggregate[M, Any]) -> dict[str, Any]:
+        """Several numbers about the rows: `agg(n=count(), oldest=max_(u.age))` is {"n": 3, "oldest": 77}."""
+        return (await summarise(self._source, self._selection, {}, functions))[0]
+
+    async def explain(self, analyze: bool = False) -> str:
+        """How the rows are found, and why. analyze: also find them, and say how many were looked at, and the time."""
+        return await self._source.explain(self._selection, analyze)
+
     def __aiter__(self) -> RowIterator[M]:
         """The rows one after the other, as one snapshot and in bounded memory."""
-        return self._source.select(self._selection)
+        rows = self._source.rows(self._selection)
+        return rows if self._make is None else MadeRows(rows, self._make)
+
+    # Parts of the above
+
+    def _but(self, selection: Selection) -> AsyncQuery[M]:
+        return AsyncQuery(self._source, selection, self._make)
+
+    def _narrowed(self, condition: Condition) -> AsyncQuery[M]:
+        selection = self._selection
+        if selection is EVERYTHING:
+            return AsyncQuery(self._source, Selection(condition), self._make)
+        return self._but(selection._replace(condition=both(selection.condition, condition)))
+
+    def _made(self, found: list[Any]) -> list[M]:
+        make = self._make
+        return found if make is None else [make(row) for row in found]
+
+    def _single(self, found: list[M]) -> M:
+        if len(found) > 1:
+            raise ModelVaultQueryError(f"query error: more than one row of {self._source.name} fits {self!r}")
+        return found[0]
+
+    async def _total(self, function: Aggregate[Any, Any]) -> Any:
+        return (await summarise(self._source, self._selection, {}, {"total": function}))[0]["total"]
+
+    def _description(self) -> str:
+        """The query as a text: what a cursor is bound to."""
+        source, selection = self._source, self._selection
+        order = ";".join(f"{term.path!r} {source.field(term.path).kind} {term.desc}" for term in selection.order)
+        return f"{source.name!r} where {source.describe(selection.condition)} by {order}"
+
+
+class AsyncQuery(Questions[M]):
+    """A question to a collection. Each method that narrows it gives a new query.
+
+    Nothing runs before it is awaited or iterated. Rows come in primary-key order unless `order_by` says otherwise.
+    """
+
+    __slots__ = ("_make", "_selection", "_source")
+
+    def __init__(self, source: Source, selection: Selection, make: Callable[[Any], M] | None = None) -> None:
+        self._source = source
+        self._selection = selection
+        self._make = make
+
+    @overload
+    def and_where(self, /, *conditions: Expression[M] | bool) -> AsyncQuery[M]: ...
+    @overload
+    def and_where(self, path: Path, value: Any) -> AsyncQuery[M]: ...
+    def and_where(self, *conditions: Any, **named: Any) -> AsyncQuery[M]:
+        """Rows for which these conditions hold too; `and_where(path, value)` asks for equality."""
+        return self._narrowed(read_conditions(self._source, "and_where", conditions, named))
+
+    @overload
+    def or_where(self, other: AsyncQuery[M] | Expression[M] | bool, /) -> AsyncQuery[M]: ...
+    @overload
+    def or_where(self, path: Path, value: Any) -> AsyncQuery[M]: ...
+    def or_where(self, *other: Any, **named: Any) -> AsyncQuery[M]:
+        """Rows that fit this query or the other one; limit, offset and order are this one's, else the other's."""
+        if len(other) == 1 and isinstance(other[0], AsyncQuery):
+            return self._joined(other[0])
+        if (len(other) == 1 and not isinstance(other[0], Expression | bool)) or other == () == tuple(named):
+            given = type(other[0]).__name__ if other else "nothing"
+            raise TypeError(f"argument 'other': {given!r} object is not an instance of 'Query'")
+        condition = read_conditions(self._source, "or_where", other, named)
+        return self._but(self._selection._replace(condition=either(self._selection.condition, condition)))
+
+    def _joined(self, other: AsyncQuery[M]) -> AsyncQuery[M]:
+        if not self._source.same(other._source):
+            raise ModelVaultQueryError("query error: or_where requires the same collection")
+        mine, theirs = self._selection, other._selection
+        return self._but(
+            mine._replace(
+                condition=either(mine.condition, theirs.condition),
+                order=mine.order or theirs.order,
+                limit=theirs.limit if mine.limit is None else mine.limit,
+                offset=mine.offset or theirs.offset,
+            )
+        )
+
+    async def update(self, changes: Mapping[str, Any] | Mapping[FieldRef[M, Any], Any] | Mapping[Path, Any]) -> int:
+        """Change these fields of the rows, all or none; how many rows there were.
+
+        `{u.age: u.age + 1, u.address.city: "Paris", "name": "Ada"}`: a value, or what is computed from the row as it
+        was. Each row is validated as by the collection's `update`. The primary key cannot change.
+        """
+        return await self._source.update(self._selection, self._source.change(read_changes(self._source, changes)))
+
+    async def delete(self) -> int:
+        """Delete the rows, all or none; how many there were."""
+        return await self._source.delete(self._selection)
 
     def __repr__(self) -> str:
-        conditions = " and ".join(f"{'.'.join(part.path)} = ..." for part in self._selection.conditions)
-        return f"<AsyncQuery where {conditions or 'anything'}>"
+        return f"<AsyncQuery {describe(self._source.name, self._selection)}>"
+
+
+class Groups(Generic[M]):
+    """The rows of a query in groups; see `Questions.group_by`."""
+
+    __slots__ = ("_keys", "_selection", "_source")
+
+    def __init__(self, source: Source, selection: Selection, keys: dict[str, tuple[str, ...]]) -> None:
+        self._source = source
+        self._selection = selection
+        self._keys = keys
+
+    async def agg(self, **functions: Aggregate[M, Any]) -> list[dict[str, Any]]:
+        """A dict for each group, with its values and those of the functions, in the order of the group's values.
+
+        `users.group_by(u.address.city).agg(n=count())` is [{"address.city": "London", "n": 3}, ...].
+        """
+        return await summarise(self._source, self._selection, self._keys, functions)
+
+    async def count(self) -> list[dict[str, Any]]:
+        """How many rows each group has, as "count"."""
+        return await self.agg(count=Aggregate("count"))
+
+    def __repr__(self) -> str:
+        return f"<Groups of {self._source.name} by {', '.join(self._keys)}>"
+
+
+class MadeRows(Generic[M]):
+    """An iterator over what is made of other rows."""
+
+    __slots__ = ("_make", "_rows")
+
+    def __init__(self, rows: RowIterator[Any], make: Callable[[Any], M]) -> None:
+        self._rows = rows
+        self._make = make
+
+    def __aiter__(self) -> MadeRows[M]:
+        return self
+
+    async def __anext__(self) -> M:
+        return self._make(await self._rows.__anext__())
+
+    async def aclose(self) -> None:
+        """Give the snapshot up; there are no more rows."""
+        await self._rows.aclose()
+
+
+# Reading what a user wrote
+
+
+def read_conditions(source: Source, verb: str, given: tuple[Any, ...], named: dict[str, Any]) -> Condition:
+    """The condition of `where(expression, ...)` or `where(path, value)`, checked."""
+    if named or (len(given) == 2 and not isinstance(given[0], Expression | bool)):
+        return comparison(source, *path_and_value(verb, *given, **named))
+    condition: Condition = ALL
+    for expression in given:
+        if not isinstance(expression, Expression):
+            raise no_expression(verb, expression)
+        check_owners(source, expression.owners)
+        condition = both(condition, expression.condition)
+    return source.check(condition)
+
+
+def path_and_value(verb: str, /, *given: Any, **named: Any) -> tuple[Any, str, Any]:
+    """The arguments `(path, value)`, by place or name."""
+    arguments = dict(zip(("path", "value"), given, strict=False))
+    if len(given) > 2 or arguments.keys() & named.keys() or (arguments | named).keys() != {"path", "value"}:
+        raise TypeError(f"{verb}() takes expressions, or a path and a value")
+    return (arguments | named)["path"], "eq", (arguments | named)["value"]
+
+
+def comparison(source: Source, path: Any, op: str, value: Any) -> Condition:
+    """The test of one field, checked."""
+    if isinstance(value, Expression | FieldRef | Formula):
+        raise TypeError(f"a field is compared with a value, not with {value!r}")
+    return source.check(Test(read_field(source, path), op, (value,)))
+
+
+def no_expression(verb: str, given: Any) -> TypeError:
+    """The error for something else in place of an expression, with advice."""
+    hint = "compare a field, as in fields(User).age >= 18"
+    if isinstance(given, bool):
+        hint = (
+            "Python has evaluated it already: compare fields(User).age, or User.age once the model has a collection, "
+            "and use & | ~ rather than and, or, not"
+        )
+    elif isinstance(given, FieldRef):
+        hint = f"compare it, as in {'.'.join(segments_of(given))} == True"
+    elif isinstance(given, AsyncQuery):
+        hint = "join queries with or_where()"
+    elif callable(given):
+        hint = "write it with fields(User) rather than as a function"
+    elif isinstance(given, str | list | tuple):
+        hint = f"a path needs a value: {verb}({given!r}, value)"
+    return TypeError(f"{verb}() takes expressions, not {given!r}: {hint}")
+
+
+def check_owners(source: Source, owners: Iterable[type | None]) -> None:
+    """Refuse fields of another model."""
+    for owner in owners:
+        if owner is not None and not source.takes(owner):
+            raise ModelVaultQueryError(
+                f"query error: a field of {owner.__name__} in a query of {source.name}, which holds "
+                f"{source.cls.__name__}: use fields({source.cls.__name__})"
+            )
+
+
+def read_field(source: Source, field: Any) -> tuple[str, ...]:
+    """The path of a field, its model checked."""
+    if isinstance(field, FieldRef):
+        check_owners(source, (field._owner,))
+    return parse_path(field)
+
+
+def read_fields(source: Source, fields: Iterable[Any]) -> tuple[tuple[str, ...], ...]:
+    """The paths of a projection; ModelVaultQueryError for none, or for one that the schema does not have."""
+    paths = tuple(read_field(source, field) for field in fields)
+    if not paths:
+        raise ModelVaultQueryError("query error: fields must list at least one schema path")
+    for path in paths:
+        try:
+            source.field(path)
+        except ModelVaultQueryError as error:
+            spelling = ", ".join(f'"{part}"' for part in path)
+            hint = str(error).rpartition(f" in {source.name}")[2]
+            raise ModelVaultQueryError(
+                f"query error: unknown field path for this collection: [{spelling}]{hint}"
+            ) from None
+    return paths
+
+
+def read_order(source: Source, term: Any, desc: bool) -> Order:
+    """One term of an order, checked."""
+    if isinstance(term, Ordering):
+        check_owners(source, (term.owner,))
+        order = Order(parse_path(term.term.path), term.term.desc)
+    elif isinstance(term, Expression | bool | Aggregate):
+        raise TypeError(f"order_by() takes fields, not {term!r}: order_by(u.age.desc(), u.name)")
+    else:
+        order = Order(read_field(source, term), desc)
+    source.field(order.path).check_order("order_by()")
+    return order
+
+
+def read_count(what: str, n: Any, most: int) -> int:
+    """A number of rows: OverflowError if it is negative, ModelVaultQueryError if it is too great."""
+    count = operator.index(n)
+    if count < 0:
+        raise OverflowError(f"can't convert negative int to unsigned: {what} {count}")
+    if count > most:
+        raise ModelVaultQueryError(f"query error: query {what} {count} exceeds maximum {most}")
+    return count
+
+
+def read_changes(source: Source, changes: Any) -> dict[tuple[str, ...], Any]:
+    """The changes of `update` by path, fields and formulas checked."""
+    if not isinstance(changes, Mapping):
+        raise TypeError(f"update() takes a dict of fields and values, not {changes!r}")
+    if not changes:
+        raise ModelVaultQueryError("query error: update() needs at least one field")
+    found: dict[tuple[str, ...], Any] = {}
+    for field, value in changes.items():
+        path = read_field(source, field)
+        if source.field(path).many and not source.field(path).listed:
+            raise ModelVaultQueryError(
+                f'query error: "{".".join(path)}" lies inside a list: change the list as a whole'
+            )
+        if isinstance(value, Expression | Ordering | Aggregate):
+            raise TypeError(f"update() takes values and formulas such as u.age + 1, not {value!r}")
+        for part in value.fields() if isinstance(value, Formula) else [value] if isinstance(value, FieldRef) else []:
+            source.field(read_field(source, part))
+        found[path] = value
+    for path in found:
+        for end in range(1, len(path)):
+            if path[:end] in found:
+                raise ModelVaultQueryError(
+                    f'query error: update() changes "{".".join(path[:end])}" and "{".".join(path)}" inside it'
+                )
+    return found
+
+
+def path_and_owner(field: Any) -> tuple[tuple[str, ...], type | None]:
+    """What an Aggregate is made of."""
+    return parse_path(field), field._owner if isinstance(field, FieldRef) else None
+
+
+async def summarise(
+    source: Source, selection: Selection, keys: dict[str, tuple[str, ...]], functions: dict[str, Aggregate[Any, Any]]
+) -> list[dict[str, Any]]:
+    """Aggregates of a selection by group, as dicts."""
+    if not functions:
+        raise TypeError("agg() needs a function, as in agg(n=count())")
+    for name, function in functions.items():
+        check_aggregate(source, name, function, keys)
+    calls = tuple((function.function, function.path) for function in functions.values())
+    names = (*keys, *functions)
+    found = await source.aggregate(selection, calls, tuple(keys.values()))
+    return [dict(zip(names, values, strict=True)) for values in found]
+
+
+def check_aggregate(source: Source, name: str, function: Any, keys: dict[str, tuple[str, ...]]) -> None:
+    """Refuse what cannot be summed up."""
+    if not isinstance(function, Aggregate):
+        raise TypeError(f"agg() takes count(), sum_(), min_(), max_() and avg(), not {function!r}")
+    if name in keys:
+        raise ModelVaultQueryError(f"query error: {name!r} is a group already: give the function another name")
+    if function.path is None:
+        return
+    check_owners(source, (function.owner,))
+    target = source.field(parse_path(function.path))
+    if function.function in ("sum", "avg"):
+        target.check_number(f"{function.function}()")
+    else:
+        target.check_order(f"{function.function}()")
+
+
+def both(one: Condition, other: Condition) -> Condition:
+    """Both conditions, without an Every in an Every."""
+    if one == ALL:
+        return other
+    if other == ALL:
+        return one
+    mine = one.parts if isinstance(one, Every) else (one,)
+    return Every(mine + (other.parts if isinstance(other, Every) else (other,)))
+
+
+def either(one: Condition, other: Condition) -> Condition:
+    """One of the conditions or both, without a Some in a Some."""
+    if one == ALL or other == ALL:
+        return ALL
+    mine = one.parts if isinstance(one, Some) else (one,)
+    return Some(mine + (other.parts if isinstance(other, Some) else (other,)))
+
+
+def describe(name: str, selection: Selection) -> str:
+    """A selection in a line, without values: they may be confidential."""
+    text = f"{name} where {spelled(selection.condition)}"
+    if selection.order:
+        text += " by " + ", ".join(f"{'.'.join(term.path)}{' desc' * term.desc}" for term in selection.order)
+    for word in ("limit", "offset"):
+        if getattr(selection, word):
+            text += f" {word} {getattr(selection, word)}"
+    return text

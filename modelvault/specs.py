@@ -1,29 +1,15 @@
-"""What a user writes on a model: indexes, constraints, and references to its fields."""
+"""What a user writes on a model: indexes, constraints; and the class attributes that refer to its fields."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from modelvault.expressions import FieldRef, segments_of
 
 __all__ = ["ClassRef", "ConstraintSpec", "FieldRef", "IndexSpec", "constrained", "index", "unique"]
-
-
-class FieldRef:
-    """A field of a model, by its path from the row: `Book.title.path == ["title"]`."""
-
-    __slots__ = ("path",)
-
-    def __init__(self, path: Sequence[str]) -> None:
-        self.path = list(path)
-
-    @property
-    def name(self) -> str:
-        """The path with dots."""
-        return ".".join(self.path)
-
-    def __repr__(self) -> str:
-        return f"FieldRef({self.name!r})"
 
 
 class ClassRef:
@@ -35,16 +21,16 @@ class ClassRef:
 
     __slots__ = ("owner", "ref")
 
-    def __init__(self, owner: type, ref: FieldRef) -> None:
+    def __init__(self, owner: type, ref: FieldRef[Any, Any]) -> None:
         self.owner = owner
         self.ref = ref
 
-    def __get__(self, instance: object, owner: type | None = None) -> FieldRef:
+    def __get__(self, instance: object, owner: type | None = None) -> FieldRef[Any, Any]:
         if instance is None and owner is self.owner:
             caller = sys._getframe(1).f_globals.get("__name__", "")
             if not caller.startswith("pydantic._internal."):
                 return self.ref
-        raise AttributeError(f"{owner.__name__ if owner else 'object'!r} has no attribute {self.ref.name!r}")
+        raise AttributeError(f"{owner.__name__ if owner else 'object'!r} has no attribute {segments_of(self.ref)[0]!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +58,7 @@ class ConstraintSpec:
 
 def dotted(field: object) -> str:
     if isinstance(field, FieldRef):
-        return field.name
+        return ".".join(segments_of(field))
     if isinstance(field, str):
         return field
     raise TypeError(f"an index field must be a str or a FieldRef, not {type(field).__name__}")
@@ -91,7 +77,7 @@ def spec(field: object, name: str | None, unique: bool) -> IndexSpec:
     return IndexSpec(fields, derived if name is None else name, unique)
 
 
-def index(field: str | FieldRef | Sequence[str | FieldRef], name: str | None = None) -> IndexSpec:
+def index(field: str | FieldRef[Any, Any] | Sequence[str | FieldRef[Any, Any]], name: str | None = None) -> IndexSpec:
     """An index over a field, by default named `<field>_idx`.
 
     Dots reach into nested models ("address.city"); a list field is indexed by its elements; a tuple or list of fields
@@ -100,7 +86,7 @@ def index(field: str | FieldRef | Sequence[str | FieldRef], name: str | None = N
     return spec(field, name, False)
 
 
-def unique(field: str | FieldRef | Sequence[str | FieldRef], name: str | None = None) -> IndexSpec:
+def unique(field: str | FieldRef[Any, Any] | Sequence[str | FieldRef[Any, Any]], name: str | None = None) -> IndexSpec:
     """Like `index`, and no two rows have the same value; None is exempt."""
     return spec(field, name, True)
 

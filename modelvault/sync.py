@@ -6,7 +6,7 @@ It works in any thread, also inside a running event loop, which it then blocks.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
@@ -21,12 +21,21 @@ if TYPE_CHECKING:
 
     from modelvault._access import Mark
     from modelvault.collection import AsyncCollection
+    from modelvault.expressions import Aggregate, Expression, FieldRef, Ordering
+    from modelvault.pages import Page
     from modelvault.query import AsyncQuery, Path, RowIterator
+    from modelvault.query import Groups as AsyncGroups
+    from modelvault.query import Questions as AsyncQuestions
     from modelvault.transaction import AsyncTransaction
 
-__all__ = ["Collection", "Database", "Query", "Rows", "Savepoint", "Transaction"]
+__all__ = ["Collection", "Database", "Groups", "Query", "Questions", "Rows", "Savepoint", "Transaction"]
 
 M = TypeVar("M")
+N = TypeVar("N")
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+D = TypeVar("D")
 
 
 class Database:
@@ -168,7 +177,174 @@ class Database:
         return Transaction(self._twin.transaction(timeout=timeout))
 
 
-class Collection(Generic[M]):
+class Questions(Generic[M]):
+    """What can be asked of a collection or a query: each method that narrows gives a new query."""
+
+    __slots__ = ()
+
+    _twin: AsyncQuestions[M]
+
+    # Narrowing
+
+    @overload
+    def where(self, /, *conditions: Expression[M] | bool) -> Query[M]: ...
+    @overload
+    def where(self, path: Path, value: Any) -> Query[M]: ...
+    def where(self, *conditions: Any, **named: Any) -> Query[M]:
+        """Rows for which all conditions hold: `where(u.age >= 18, u.name.startswith("A"))`.
+
+        `where(path, value)` is 0.16's spelling of `where(u.age == value)`.
+        """
+        return Query(self._twin.where(*conditions, **named))
+
+    def gt_where(self, path: Path, value: Any) -> Query[M]:
+        """Rows where the field at `path` is greater than `value`."""
+        return Query(self._twin.gt_where(path, value))
+
+    def gte_where(self, path: Path, value: Any) -> Query[M]:
+        """Rows where the field at `path` is greater than `value`, or equal."""
+        return Query(self._twin.gte_where(path, value))
+
+    def lt_where(self, path: Path, value: Any) -> Query[M]:
+        """Rows where the field at `path` is less than `value`."""
+        return Query(self._twin.lt_where(path, value))
+
+    def lte_where(self, path: Path, value: Any) -> Query[M]:
+        """Rows where the field at `path` is less than `value`, or equal."""
+        return Query(self._twin.lte_where(path, value))
+
+    def order_by(self, *terms: Path | Ordering[M], desc: bool = False) -> Query[M]:
+        """Rows in this order: `order_by(u.age.desc(), u.name)`; the last call wins.
+
+        None comes last, with `desc` first. Rows that are equal come by primary key, in the direction of the last
+        term. desc: the direction of the terms that have none of their own.
+        """
+        return Query(self._twin.order_by(*terms, desc=desc))
+
+    def limit(self, n: int) -> Query[M]:
+        """At most `n` rows, 0 to 1,048,576; the last call wins."""
+        return Query(self._twin.limit(n))
+
+    def offset(self, n: int) -> Query[M]:
+        """Without the first `n` rows; the last call wins. `page` goes through many rows at less cost."""
+        return Query(self._twin.offset(n))
+
+    def distinct(self) -> Query[M]:
+        """Each selected value once, the first in the order; whole rows are distinct anyway."""
+        return Query(self._twin.distinct())
+
+    @overload
+    def select(self, field: type[N], /) -> Query[N]: ...
+    @overload
+    def select(self, field: FieldRef[M, A], /) -> Query[A]: ...
+    @overload
+    def select(self, first: FieldRef[M, A], second: FieldRef[M, B], /) -> Query[tuple[A, B]]: ...
+    @overload
+    def select(
+        self, first: FieldRef[M, A], second: FieldRef[M, B], third: FieldRef[M, C], /
+    ) -> Query[tuple[A, B, C]]: ...
+    @overload
+    def select(
+        self, first: FieldRef[M, A], second: FieldRef[M, B], third: FieldRef[M, C], fourth: FieldRef[M, D], /
+    ) -> Query[tuple[A, B, C, D]]: ...
+    @overload
+    def select(self, *fields: Path) -> Query[Any]: ...
+    def select(self, *fields: Any) -> Query[Any]:
+        """Parts of the rows.
+
+        * of a model: `select(u.email)` gives values, `select(u.email, u.age)` tuples
+        * of dicts: dicts with these fields, nested under their parents
+        * `select(Card)`: instances of a model or dataclass that has some of the fields
+        """
+        return Query(self._twin.select(*fields))
+
+    def group_by(self, *fields: Path, **named: Path) -> Groups[M]:
+        """Rows in groups with equal values: `group_by(u.address.city).agg(n=count())`.
+
+        A group's values are named by their paths, or as `group_by(city=u.address.city)` says.
+        """
+        return Groups(self._twin.group_by(*fields, **named))
+
+    # Asking
+
+    def all(self, fields: Path | Iterable[Path] | None = None) -> list[M]:
+        """The rows, as a list.
+
+        fields: only these, as dicts nested under their parents; of a model, instances that lack the other attributes.
+        A string or FieldRef is one field, a list or tuple holds several.
+        """
+        return drive(self._twin.all(fields))
+
+    def first(self) -> M | None:
+        """The first row, None if there is none."""
+        return drive(self._twin.first())
+
+    def one(self) -> M:
+        """The only row. NotFoundError (a LookupError) if there is none, ModelVaultQueryError if there are more."""
+        return drive(self._twin.one())
+
+    def one_or_none(self) -> M | None:
+        """The only row, None if there is none. ModelVaultQueryError if there are more."""
+        return drive(self._twin.one_or_none())
+
+    def count(self) -> int:
+        """How many rows there are."""
+        return drive(self._twin.count())
+
+    def exists(self) -> bool:
+        """Is there a row?"""
+        return drive(self._twin.exists())
+
+    def page(self, size: int = 20, after: str | None = None) -> Page[M]:
+        """At most `size` rows behind the cursor of another page, and the cursor of the next page.
+
+        Each page continues in the order of the query exactly behind the last row of the one before, however the
+        collection has changed. ModelVaultQueryError for the cursor of another query, or one that was changed.
+        """
+        return drive(self._twin.page(size, after))
+
+    @overload
+    def sum(self, field: FieldRef[M, A]) -> A: ...
+    @overload
+    def sum(self, field: str | Sequence[str]) -> Any: ...
+    def sum(self, field: Any) -> Any:
+        """The sum of a number; 0 if there is none. None does not count."""
+        return drive(self._twin.sum(field))
+
+    @overload
+    def min_(self, field: FieldRef[M, A]) -> A | None: ...
+    @overload
+    def min_(self, field: str | Sequence[str]) -> Any: ...
+    def min_(self, field: Any) -> Any:
+        """The smallest value; None if there is none."""
+        return drive(self._twin.min_(field))
+
+    @overload
+    def max_(self, field: FieldRef[M, A]) -> A | None: ...
+    @overload
+    def max_(self, field: str | Sequence[str]) -> Any: ...
+    def max_(self, field: Any) -> Any:
+        """The greatest value; None if there is none."""
+        return drive(self._twin.max_(field))
+
+    def avg(self, field: FieldRef[M, Any] | str | Sequence[str]) -> Any:
+        """The mean of a number; None if there is none. None does not count."""
+        return drive(self._twin.avg(field))
+
+    def agg(self, **functions: Aggregate[M, Any]) -> dict[str, Any]:
+        """Several numbers about the rows: `agg(n=count(), oldest=max_(u.age))` is {"n": 3, "oldest": 77}."""
+        return drive(self._twin.agg(**functions))
+
+    def explain(self, analyze: bool = False) -> str:
+        """How the rows are found, and why. analyze: also find them, and say how many were looked at, and the time."""
+        return drive(self._twin.explain(analyze))
+
+    def __iter__(self) -> Rows[M]:
+        """The rows one after the other, as one snapshot and in bounded memory."""
+        return Rows(self._twin.__aiter__())
+
+
+class Collection(Questions[M]):
     """A collection of `M`: instances of a model class, or dicts; AsyncCollection has the same methods.
 
     Made by `Database.collection` and `models.collection`. A `key` is a primary key or, for models, an instance that
@@ -178,6 +354,8 @@ class Collection(Generic[M]):
     """
 
     __slots__ = ("__weakref__", "_twin")
+
+    _twin: AsyncCollection[M]
 
     def __init__(self, twin: AsyncCollection[M]) -> None:
         self._twin = twin
@@ -203,22 +381,6 @@ class Collection(Generic[M]):
     def get_many(self, keys: Iterable[Any]) -> list[M | None]:
         """The rows with these primary keys, in the order of the keys and of one commit; None where there is no row."""
         return drive(self._twin.get_many(keys))
-
-    def all(self) -> list[M]:
-        """Every row."""
-        return drive(self._twin.all())
-
-    def count(self) -> int:
-        """How many rows there are."""
-        return drive(self._twin.count())
-
-    def where(self, path: Path, value: Any) -> Query[M]:
-        """A query for the rows whose field at `path` equals `value`; of a list field, one of its elements."""
-        return Query(self._twin.where(path, value))
-
-    def __iter__(self) -> Rows[M]:
-        """Every row, as one snapshot and in bounded memory."""
-        return Rows(self._twin.__aiter__())
 
     # Writing
 
@@ -263,13 +425,16 @@ class Collection(Generic[M]):
         return drive(self._twin.delete(key))
 
 
-class Query(Generic[M]):
+class Query(Questions[M]):
     """A question to a collection; AsyncQuery has the same methods. Each method that narrows it gives a new query.
 
-    Nothing runs before it is asked for rows or a count. Rows come in primary-key order.
+    Nothing runs before it is asked for rows or a number. Rows come in primary-key order unless `order_by` says
+    otherwise.
     """
 
     __slots__ = ("_twin",)
+
+    _twin: AsyncQuery[M]
 
     def __init__(self, twin: AsyncQuery[M]) -> None:
         self._twin = twin
@@ -277,29 +442,56 @@ class Query(Generic[M]):
     def __repr__(self) -> str:
         return repr(self._twin).replace("Async", "", 1)
 
-    def and_where(self, path: Path, value: Any) -> Query[M]:
-        """Rows where the field at `path` also equals `value`."""
-        return Query(self._twin.and_where(path, value))
+    @overload
+    def and_where(self, /, *conditions: Expression[M] | bool) -> Query[M]: ...
+    @overload
+    def and_where(self, path: Path, value: Any) -> Query[M]: ...
+    def and_where(self, *conditions: Any, **named: Any) -> Query[M]:
+        """Rows for which these conditions hold too; `and_where(path, value)` asks for equality."""
+        return Query(self._twin.and_where(*conditions, **named))
 
-    def limit(self, n: int) -> Query[M]:
-        """At most `n` rows, 0 to 1,048,576; the last call wins."""
-        return Query(self._twin.limit(n))
+    @overload
+    def or_where(self, other: Query[M] | Expression[M] | bool, /) -> Query[M]: ...
+    @overload
+    def or_where(self, path: Path, value: Any) -> Query[M]: ...
+    def or_where(self, *other: Any, **named: Any) -> Query[M]:
+        """Rows that fit this query or the other one; limit, offset and order are this one's, else the other's."""
+        return Query(self._twin.or_where(*(part._twin if isinstance(part, Query) else part for part in other), **named))
 
-    def all(self) -> list[M]:
-        """The rows, as a list."""
-        return drive(self._twin.all())
+    def update(self, changes: Mapping[str, Any] | Mapping[FieldRef[M, Any], Any] | Mapping[Path, Any]) -> int:
+        """Change these fields of the rows, all or none; how many rows there were.
 
-    def first(self) -> M | None:
-        """The first row, None if there is none."""
-        return drive(self._twin.first())
+        `{u.age: u.age + 1, u.address.city: "Paris", "name": "Ada"}`: a value, or what is computed from the row as it
+        was. Each row is validated as by the collection's `update`. The primary key cannot change.
+        """
+        return drive(self._twin.update(changes))
 
-    def count(self) -> int:
-        """How many rows there are."""
+    def delete(self) -> int:
+        """Delete the rows, all or none; how many there were."""
+        return drive(self._twin.delete())
+
+
+class Groups(Generic[M]):
+    """The rows of a query in groups; see `Questions.group_by`."""
+
+    __slots__ = ("_twin",)
+
+    def __init__(self, twin: AsyncGroups[M]) -> None:
+        self._twin = twin
+
+    def agg(self, **functions: Aggregate[M, Any]) -> list[dict[str, Any]]:
+        """A dict for each group, with its values and those of the functions, in the order of the group's values.
+
+        `users.group_by(u.address.city).agg(n=count())` is [{"address.city": "London", "n": 3}, ...].
+        """
+        return drive(self._twin.agg(**functions))
+
+    def count(self) -> list[dict[str, Any]]:
+        """How many rows each group has, as "count"."""
         return drive(self._twin.count())
 
-    def __iter__(self) -> Rows[M]:
-        """The rows one after the other, as one snapshot and in bounded memory."""
-        return Rows(self._twin.__aiter__())
+    def __repr__(self) -> str:
+        return repr(self._twin)
 
 
 class Rows(Generic[M]):

@@ -16,13 +16,15 @@ DESIGN = PACKAGE.parent / "docs" / "design.md"
 ROWS = [
     ["errors"],
     ["_core"],
-    ["types", "specs", "conditions"],
+    ["types", "conditions"],
+    ["expressions", "pages"],
+    ["specs", "partials"],
     ["fits", "rules", "conversions"],
     ["fields_json"],
     ["annotations"],
     ["schema"],
     ["mapping", "patches"],
-    ["_engine", "_runner", "_progress", "_ranges"],
+    ["_engine", "_runner", "_progress", "_ranges", "targets"],
     ["query", "_queue", "_ways"],
     ["_access", "_prepared"],
     ["_store", "_planner"],
@@ -51,12 +53,14 @@ CORE_ROWS = [
 ]
 
 # What a module must not know, although it lies on a lower row: whoever handles bytes knows no models, a codec no files.
-NAMING = {name for row in ROWS[2 : ROWS.index(["_engine", "_runner", "_progress", "_ranges"])] for name in row}
+NAMING = {name for row in ROWS[2 : ROWS.index(["mapping", "patches"]) + 1] for name in row}
 STRANGERS = {
     **{name: {"_core"} for name in NAMING},
     **dict.fromkeys(("_engine", "_queue", "_access"), NAMING),
     "_runner": NAMING | {"_core"},
     "query": {"_core"},
+    "pages": {"_core"},
+    "expressions": {"_core"},
 }
 FILES = {"file", "meta", "cache", "pager", "node", "cells", "tree", "cursor", "walk", "space"}
 CODECS = {"slots", "buffer", "constraint", "codec", "scalar", "temporal", "container", "keys", "anything", "objects"}

@@ -22,12 +22,14 @@ from modelvault import (
     Transaction,
 )
 from modelvault._core.drive import drive
-from modelvault.sync import Rows, Savepoint
+from modelvault.query import Groups as AsyncGroups
+from modelvault.sync import Groups, Rows, Savepoint
 
 TWINS: dict[type, type] = {
     Database: AsyncDatabase,
     Collection: AsyncCollection,
     Query: AsyncQuery,
+    Groups: AsyncGroups,
     Transaction: AsyncTransaction,
 }
 
@@ -108,9 +110,14 @@ class Dressed:
         if not callable(attribute):
             return attribute
         twin = TWINS.get(type(self.bare))
+
+        def call(*args: Any, **options: Any) -> Any:
+            bare = (arg.bare if isinstance(arg, Dressed) else arg for arg in args)
+            return dress(attribute(*bare, **options))
+
         if twin is None or inspect.iscoroutinefunction(getattr(twin, name)):
-            return lambda *args, **options: Done(lambda: dress(attribute(*args, **options)))
-        return lambda *args, **options: dress(attribute(*args, **options))
+            return lambda *args, **options: Done(lambda: call(*args, **options))
+        return call
 
     def __await__(self) -> Generator[None, None, Any]:
         return self

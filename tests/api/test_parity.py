@@ -33,7 +33,20 @@ COLLECTION = {
     "get": "(self, ",
     "delete": "(self, ",
     "update": "(self, ",
-    "where": "(self, path, value)",
+}
+# Of what has more spellings now: 0.16's arguments, which `Signature.bind` must take.
+BUILDER = {
+    "where": ("path", "value"),
+    "gt_where": ("path", "value"),
+    "gte_where": ("path", "value"),
+    "lt_where": ("path", "value"),
+    "lte_where": ("path", "value"),
+    "and_where": ("path", "value"),
+    "or_where": ("other_query",),
+    "order_by": ("path",),
+    "limit": ("n",),
+    "explain": (),
+    "all": (),
 }
 ERRORS = {
     "ModelVaultFormatError": ValueError,
@@ -100,6 +113,17 @@ def test_the_reference_of_the_database(name: str) -> None:
 def test_the_reference_of_a_collection(name: str) -> None:
     for method, signature in COLLECTION.items():
         assert bare_signature(getattr(getattr(modelvault, name), method)).startswith(signature), method
+
+
+@pytest.mark.parametrize("name", ["Query", "AsyncQuery"])
+@pytest.mark.parametrize(("method", "arguments"), BUILDER.items(), ids=list(BUILDER))
+def test_the_reference_of_a_query(name: str, method: str, arguments: tuple[str, ...]) -> None:
+    signature = inspect.signature(getattr(getattr(modelvault, name), method))
+    signature.bind("self", *arguments)
+    if method not in ("or_where", "order_by"):  # takes one or more by place
+        signature.bind("self", **dict.fromkeys(arguments))
+    if method == "order_by":
+        signature.bind("self", "path", desc=True)
 
 
 def test_the_names_of_the_module() -> None:

@@ -56,7 +56,7 @@ def test_a_first_program(path: str | None) -> None:
             tx.collection(Person).delete(1)
         assert people.count() == 0
         assert repr(people) == "<Collection 'persons' of Person>"
-        assert repr(people.where("id", 1)) == "<Query where id = ...>"
+        assert repr(people.where("id", 1)) == "<Query persons where id == ...>"
 
 
 def test_iteration_ends_and_closes(path: str | None) -> None:
