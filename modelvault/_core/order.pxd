@@ -22,6 +22,7 @@ cdef class Term:
     cdef int put(self, Buffer out, const unsigned char* data, size_t size) except -1
     cdef int put_part(self, Buffer out, Py_ssize_t i, int found, Part* part) except -1
     cdef int put_value(self, Buffer out, const Part* part) except -1
+    cdef int put_free(self, Buffer out, object value) except -1
 
 
 @final

@@ -80,26 +80,32 @@ cdef class Term:
             if i == self.route.count:
                 if self.constant is not None:
                     return put_key(out, self.constant)
-                put_byte(out, VALUE_TAG)
                 return self.put_value(out, part)
             found = leave(find(&self.route.hops[i], part.data, part.size, part))
         return put_byte(out, NONE_TAG)
 
     cdef int put_value(self, Buffer out, const Part* part) except -1:
+        """Append the component of the value in these bytes."""
         cdef Codec codec = self.route.whole
         cdef Reader reader
-        cdef bytes key
-        if self.choices is not None:
-            if part.size < 2 or get16(part.data) >= <size_t>len(self.choices):
-                return fail_corrupt("an enum has no such value")
-            key = self.choices[get16(part.data)]
-        elif self.form != OTHER:
-            return codec.key_stored(out, part.data, part.size, part.wide, False)
-        else:
+        if self.form == OTHER:
             reader.at, reader.end, reader.depth = part.data, part.data + part.size, 0
-            key = free_key(codec.read_fixed(part.data, part.wide) if codec.width else codec.read(&reader))
-            if key is None:
-                return fail_order(self.route.path)
+            return self.put_free(out, codec.read_fixed(part.data, part.wide) if codec.width else codec.read(&reader))
+        put_byte(out, VALUE_TAG)
+        if self.choices is None:
+            return codec.key_stored(out, part.data, part.size, part.wide, False)
+        if part.size < 2 or get16(part.data) >= <size_t>len(self.choices):
+            return fail_corrupt("an enum has no such value")
+        return put_key(out, self.choices[get16(part.data)])
+
+    cdef int put_free(self, Buffer out, object value) except -1:
+        """Append the component of a value without a key of its own."""
+        if value is None:
+            return put_byte(out, NONE_TAG)
+        key = free_key(value)
+        if key is None:
+            return fail_order(self.route.path)
+        put_byte(out, VALUE_TAG)
         return put_key(out, key)
 
 

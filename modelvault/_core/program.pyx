@@ -15,9 +15,10 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Realloc
 from libc.string cimport memchr, memcmp, memset
 
+from modelvault._core.anything cimport Anything
 from modelvault._core.buffer cimport Reader, fail_corrupt, get16, get64_big, put16, put64_big, put_byte, take
 from modelvault._core.codec cimport Codec
-from modelvault._core.container cimport Dict, List, Set, Tuple, VarTuple
+from modelvault._core.container cimport List, Set, Tuple, Union, VarTuple
 from modelvault._core.keys cimport KeyCodec
 from modelvault._core.leaf cimport (
     BYTES, CHOICE, DECIMAL, OTHER, STRING, Value, form_of, free_key, load_fixed, load_inline, same_domain,
@@ -327,7 +328,9 @@ cdef class Asked:
         """Whether the test needs Python objects in these records."""
         cdef Form form = form_of(route.leaf)
         if self.never and not self.whole:
-            return form == OTHER and route.hops[route.count - 1].holes
+            # A union or `any` may hold None where the field itself may not be None.
+            return form == OTHER and (
+                route.hops[route.count - 1].holes or isinstance(route.leaf, (Union, Anything)))
         if form == CHOICE and form == self.form:
             return self.whole
         if self.whole or form == OTHER or form == DECIMAL or self.op == "regex":
@@ -656,6 +659,8 @@ cdef class Question:
         return not self.asked.whole and self.asked.form == DECIMAL and form_of(self.route.leaf) == DECIMAL
 
     cdef bint fits_value(self, object value) except -1:
+        if value is None:
+            return self.asked.absent
         if self.asked.never:
             return False
         if isinstance(self.route.leaf, Tuple) and self.asked.values and not is_container(self.asked.values[0]):
