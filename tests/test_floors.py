@@ -50,6 +50,7 @@ CORE_ROWS = [
     ["table", "commit"],
     ["feed"],
     ["scan"],
+    ["sorting", "aggregate"],
 ]
 
 # What a module must not know, although it lies on a lower row: whoever handles bytes knows no models, a codec no files.

@@ -153,6 +153,7 @@ cdef class EntryFeed(Feed):
     cdef bint is_covered(self, const unsigned char* entry, size_t size) except -1
 
 
+cdef int compare_bytes(bytes left, const unsigned char* right, size_t size) noexcept
 cdef int copy_key(Buffer out, const unsigned char* data, size_t page_size, size_t slot) except -1
 cdef RowFeed new_row_feed(Table table, Roots roots, Program program, bint backward)
 cdef EntryFeed new_entry_feed(

@@ -471,6 +471,28 @@ def open_unnamed(directory, path):
         raise OSError(error.errno, error.strerror, path) from None
 
 
+def open_scratch(File file not None):
+    """A new file without a name, for what does not fit in memory: beside `file`, else where the system has temporary files.
+
+    It is gone when it is closed, and when the process ends. OSError.
+    """
+    import tempfile     # only here: it takes long to import
+    cdef str path = f"{os.fsdecode(file.path)} (temporary file)"
+    cdef list directories = [tempfile.gettempdir()]
+    if not isinstance(file, MemoryFile):
+        directories.insert(0, os.path.dirname(os.path.realpath(file.path)))
+    for directory in directories:
+        try:
+            descriptor, name = open_unnamed(directory, path)
+        except OSError as error:
+            if directory == directories[len(directories) - 1] or error.errno == errno.ENOSPC:
+                raise
+            continue
+        if name is not None:
+            os.unlink(name)
+        return DiskFile(path, descriptor=descriptor)
+
+
 cdef class MemoryFile(File):
     """A file in memory, for tests and snapshots: `content` is what it holds at first."""
 

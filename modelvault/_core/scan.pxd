@@ -68,3 +68,8 @@ cdef class Gathering:
     cdef int admit(self, RowFeed feed, list keys) except -1
     cdef int hand_over(self, RowFeed feed) except -1
     cdef bint go_on(self, RowFeed feed) except -1
+
+
+# Keep the garbage collector from looking at fresh rows while a list of so many is made.
+cdef bint gc_off(size_t rows) noexcept
+cdef void gc_on(bint collecting) noexcept

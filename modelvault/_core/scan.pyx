@@ -208,16 +208,14 @@ cdef class Scan:
         cdef bint collecting
         if feed.count == 0:
             return found
-        # A list of fresh rows would be searched for cycles again and again while it grows.
-        collecting = feed.count > FEW_ROWS and PyGC_Disable()
+        collecting = gc_off(feed.count)
         try:
             if release or not has_drafts(feed):
                 found += self.take_hits(sink)
             else:
                 found += self.take_copies(sink)
         finally:
-            if collecting:
-                PyGC_Enable()
+            gc_on(collecting)
         return found
 
     cdef size_t take_hits(self, Sink sink) except? 0:
@@ -264,6 +262,20 @@ cdef class Scan:
         """Put the key at which a hit was found into `key`."""
         self.key.size = 0
         return copy_key(self.key, (<Page>hit.leaf).data, self.table.pager.page_size, hit.slot)
+
+
+cdef bint gc_off(size_t rows) noexcept:
+    """Stop the garbage collector, unless the rows are few; whether it was on.
+
+    Fresh rows hold no cycles, and a growing list of them would be searched again and again. What is due is done once, afterwards.
+    """
+    return rows > FEW_ROWS and PyGC_Disable()
+
+
+cdef void gc_on(bint collecting) noexcept:
+    """Undo gc_off, given its result."""
+    if collecting:
+        PyGC_Enable()
 
 
 cdef class Sink:

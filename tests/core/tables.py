@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Any
 
 from modelvault._core.file import File, MemoryFile
@@ -28,6 +29,7 @@ ROW = Type(
         Field("tags", Type("list", (STRING,))),
         Field("blob", Type("bytes")),
         Field("level", Type("int64")),
+        Field("price", Type("decimal")),
     ),
 )
 CODEC = RecordCodec(ROW, 1, "id")
@@ -110,6 +112,7 @@ def random_row(chance: random.Random, key: str) -> Row:
         "tags": [chance.choice("pqrstuv") for _ in range(chance.randrange(4))],
         "blob": chance.randbytes(size),
         "level": chance.randrange(10),
+        "price": Decimal(chance.randrange(1000)) / 4,
     }
 
 

@@ -1,0 +1,351 @@
+"""Rows of a scan in another order, in bounded memory.
+
+Rows come as bytes and stay bytes: each lies in one growing buffer behind its sort key, and is compared by the first eight bytes of
+that, mostly, else by memcmp. With a limit only the best rows are kept, and once there are enough of them most of the others
+are turned away by one comparison. What does not fit in memory is written to a file without a name, in sorted runs, and these are
+merged when the rows are asked for.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.mem cimport PyMem_RawFree, PyMem_RawRealloc
+from cython cimport final
+from libc.stddef cimport size_t
+from libc.stdint cimport uint32_t, uint64_t
+from libc.stdlib cimport qsort
+from libc.string cimport memcmp, memcpy
+
+from modelvault._core.buffer cimport Buffer, get32, get64_big, put32, put_bytes, take
+from modelvault._core.feed cimport ROWS
+from modelvault._core.order cimport SortKeys
+from modelvault._core.record cimport Face
+from modelvault._core.scan cimport Scan, Sink, gc_off, gc_on
+
+from modelvault._core.file import open_scratch
+from modelvault.errors import ColdPage
+
+cdef enum:
+    MEMORY = 1 << 25            # bytes of rows kept
+    LEAST_MEMORY = 1 << 14
+    MOST_MEMORY = 1 << 29
+    HEADER = 12                 # of a row: bytes of its sort key, of its primary key, of its record
+    CHUNK = 1 << 20             # bytes written at a time
+    BLOCK = 1 << 12             # bytes read at a time, at least
+    SPARE_ROWS = 64             # kept beyond the limit before the worst ones go
+
+cdef size_t ENDLESS = <size_t>-1
+
+
+cdef inline size_t row_size(const unsigned char* row) noexcept nogil:
+    """Bytes of a row with its header."""
+    return HEADER + <size_t>get32(row) + get32(row + 4) + get32(row + 8)
+
+
+cdef inline int compare_rows(const unsigned char* a, const unsigned char* b) noexcept nogil:
+    """Two rows by their sort keys."""
+    cdef size_t left = get32(a), right = get32(b)
+    cdef int order = memcmp(a + HEADER, b + HEADER, min(left, right))
+    return order if order else (left > right) - (left < right)
+
+
+cdef int compare_items(const void* a, const void* b) noexcept nogil:
+    cdef const Item* left = <const Item*>a
+    cdef const Item* right = <const Item*>b
+    if left.head != right.head:
+        return 1 if left.head > right.head else -1
+    return compare_rows(<const unsigned char*>left.place, <const unsigned char*>right.place)
+
+
+cdef uint64_t head_of(const unsigned char* key, size_t size) noexcept nogil:
+    """The first eight bytes of a sort key as a number, padded with zeros."""
+    cdef unsigned char padded[8]
+    if size >= 8:
+        return get64_big(key)
+    (<uint64_t*>padded)[0] = 0
+    memcpy(padded, key, size)
+    return get64_big(padded)
+
+
+cdef object row_of(const unsigned char* row, Face face):
+    """A row as a face shows it, or (primary key, record)."""
+    cdef const unsigned char* key = row + HEADER + get32(row)
+    cdef const unsigned char* record = key + get32(row + 4)
+    if face is not None:
+        return face.decode_at(record, get32(row + 8))
+    return key[:get32(row + 4)], record[:get32(row + 8)]
+
+
+@final
+cdef class Run:
+    """Sorted rows in a file, one after the other; next() reads them block by block."""
+
+    cdef bint next(self) except -1:
+        """To the next row; False behind the last."""
+        if self.row != NULL:
+            self.offset += row_size(self.row)
+        self.row = NULL
+        if self.at + self.offset >= self.end:
+            self.block = None
+            return False
+        self.whole(HEADER)
+        self.row = self.whole(row_size(self.whole(HEADER)))
+        return True
+
+    cdef const unsigned char* whole(self, size_t size) except NULL:
+        """The next `size` bytes in one piece."""
+        if self.block is None or <size_t>PyBytes_GET_SIZE(self.block) < self.offset + size:
+            self.at += self.offset
+            self.offset = 0
+            self.block = self.file.read_at(self.at, min(max(size, self.block_size), self.end - self.at), True)
+            if <size_t>PyBytes_GET_SIZE(self.block) < size:
+                raise OSError(f"the temporary file of a sort is shorter than what was written to it: {self.file.path}")
+        return <const unsigned char*>PyBytes_AS_STRING(self.block) + self.offset
+
+
+@final
+cdef class Sort(Sink):
+    """The rows of a scan in an order, all or the first `limit`, of those behind the sort key `after`.
+
+    `step` reads the scan in slices until it says True; `fetch` then gives the rows. memory: about the bytes of rows kept in memory, a
+    limit's rows included; what is more goes to a file without a name, beside the database or in the system's directory for
+    temporary files. OSError where that fails, as on a full disk. Any error but ColdPage ends the sort, as `close` does.
+    """
+
+    def __cinit__(self):
+        self.rows, self.key, self.bar = Buffer(), Buffer(), Buffer()
+        self.runs = []
+        self.keyed = True
+
+    def __init__(self, Scan scan not None, SortKeys order not None, limit=None, bytes after=None, size_t memory=MEMORY):
+        self.scan = scan
+        self.order = order
+        self.limit = ENDLESS if limit is None else limit
+        self.after = after
+        self.memory = min(max(memory, <size_t>LEAST_MEMORY), <size_t>MOST_MEMORY)
+
+    def __dealloc__(self):
+        PyMem_RawFree(self.items)
+
+    # Reading
+
+    def step(self, size_t budget=ENDLESS, bint wait=True, bint release=False):
+        """Read on, at most `budget` rows of the scan; whether all is read. wait, release: as in Scan."""
+        if self.sorted or self.done:
+            return True
+        try:
+            if self.limit:
+                self.scan.run(ROWS, self, ENDLESS, budget, wait, release)
+            if self.limit == 0 or self.scan.done:
+                self.finish()
+        except ColdPage:
+            raise
+        except BaseException:
+            self.close()
+            raise
+        return self.sorted
+
+    cdef int take(
+            self, const unsigned char* key, size_t key_size, const unsigned char* record, size_t size) except -1:
+        cdef unsigned char* row
+        cdef size_t place
+        self.key.size = 0
+        self.order.write(self.key, record, size, key, key_size)
+        if not self.is_wanted():
+            return 0
+        self.make_room(HEADER + self.key.size + key_size + size)
+        place = self.rows.size
+        row = take(self.rows, HEADER + self.key.size + key_size + size)
+        put32(row, <uint32_t>self.key.size)
+        put32(row + 4, <uint32_t>key_size)
+        put32(row + 8, <uint32_t>size)
+        row += HEADER
+        memcpy(row, self.key.data, self.key.size)
+        memcpy(row + self.key.size, key, key_size)
+        memcpy(row + self.key.size + key_size, record, size)
+        self.items[self.count].head = head_of(self.key.data, self.key.size)
+        self.items[self.count].place = place
+        self.count += 1
+        return 0
+
+    cdef bint is_wanted(self) noexcept:
+        """Whether the row at hand may be among those asked for."""
+        cdef Buffer key = self.key
+        cdef size_t size
+        cdef int order
+        if self.barred:
+            order = memcmp(key.data, self.bar.data, min(key.size, self.bar.size))
+            if order > 0 or (order == 0 and key.size >= self.bar.size):
+                return False
+        if self.after is not None:
+            size = PyBytes_GET_SIZE(self.after)
+            order = memcmp(key.data, PyBytes_AS_STRING(self.after), min(key.size, size))
+            return order > 0 or (order == 0 and key.size > size)
+        return True
+
+    cdef int make_room(self, size_t size) except -1:
+        """Let one more row of so many bytes be kept."""
+        cdef void* items
+        cdef size_t capacity
+        if self.limit < ENDLESS // 2 and self.count >= 2 * self.limit + SPARE_ROWS:
+            self.prune()
+        if self.count and self.rows.size + size + self.count * sizeof(Item) > self.memory:
+            if self.count > self.limit:
+                self.prune()
+            if 2 * self.rows.size > self.memory or self.rows.size + size > self.memory:
+                self.spill()
+        if self.count == self.capacity:
+            capacity = 2 * self.capacity if self.capacity else SPARE_ROWS
+            items = PyMem_RawRealloc(self.items, capacity * sizeof(Item))
+            if items == NULL:
+                raise MemoryError()
+            self.items = <Item*>items
+            self.capacity = capacity
+        return 0
+
+    cdef int arrange(self) except -1:
+        """Sort the items; their places are then addresses."""
+        cdef size_t i
+        for i in range(self.count):
+            self.items[i].place += <size_t>self.rows.data
+        with nogil:
+            qsort(self.items, self.count, sizeof(Item), compare_items)
+        return 0
+
+    cdef int prune(self) except -1:
+        """Keep the best rows only. Whoever is not better than the worst of them need not be kept from now on."""
+        cdef Buffer rows = Buffer()
+        cdef const unsigned char* row
+        cdef size_t i
+        self.arrange()
+        self.count = min(self.count, self.limit)
+        for i in range(self.count):
+            row = <const unsigned char*>self.items[i].place
+            self.items[i].place = rows.size
+            put_bytes(rows, row, row_size(row))
+            if i + 1 == self.limit:
+                self.bar.size = 0
+                put_bytes(self.bar, row + HEADER, get32(row))
+                self.barred = True
+        self.rows = rows
+        return 0
+
+    cdef int spill(self) except -1:
+        """Write the rows to the temporary file, as one run."""
+        cdef Buffer chunk = Buffer()
+        cdef Run run = Run.__new__(Run)
+        cdef const unsigned char* row
+        cdef size_t i
+        if self.file is None:
+            self.file = open_scratch(self.scan.table.pager.file)
+        run.file, run.at = self.file, self.spilled
+        self.arrange()
+        for i in range(self.count):
+            row = <const unsigned char*>self.items[i].place
+            put_bytes(chunk, row, row_size(row))
+            if chunk.size >= CHUNK or i + 1 == self.count:
+                self.file.write_at(self.spilled, [bytes(chunk)])
+                self.spilled += chunk.size
+                chunk.size = 0
+        run.end = self.spilled
+        self.runs.append(run)
+        self.count = 0
+        self.rows = Buffer()
+        return 0
+
+    cdef int finish(self) except -1:
+        """All is read: make ready to give it."""
+        cdef size_t i
+        cdef Run run
+        self.sorted = True
+        if not self.runs:
+            self.arrange()
+            return 0
+        if self.count:
+            self.spill()
+        for run in self.runs:
+            run.block_size = max(<size_t>BLOCK, self.memory // <size_t>len(self.runs))
+            run.next()
+        for i in range(len(self.runs) // 2, 0, -1):
+            self.sink_down(i - 1)
+        return 0
+
+    # Giving
+
+    def fetch(self, Face face, size_t count, bint wait=True):
+        """The next rows, at most `count`, as the face shows them; without a face (primary key, record) pairs.
+
+        ColdPage: rows have to be read from the temporary file and `wait` is False. ValueError before `step` has said True.
+        """
+        cdef list found = []
+        cdef bint collecting
+        if self.done:
+            return found
+        if not self.sorted:
+            raise ValueError("the rows are not sorted yet")
+        if self.runs and not wait:
+            raise ColdPage("the temporary file of a sort")
+        count = min(count, self.limit)
+        collecting = gc_off(count)
+        try:
+            if self.runs:
+                self.give_merged(face, found, count)
+            else:
+                self.give(face, found, count)
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            gc_on(collecting)
+        if self.limit != ENDLESS:
+            self.limit -= <size_t>len(found)
+        if self.limit == 0 or (self.given == self.count and not self.runs):
+            self.close()
+        return found
+
+    cdef int give(self, Face face, list found, size_t count) except -1:
+        """Rows that are in memory."""
+        while <size_t>len(found) < count and self.given < self.count:
+            found.append(row_of(<const unsigned char*>self.items[self.given].place, face))
+            self.given += 1
+        return 0
+
+    cdef int give_merged(self, Face face, list found, size_t count) except -1:
+        """Rows from the runs, the best of their first ones each time."""
+        cdef Run run
+        cdef list runs = self.runs
+        while <size_t>len(found) < count and runs:
+            run = runs[0]
+            found.append(row_of(run.row, face))
+            if not run.next():
+                runs[0] = runs[len(runs) - 1]
+                runs.pop()
+            if runs:
+                self.sink_down(0)
+        return 0
+
+    cdef int sink_down(self, size_t i) except -1:
+        """Put the run at this place of the heap where it belongs."""
+        cdef list runs = self.runs
+        cdef Run run = runs[i]
+        cdef Run child
+        cdef size_t count = len(runs), below = 2 * i + 1
+        while below < count:
+            child = runs[below]
+            if below + 1 < count and compare_rows((<Run>runs[below + 1]).row, child.row) < 0:
+                below += 1
+                child = runs[below]
+            if compare_rows(run.row, child.row) <= 0:
+                break
+            runs[i] = child
+            i, below = below, 2 * below + 1
+        runs[i] = run
+        return 0
+
+    def close(self):
+        """Give up memory and temporary file; there are no more rows."""
+        self.done = True
+        self.runs = []
+        self.rows = Buffer()
+        self.count = self.given = 0
+        if self.file is not None:
+            self.file.close()
+            self.file = None
