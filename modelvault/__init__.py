@@ -15,6 +15,7 @@ from modelvault.errors import (
     ModelVaultTransactionError,
     ModelVaultValidationError,
     NotFoundError,
+    StaleSchemaError,
 )
 from modelvault.expressions import asc, avg, col, count, desc, max_, min_, sum_
 from modelvault.mapping import fields
@@ -43,6 +44,7 @@ __all__ = [
     "NotFoundError",
     "Page",
     "Query",
+    "StaleSchemaError",
     "Transaction",
     "__version__",
     "asc",

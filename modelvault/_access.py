@@ -20,7 +20,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from modelvault._engine import Engine, Savepoint, Version, Write
+from modelvault._engine import Definition, Engine, Savepoint, Version, Write
 from modelvault._queue import BROKEN, TIMEOUT, Statement, Turns, WriteQueue
 from modelvault._runner import Runner
 from modelvault.errors import ClosedError, ColdPage, CorruptionError, ModelVaultError, ModelVaultTransactionError
@@ -274,6 +274,11 @@ class View:
         except ColdPage:
             pass
         return await access.runner.run(reader, version.roots, True)
+
+    def shows(self, definition: Definition) -> bool:
+        """Whether a collection has this definition in it."""
+        state = self._version if self._unit is None else self._unit.write
+        return state is not None and state.definitions.get(definition["name"]) == definition
 
     def close(self) -> None:
         """Give the state up; may be called again."""

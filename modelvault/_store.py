@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NoReturn
 
 from modelvault._access import Access, Unit
@@ -15,8 +16,8 @@ from modelvault._core.table import Table
 from modelvault._engine import Definition, Version, Write
 from modelvault.conditions import Test
 from modelvault.errors import ColdPage, ModelVaultQueryError, ModelVaultSchemaError
-from modelvault.mapping import attach_refs, bind, schema_of
-from modelvault.schema import SCALARS, Index, Schema, Shape, Type
+from modelvault.mapping import attach_refs, bind, bind_older, schema_of
+from modelvault.schema import SCALARS, Field, Index, Schema, Shape, Type
 
 __all__ = ["Binding", "Catalog", "Store", "unknown_collection"]
 
@@ -121,6 +122,22 @@ def record_version(record: bytes) -> int:
     return int.from_bytes(record[:2], "little")
 
 
+def with_fills(type: Type) -> Type:
+    """The type with the functions that make what its fields have in older rows."""
+    items = tuple(with_fills(item) for item in type.items)
+    fields = tuple(fill_field(field) for field in type.fields)
+    return replace(type, items=items, fields=fields)
+
+
+def fill_field(field: Field) -> Field:
+    inner = with_fills(field.type)
+    data = field.stored_fill
+    if data is None:
+        return replace(field, type=inner)
+    codec = RecordCodec(Type("object", fields=(Field(field.name, inner),)), 0)
+    return replace(field, type=inner, fill=lambda: codec.decode(data)[field.name])
+
+
 def gone(*_: object) -> NoReturn:
     """In place of a table's method: sends the caller the long way, which begins with finding out."""
     raise ColdPage("the collection was rolled back")
@@ -156,29 +173,38 @@ class Store:
 
     def __init__(self, pager: Pager, definition: Definition) -> None:
         self.definition = definition
-        self.schemas = [Schema.from_json(source) for source in definition["schemas"]]
+        *older, newest = definition["schemas"]
+        self.schemas = [*(Schema.from_json(source, older=True) for source in older), Schema.from_json(newest)]
         self.schema = self.schemas[-1]
         self.name = self.schema.name
-        self._codecs = {codec.version: codec for codec in self.codecs(self.schema.type)}
+        codecs = self.codecs(self.schema.type)
+        self._face = Face(codecs, self.schema.primary)  # tells the older ones what they lack
+        self._codecs = {codec.version: codec for codec in codecs}
         indexes = [
             (name, tree, index.unique, self.extractors(index.paths))
             for (name, tree), index in zip(definition["indexes"], self.schema.indexes, strict=True)
         ]
         self.table = Table(pager, self.name, definition["tree"], key_codec(self.schema), indexes)
+        self.table.definition = definition
+        self.table.journal = definition.get("migration", {}).get("journal", 0)
         self.alive = True
         self._plain: Binding | None = None
         self._models: weakref.WeakKeyDictionary[type, Binding] = weakref.WeakKeyDictionary()
 
     def codecs(self, newest: Type) -> list[RecordCodec]:
         """The codecs of all schema versions, the oldest first; `newest` is the newest one's type with its bindings."""
-        types = [schema.type for schema in self.schemas[:-1]] + [newest]
+        if len(self.schemas) > 1:
+            newest = with_fills(newest)
+        types = [bind_older(schema.type, newest) for schema in self.schemas[:-1]] + [newest]
         primary = self.schema.primary
         versions = [schema.version for schema in self.schemas]
         return [RecordCodec(type, version, primary) for type, version in zip(types, versions, strict=True)]
 
     def extractors(self, paths: tuple[tuple[str, ...], ...]) -> dict[int, IndexKeys]:
         """What takes the entries at these paths out of a record, by the record's schema version."""
-        return {version: IndexKeys(codec, paths) for version, codec in self._codecs.items()}
+        newest = IndexKeys(self._codecs[self.schema.version], paths)
+        older = [codec for codec in self._codecs.values() if codec.version != self.schema.version]
+        return {self.schema.version: newest} | {codec.version: IndexKeys(codec, paths, newest) for codec in older}
 
     def binding(self, mapped: Schema | None) -> Binding:
         """The Python side of a mapped model, or of the dict interface."""
@@ -192,6 +218,14 @@ class Store:
             binding = self._models[cls] = Binding(self, mapped)
         return binding
 
+    def fits(self, mapped: Schema) -> bool:
+        """Whether a mapped model can be used with what is stored."""
+        try:
+            bind(self.schema, mapped)
+        except ValueError:
+            return False
+        return True
+
     def unique_index(self, path: tuple[str, ...]) -> Index:
         """The unique index on exactly this path."""
         for index in self.schema.indexes:
@@ -199,10 +233,19 @@ class Store:
                 return index
         raise ModelVaultQueryError(f'query error: there is no unique index on "{".".join(path)}" of {self.name}')
 
+    def value(self, index: Index, record: bytes) -> Any:
+        """What a record has at the paths of an index; a tuple for several."""
+        found = tuple(self._face.read(record, path) for path in index.paths)
+        return found[0] if len(found) == 1 else found
+
     def entries(self, index: Index, record: bytes) -> list[bytes]:
         """The entries that a record has in a unique index; none for None, which is exempt."""
         extractor = self.extractors(index.paths)[record_version(record)]
         return [] if extractor.exempt(record) else extractor.extract(record)
+
+    def supersede(self) -> None:
+        """The collection has another definition now: handles look for it. Who reads an older version goes on here."""
+        self.alive = False
 
     def retire(self) -> None:
         """The collection is gone."""
@@ -224,7 +267,7 @@ class Catalog:
 
     def __init__(self, access: Access) -> None:
         self.access = access
-        self._stores: dict[str, Store] = {}
+        self._stores: dict[str, list[Store]] = {}  # several while a transaction changes a schema
         self._mapped: weakref.WeakKeyDictionary[type, Schema] = weakref.WeakKeyDictionary()
         access.settled = self.settle
 
@@ -238,18 +281,25 @@ class Catalog:
 
     def names(self, unit: Unit | None) -> list[str]:
         """The names of all collections, sorted by code point."""
-        return sorted(self._definitions(unit))
+        return sorted(self.definitions(unit))
 
     def find(self, name: str, unit: Unit | None) -> Store | None:
         """The stored collection of that name as the transaction, else the last commit, has it."""
-        definition = self._definitions(unit).get(name)
+        definition = self.definitions(unit).get(name)
         return None if definition is None else self.store(definition)
 
     def store(self, definition: Definition) -> Store:
         """The Store of a definition."""
-        store = self._stores.get(definition["name"])
-        if store is None or store.definition != definition:
-            store = self._stores[definition["name"]] = Store(self.access.engine.pager, definition)
+        known = self._stores.setdefault(definition["name"], [])
+        for store in known:
+            if store.definition is definition:
+                return store
+        for store in known:
+            if store.definition == definition:  # another process wrote, and the catalog was read again
+                store.definition = store.table.definition = definition
+                return store
+        store = Store(self.access.engine.pager, definition)
+        known.append(store)
         return store
 
     async def register(self, schema: Schema, unit: Unit | None, *, new: bool = False) -> Store:
@@ -273,13 +323,21 @@ class Catalog:
             Store(self.access.engine.pager, definition).table.check(version.roots)
 
     def settle(self) -> None:
-        """Forget what a rollback took back."""
-        definitions = self._definitions(self.access.unit)
-        for name, store in list(self._stores.items()):
-            if definitions.get(name) != store.definition:
-                del self._stores[name]
-                store.retire()
+        """Forget what a rollback took back, and what a change of schema replaced."""
+        unit = self.access.unit
+        both = [self.access.engine.latest.definitions, *([] if unit is None else [unit.write.definitions])]
+        for name, known in list(self._stores.items()):
+            for store in list(known):
+                now = [definitions[name] for definitions in both if name in definitions]
+                if store.definition in now:
+                    continue
+                known.remove(store)
+                if any(definition["id"] == store.definition["id"] for definition in now):
+                    store.supersede()
+                else:
+                    store.retire()
 
-    def _definitions(self, unit: Unit | None) -> dict[str, Definition]:
+    def definitions(self, unit: Unit | None) -> dict[str, Definition]:
+        """All definitions as the transaction, else the last commit, has them: another object after each change."""
         source = self.access.engine.latest if unit is None else unit.write
         return source.definitions

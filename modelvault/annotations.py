@@ -24,7 +24,7 @@ from modelvault.errors import ModelVaultSchemaError
 from modelvault.fields_json import parse_constraint
 from modelvault.fits import with_choices
 from modelvault.rules import MAX_DEPTH, constrain
-from modelvault.specs import ConstraintSpec
+from modelvault.specs import ConstraintSpec, RenamedFrom
 from modelvault.types import MISSING, Constraint, Field, Shape, Type
 
 __all__ = ["is_pydantic", "row_type"]
@@ -399,7 +399,7 @@ class Resolver:
                 factory = None
             elif factory is None and not info.is_required():
                 default, factory = defaulted(info.default)
-            fields.append(field_of(name, found, default, factory))
+            fields.append(field_of(name, found, default, factory, info.metadata))
         return tuple(fields)
 
     def dataclass_type(self, cls: Any, args: tuple[Any, ...]) -> Type:
@@ -429,7 +429,9 @@ class Resolver:
                 factory = field.default_factory
             elif field.default is not dataclasses.MISSING:
                 default, factory = defaulted(field.default)
-            fields.append(field_of(field.name, found, default, factory))
+            hint = hints[field.name]
+            metadata = get_args(hint)[1:] if get_origin(hint) is typing.Annotated else ()
+            fields.append(field_of(field.name, found, default, factory, metadata))
         return tuple(fields)
 
     def typed_dict_type(self, cls: Any) -> Type:
@@ -454,11 +456,14 @@ class Resolver:
         )
 
 
-def field_of(name: str, type: Type, default: Any, factory: Callable[[], Any] | None) -> Field:
+def field_of(
+    name: str, type: Type, default: Any, factory: Callable[[], Any] | None, metadata: Iterable[Any] = ()
+) -> Field:
     """A field; one whose default is None can hold it, whatever its annotation says (`age: int = None`)."""
     if default is None and type.kind not in ("optional", "any"):
         type = Type("optional", (type,))
-    return Field(name, type, default, factory)
+    former = next((entry.name for entry in metadata if isinstance(entry, RenamedFrom)), None)
+    return Field(name, type, default, factory, renamed_from=former)
 
 
 def is_slot(cls: type, name: str) -> bool:

@@ -6,7 +6,7 @@ way, a `get` of warm data with no transaction open, is one coroutine and one cal
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Callable, Generator, Iterable
+from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Iterable
 from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -15,7 +15,7 @@ from modelvault._access import Work
 from modelvault._progress import Progress
 from modelvault._rows import Answers, Slices
 from modelvault._store import Binding, Catalog, shape, unknown_collection
-from modelvault.errors import ColdPage, CorruptionError, ModelVaultSchemaError, NotFoundError
+from modelvault.errors import ColdPage, CorruptionError, ModelVaultSchemaError, NotFoundError, StaleSchemaError
 from modelvault.mapping import check_instance, collection_name, part_of
 from modelvault.partials import partial_maker
 from modelvault.patches import apply_patch, changer, revalidator
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from modelvault._access import Reader, Unit, View
-    from modelvault._engine import Write
+    from modelvault._engine import Definition, Write
     from modelvault._queue import Statement
     from modelvault.conditions import Condition
     from modelvault.query import Source
@@ -59,8 +59,10 @@ class AsyncCollection(Questions[M]):
         "_catalog",
         "_check",
         "_cls",
+        "_era",
         "_mapped",
         "_name",
+        "_prepare",
         "_primary",
         "_quick",
         "_source",
@@ -72,7 +74,13 @@ class AsyncCollection(Questions[M]):
     _make = None
 
     def __init__(
-        self, catalog: Catalog, of: str | type[M], unit: Unit | None = None, *, validate_on_read: bool = False
+        self,
+        catalog: Catalog,
+        of: str | type[M],
+        unit: Unit | None = None,
+        *,
+        validate_on_read: bool = False,
+        prepare: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._access = catalog.access
         self._catalog = catalog
@@ -95,7 +103,10 @@ class AsyncCollection(Questions[M]):
         self._binding: Binding | None = None
         # The binding again, where the core's answer is all there is to it: no transaction given, no check of rows.
         self._quick: Binding | None = None
-        if not self._look() and self._mapped is None:
+        # The definitions that the binding was found in; where they are others, it is looked for again.
+        self._era: dict[str, Definition] = {}
+        self._prepare = prepare  # awaited before the stored collection is looked for
+        if prepare is None and not self._look() and self._mapped is None:
             raise unknown_collection(self._name)
 
     @property
@@ -127,8 +138,11 @@ class AsyncCollection(Questions[M]):
         access.credit -= 1
         if access.credit < 0:
             await access.breathe()
+        latest = access.engine.latest
+        if latest.definitions is not self._era:
+            return await self._get(key)
         try:
-            row: M | None = binding.find(access.engine.latest.roots, key, binding.face, False)
+            row: M | None = binding.find(latest.roots, key, binding.face, False)
         except (ColdPage, CorruptionError):
             return await self._get(key)
         return row
@@ -170,7 +184,7 @@ class AsyncCollection(Questions[M]):
         """Store a row; one with the same primary key is replaced. DuplicateKeyError if a unique value is taken."""
         access = self._access
         binding = self._quick
-        if binding is None or access.alert or not access.volatile:
+        if binding is None or access.alert or not access.volatile or access.engine.latest.definitions is not self._era:
             return await self._store(row, False)
         if row.__class__ is not self._cls:
             check_row(self._cls, row)
@@ -193,13 +207,19 @@ class AsyncCollection(Questions[M]):
     async def _store(self, row: M, create: bool) -> None:
         if row.__class__ is not self._cls:
             check_row(self._cls, row)
+        access = self._access
         binding = self._binding
-        if binding is None or not binding.store.alive:
+        if binding is None or access.alert or access.engine.latest.definitions is not self._era:
             binding = await self._ready()
         key, record = binding.face.encode(row)
-        await self._access.write(
-            lambda write, wait: binding.put(write, key, record, create, wait), self._unit, short=True
-        )
+        try:
+            await self._access.write(
+                lambda write, wait: binding.put(write, key, record, create, wait), self._unit, short=True
+            )
+            return
+        except StaleSchemaError:
+            pass
+        await self._store(row, create)
 
     async def insert_many(
         self,
@@ -282,8 +302,12 @@ class AsyncCollection(Questions[M]):
             binding.put(write, after, record, False, wait)
             return fresh
 
-        result: M = await self._write(statement)
-        return result
+        try:
+            result: M = await self._write(statement)
+            return result
+        except StaleSchemaError:
+            pass
+        return await self.update(key, patch)
 
     async def upsert(self, row: M, *, on: Path | None = None) -> None:
         """Store a row in place of the one with the same primary key and, with `on`, of the one with the same value.
@@ -291,7 +315,8 @@ class AsyncCollection(Questions[M]):
         on: the path of a field with a unique index. The row that has this value goes, whatever its primary key is.
         """
         if on is None:
-            return await self.insert(row)
+            await self.insert(row)
+            return
         check_row(self._cls, row)
         binding = await self._ready()
         index = binding.store.unique_index(parse_path(on))
@@ -304,14 +329,22 @@ class AsyncCollection(Questions[M]):
                     binding.remove(write, other, wait)
             binding.put(write, key, record, False, wait)
 
-        await self._write(partial(atomically, statement))
-        return None
+        try:
+            await self._write(partial(atomically, statement))
+            return
+        except StaleSchemaError:
+            pass
+        await self.upsert(row, on=on)
 
     async def delete(self, key: Any) -> bool:
         """Delete the row with this primary key; True if it was there."""
         binding = await self._ready()
-        key = binding.pack(self._key(key))
-        return bool(await self._write(lambda write, wait: binding.remove(write, key, wait), short=True))
+        packed = binding.pack(self._key(key))
+        try:
+            return bool(await self._write(lambda write, wait: binding.remove(write, packed, wait), short=True))
+        except StaleSchemaError:
+            pass
+        return await self.delete(key)
 
     async def _read(self, reader: Reader[Any]) -> Any:
         return await self._access.read(reader, self._unit)
@@ -329,7 +362,9 @@ class AsyncCollection(Questions[M]):
 
     def _look(self) -> bool:
         """Find the stored collection; whether there is one."""
-        store = self._catalog.find(self._name, self._unit or self._access.attend())
+        unit = self._unit or self._access.attend()
+        self._era = self._catalog.definitions(unit)
+        store = self._catalog.find(self._name, unit)
         self._binding = None if store is None else store.binding(self._mapped)
         plain = self._unit is None and self._check is None and self._binding is not None and self._binding.plain_key
         self._quick = self._binding if plain else None
@@ -339,7 +374,13 @@ class AsyncCollection(Questions[M]):
         """The stored collection, registered now if need be."""
         binding = self._binding
         if binding is not None and binding.store.alive:
-            return binding
+            definitions = self._catalog.definitions(self._unit or self._access.attend())
+            if definitions.get(self._name) is binding.store.definition:
+                self._era = definitions
+                return binding
+        if self._prepare is not None:
+            await self._prepare()
+            self._prepare = None
         if self._whole is not None:
             await self._whole._ready()
         await self._access.catch_up()
@@ -430,8 +471,12 @@ class Selections(Answers):
     async def open_view(self) -> tuple[Binding, View, Callable[[Any], Any] | None]:
         """What an iteration over the rows begins with."""
         collection = self._collection
-        binding = await collection._ready()
-        return binding, await collection._access.view(collection._unit), collection._check
+        while True:
+            binding = await collection._ready()
+            view = await collection._access.view(collection._unit)
+            if view.shows(binding.store.definition):
+                return binding, view, collection._check
+            view.close()  # another thread changed the schema in between
 
     async def replace_rows(self, rows: list[tuple[Any, Any]]) -> int:
         """Put changed rows in place of others, all or none."""

@@ -8,12 +8,14 @@ from collections.abc import Callable, Coroutine, Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, overload
 
-from modelvault._access import Access
+from modelvault._access import Access, Unit
+from modelvault._change import CHUNK, Job, backfill, fields_job, rebuild, run
 from modelvault._engine import CACHE_SIZE, PAGE_SIZE, Engine
 from modelvault._queue import TIMEOUT
 from modelvault._runner import LoopRunner, Runner
 from modelvault._store import Catalog
 from modelvault.collection import AsyncCollection
+from modelvault.migrations import Plan
 from modelvault.schema import Schema
 from modelvault.transaction import AsyncTransaction
 
@@ -174,6 +176,53 @@ class AsyncDatabase:
         validate_on_read: put each row that is read through the model's validators.
         """
         return AsyncCollection(self._catalog, name, validate_on_read=validate_on_read)
+
+    # Versions of a schema
+
+    async def register_schema_version(
+        self, name: str, fields_json: str, indexes_json: str | None = None, force: bool = False
+    ) -> int:
+        """Give a collection of dicts a new schema; its version. Rows of older versions stay readable as they are.
+
+        Without `force` ModelVaultSchemaError for whatever `plan_schema_version` does not call safe. With it:
+
+        * old rows come back without a required field that is new, until `backfill_top_level_field` gives it a value;
+        * a new unique index is built, or DuplicateKeyError says which rows have the same value;
+        * a field that changed its type or its constraints is written anew in every row, or ModelVaultSchemaError says
+          which rows cannot be read under the new schema.
+
+        When it raises, nothing has changed.
+        """
+        if not isinstance(force, bool):
+            raise TypeError(f"argument 'force': {type(force).__name__!r} object is not an instance of 'bool'")
+        unit = self._access.attend()
+        job = await self._planned(unit, name, fields_json, indexes_json)
+        return await run(self._catalog, job, unit, force=force, chunk=CHUNK)
+
+    async def plan_schema_version(self, name: str, fields_json: str, indexes_json: str | None = None) -> Plan:
+        """What a new schema would mean: `change` ("safe", "needs_migration", "breaking"), `reason`, `steps`."""
+        return (await self._planned(self._access.attend(), name, fields_json, indexes_json)).plan
+
+    async def backfill_top_level_field(self, name: str, field: str, value: Any) -> None:
+        """Give the rows that are older than a field a value for it. Rows that have one keep it, None too."""
+        await self._backfill(name, (field,), value)
+
+    async def backfill_field_at_path(self, name: str, path: list[str], value: Any) -> None:
+        """Give the rows that are older than a field inside others a value for it, by its path."""
+        await self._backfill(name, tuple(path), value)
+
+    async def rebuild_indexes(self, name: str) -> None:
+        """Build all indexes of a collection anew from its rows."""
+        await self._access.catch_up()
+        await rebuild(self._catalog, self._access.attend(), name)
+
+    async def _planned(self, unit: Unit | None, name: str, fields_json: str, indexes_json: str | None) -> Job:
+        await self._access.catch_up()
+        return fields_job(self._catalog, unit, name, fields_json, indexes_json)
+
+    async def _backfill(self, name: str, path: tuple[str, ...], value: Any) -> None:
+        await self._access.catch_up()
+        await backfill(self._catalog, self._access.attend(), name, path, value)
 
     # The dict interface
 

@@ -14,6 +14,7 @@ __all__ = [
     "ModelVaultTransactionError",
     "ModelVaultValidationError",
     "NotFoundError",
+    "StaleSchemaError",
 ]
 
 
@@ -54,15 +55,30 @@ class CorruptionError(ModelVaultFormatError):
 
 
 class DuplicateKeyError(ModelVaultSchemaError):
-    """A key is taken. `index` is the unique index's name, None for the primary key; `key` is the value in question."""
+    """A key is taken. `index` is the unique index's name, None for the primary key; `key` is the value in question.
+
+    Where a new unique index was refused, `duplicates` has (value, primary keys of the rows that have it) pairs, at
+    least the first of them, and `key` is the first value.
+    """
 
     def __init__(
-        self, message: str, *, collection: str | None = None, index: str | None = None, key: object = None
+        self,
+        message: str,
+        *,
+        collection: str | None = None,
+        index: str | None = None,
+        key: object = None,
+        duplicates: tuple[tuple[object, tuple[object, ...]], ...] = (),
     ) -> None:
         super().__init__(message)
         self.collection = collection
         self.index = index
         self.key = key
+        self.duplicates = duplicates
+
+
+class StaleSchemaError(ModelVaultSchemaError):
+    """A row was made for a schema that changed before it could be written. It was not; doing it again will do."""
 
 
 class NotFoundError(ModelVaultError, LookupError):

@@ -8,10 +8,20 @@ from typing import Any, Final, TypeVar
 from modelvault.annotations import is_pydantic, row_type
 from modelvault.errors import ModelVaultFormatError, ModelVaultQueryError, ModelVaultSchemaError
 from modelvault.expressions import Fields, reference
-from modelvault.schema import Field, Index, Schema, Shape, Type
+from modelvault.schema import Index, Schema, Shape, Type
 from modelvault.specs import ClassRef, IndexSpec
 
-__all__ = ["attach_refs", "bind", "check_instance", "collection_name", "fields", "part_of", "schema_of"]
+__all__ = [
+    "attach_refs",
+    "bind",
+    "bind_older",
+    "check_instance",
+    "collection_name",
+    "describe",
+    "fields",
+    "part_of",
+    "schema_of",
+]
 
 M = TypeVar("M")
 
@@ -163,7 +173,7 @@ def bind_object(stored: Type, mapped: Type, path: str, *, whole: bool) -> Type:
             fields.append(field)
         else:
             bound = bind_type(field.type, model.type, f"{path}{field.name}")
-            fields.append(Field(field.name, bound, model.default, model.factory))
+            fields.append(dataclasses.replace(model, name=field.name, type=bound, stored_fill=field.stored_fill))
     shape = mapped.python
     if isinstance(shape, Shape):
         attributes = dict(zip(known, shape.attributes, strict=True))
@@ -193,6 +203,38 @@ def bind_type(stored: Type, mapped: Type, path: str) -> Type:
         raise mismatch(path, stored, mapped)
     items = tuple(bind_type(old, new, path) for old, new in zip(stored.items, mapped.items, strict=True))
     return dataclasses.replace(stored, items=items, python=mapped.python)
+
+
+def bind_older(older: Type, newest: Type) -> Type:
+    """A layout of an older schema version with the bindings of the newest one; a field that is gone has none."""
+    if newest.kind == "custom" and newest.items:
+        return dataclasses.replace(newest, items=(bind_older(bare_custom(older), newest.items[0]),))
+    older = bare_custom(older)
+    if newest.kind == "optional":
+        if older.kind != "optional":
+            return bind_older(older, newest.items[0])
+    elif older.kind == "object" == newest.kind:
+        return bind_older_object(older, newest)
+    elif older.kind in ("enum", "literal") and newest.python is not None:
+        members = {(value.__class__, value): member for value, member in zip(newest.values, newest.python, strict=True)}
+        python = tuple(members[value.__class__, value] for value in older.values)
+        return dataclasses.replace(older, python=python)
+    items = tuple(bind_older(old, new) for old, new in zip(older.items, newest.items, strict=True))
+    return dataclasses.replace(older, items=items, python=newest.python)
+
+
+def bind_older_object(older: Type, newest: Type) -> Type:
+    known = {field.name: field for field in newest.fields}
+    fields = []
+    for field in older.fields:
+        model = known.get(field.name)
+        bound = field.type if model is None else bind_older(field.type, model.type)
+        fields.append(dataclasses.replace(model or field, name=field.name, type=bound))
+    shape = newest.python
+    if isinstance(shape, Shape):
+        attributes = dict(zip(known, shape.attributes, strict=True))
+        shape = dataclasses.replace(shape, attributes=tuple(attributes.get(field.name) for field in older.fields))
+    return dataclasses.replace(older, fields=tuple(fields), python=shape)
 
 
 def bare_custom(type: Type) -> Type:

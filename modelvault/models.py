@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Callable
+from functools import partial
+from typing import Literal, TypeVar
 
+from modelvault._change import CHUNK, Upgrades, model_job, run
+from modelvault._core.drive import drive
 from modelvault.collection import AsyncCollection
 from modelvault.database import AsyncDatabase
+from modelvault.errors import ModelVaultSchemaError
 from modelvault.expressions import FieldRef
 from modelvault.mapping import fields
+from modelvault.migrations import Plan
 from modelvault.query import AsyncQuery
-from modelvault.specs import ConstraintSpec, IndexSpec, constrained, index, unique
+from modelvault.specs import ConstraintSpec, IndexSpec, RenamedFrom, constrained, index, unique
 from modelvault.sync import Collection, Database, Query
 
 __all__ = [
@@ -20,11 +26,17 @@ __all__ = [
     "IndexSpec",
     "ModelCollection",
     "ModelQuery",
+    "Plan",
+    "RenamedFrom",
+    "apply",
+    "async_apply",
     "async_collection",
+    "async_plan",
     "collection",
     "constrained",
     "fields",
     "index",
+    "plan",
     "unique",
 ]
 
@@ -36,25 +48,139 @@ AsyncModelCollection = AsyncCollection
 AsyncModelQuery = AsyncQuery
 
 
-def collection(db: Database, cls: type[M], *, validate_on_read: bool = False) -> Collection[M]:
+def collection(
+    db: Database, cls: type[M], *, validate_on_read: bool = False, migrate: Literal["safe"] | None = None
+) -> Collection[M]:
     """The collection of a model class, registered if the database does not have it.
 
     The class names its primary key in `__modelvault_primary_key__` and may have `__modelvault_collection__` and
     `__modelvault_indexes__`. ModelVaultSchemaError (a ValueError) if it cannot be stored, or does not fit what is
     stored.
+
+    migrate: "safe" makes what is stored fit the class, where that loses nothing, cannot fail and touches no row: new
+    fields that may be None or have a default, renamed fields, types that take more, indexes that are not unique.
     """
-    if not isinstance(db, Database):
-        raise TypeError(f"argument 'db': {type(db).__name__!r} object is not an instance of 'Database'")
+    check_database(db, Database)
+    if check_migrate(migrate):
+        drive(migrate_safely(db._twin, cls))
     return db.collection(cls, validate_on_read=validate_on_read)
 
 
-def async_collection(db: AsyncDatabase, cls: type[M], *, validate_on_read: bool = False) -> AsyncCollection[M]:
+def async_collection(
+    db: AsyncDatabase, cls: type[M], *, validate_on_read: bool = False, migrate: Literal["safe"] | None = None
+) -> AsyncCollection[M]:
     """The collection of a model class, registered by the first operation if the database does not have it.
 
     The class names its primary key in `__modelvault_primary_key__` and may have `__modelvault_collection__` and
     `__modelvault_indexes__`. ModelVaultSchemaError (a ValueError) if it cannot be stored, or does not fit what is
     stored.
+
+    migrate: "safe" makes what is stored fit the class with the first operation, as in `collection`.
     """
-    if not isinstance(db, AsyncDatabase):
-        raise TypeError(f"argument 'db': {type(db).__name__!r} object is not an instance of 'AsyncDatabase'")
-    return db.collection(cls, validate_on_read=validate_on_read)
+    check_database(db, AsyncDatabase)
+    if not check_migrate(migrate):
+        return db.collection(cls, validate_on_read=validate_on_read)
+    prepare = partial(migrate_safely, db, cls)
+    return AsyncCollection(db._catalog, cls, validate_on_read=validate_on_read, prepare=prepare)
+
+
+def plan(db: Database, cls: type, *, upgrade: Upgrades | None = None) -> Plan:
+    """What it would take to make a stored collection fit its model class; `print` shows the differences.
+
+    A dict with `change` ("safe", "needs_migration" or "breaking"), `reason` (absent when safe) and `steps`. upgrade: as
+    in `apply`. ModelVaultSchemaError for a collection that is not stored.
+    """
+    check_database(db, Database)
+    return drive(async_plan(db._twin, cls, upgrade=upgrade))
+
+
+async def async_plan(db: AsyncDatabase, cls: type, *, upgrade: Upgrades | None = None) -> Plan:
+    """What it would take to make a stored collection fit its model class; `print` shows the differences.
+
+    A dict with `change` ("safe", "needs_migration" or "breaking"), `reason` (absent when safe) and `steps`. upgrade: as
+    in `async_apply`. ModelVaultSchemaError for a collection that is not stored.
+    """
+    check_database(db, AsyncDatabase)
+    await db._access.catch_up()
+    return model_job(db._catalog, db._access.attend(), cls, upgrade).plan
+
+
+def apply(
+    db: Database,
+    cls: type,
+    *,
+    force: bool = False,
+    upgrade: Upgrades | None = None,
+    chunk: int | None = CHUNK,
+    progress: bool | Callable[[int], object] = False,
+    dry_run: bool = False,
+) -> int:
+    """Make a stored collection fit its model class; the new schema version.
+
+    * upgrade: functions by version, `{2: fn}`: each gets the row of the version before as a dict, and changes it or
+      gives another. Those for versions that the collection has reached are left out; without any to run, and without
+      differences, nothing happens.
+    * force: drop fields that the class no longer has, and accept required fields without a default.
+    * chunk: where every row is written anew, how many are committed together. The collection is as it was until the
+      last of them, and can be read and written. After a crash the same call goes on. None: all in one transaction.
+    * progress: True shows a line on standard error, a function is called with the count of rows now and then.
+    * dry_run: do everything, and take it back; the version that it would be.
+
+    ModelVaultSchemaError, and nothing has changed, if it needs a decision, or rows do not fit: it names their keys.
+    """
+    check_database(db, Database)
+    return drive(
+        async_apply(db._twin, cls, force=force, upgrade=upgrade, chunk=chunk, progress=progress, dry_run=dry_run)
+    )
+
+
+async def async_apply(
+    db: AsyncDatabase,
+    cls: type,
+    *,
+    force: bool = False,
+    upgrade: Upgrades | None = None,
+    chunk: int | None = CHUNK,
+    progress: bool | Callable[[int], object] = False,
+    dry_run: bool = False,
+) -> int:
+    """Make a stored collection fit its model class; the new schema version. The arguments are those of `apply`.
+
+    It can run in a task of its own: other tasks read and write the collection meanwhile.
+    """
+    check_database(db, AsyncDatabase)
+    await db._access.catch_up()
+    unit = db._access.attend()
+    job = model_job(db._catalog, unit, cls, upgrade)
+    if upgrade is not None and not job.changed:
+        return job.store.schema.version
+    return await run(db._catalog, job, unit, force=force, chunk=chunk, progress=progress, dry_run=dry_run)
+
+
+async def migrate_safely(db: AsyncDatabase, cls: type) -> None:
+    """Make what is stored fit the class if it does not yet and nothing can be lost by it."""
+    await db._access.catch_up()
+    unit = db._access.attend()
+    mapped = db._catalog.mapped(cls)
+    store = db._catalog.find(mapped.name, unit)
+    if store is None or store.fits(mapped):
+        return
+    job = model_job(db._catalog, unit, cls)
+    if job.plan.automatic:
+        await run(db._catalog, job, unit)
+        return
+    raise ModelVaultSchemaError(
+        f"schema error: {'incompatible schema change' if job.plan.change == 'breaking' else 'migration required'}: "
+        f"{job.plan.reason}: {cls.__name__} does not fit what is stored; look at models.plan, then models.apply"
+    )
+
+
+def check_database(db: object, cls: type) -> None:
+    if not isinstance(db, cls):
+        raise TypeError(f"argument 'db': {type(db).__name__!r} object is not an instance of {cls.__name__!r}")
+
+
+def check_migrate(migrate: str | None) -> bool:
+    if migrate not in (None, "safe"):
+        raise ValueError(f"migrate must be 'safe' or None, not {migrate!r}")
+    return migrate is not None

@@ -71,27 +71,31 @@ class Schema:
             "name": self.name,
             "primary": self.primary,
             "version": self.version,
-            "fields": [[field.name, type_json(field.type)] for field in self.type.fields],
+            "fields": [field_json(field) for field in self.type.fields],
             "indexes": [[index.name, [list(path) for path in index.paths], index.unique] for index in self.indexes],
         }
         return form | {"extras": True} if self.type.extras else form
 
     @classmethod
-    def from_json(cls, source: Any) -> Schema:
-        """The schema that `to_json` wrote; ModelVaultFormatError if it is of a later form, or no such thing."""
+    def from_json(cls, source: Any, *, older: bool = False) -> Schema:
+        """The schema that `to_json` wrote; ModelVaultFormatError if it is of a later form, or no such thing.
+
+        older: it is not the newest of its collection, and may have fields without a name.
+        """
         try:
             if source["form"] > JSON_FORM:
                 raise ModelVaultFormatError(
                     f"format error: the catalog's schemas have form {source['form']}, this version reads {JSON_FORM}"
                 )
-            fields = tuple(Field(name, type_from(inner)) for name, inner in source["fields"])
+            fields = tuple(field_from(part) for part in source["fields"])
             row = Type("object", fields=fields, extras=bool(source.get("extras", False)))
             indexes = tuple(
                 Index(name, tuple(tuple(path) for path in paths), bool(unique))
                 for name, paths, unique in source["indexes"]
             )
             schema = cls(source["name"], source["primary"], with_choices(row), indexes, source["version"])
-            schema.check()
+            if not older:
+                schema.check()
         except ModelVaultFormatError:
             raise
         except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError) as error:
@@ -105,7 +109,7 @@ def type_json(type: Type) -> Any:
     if type.items:
         form["items"] = [type_json(item) for item in type.items]
     if type.kind == "object":
-        form["fields"] = [[field.name, type_json(field.type)] for field in type.fields]
+        form["fields"] = [field_json(field) for field in type.fields]
     if type.values:
         form["values"] = [value_json(value) for value in type.values]
     if type.constraints:
@@ -114,6 +118,18 @@ def type_json(type: Type) -> Any:
         if getattr(type, flag):
             form[flag] = True
     return type.kind if len(form) == 1 else form
+
+
+def field_json(field: Field) -> list[Any]:
+    """A field as JSON values: name, type and, if older rows have something else than None in its place, the fill."""
+    form = [field.name, type_json(field.type)]
+    return form if field.stored_fill is None else [*form, b64encode(field.stored_fill).decode()]
+
+
+def field_from(source: Any) -> Field:
+    """The inverse of `field_json`."""
+    name, inner, *fill = source
+    return Field(name, type_from(inner), stored_fill=b64decode(fill[0]) if fill else None)
 
 
 def type_from(source: Any) -> Type:
@@ -126,7 +142,7 @@ def type_from(source: Any) -> Type:
     return Type(
         kind,
         items=tuple(type_from(item) for item in source.get("items", ())),
-        fields=tuple(Field(name, type_from(inner)) for name, inner in source.get("fields", ())),
+        fields=tuple(field_from(part) for part in source.get("fields", ())),
         values=tuple(value_from(value) for value in source.get("values", ())),
         constraints=tuple(Constraint(name, value_from(value)) for name, value in source.get("constraints", ())),
         group=bool(source.get("group", False)),

@@ -9,7 +9,7 @@ from typing import Any
 
 from modelvault.expressions import FieldRef, segments_of
 
-__all__ = ["ClassRef", "ConstraintSpec", "FieldRef", "IndexSpec", "constrained", "index", "unique"]
+__all__ = ["ClassRef", "ConstraintSpec", "FieldRef", "IndexSpec", "RenamedFrom", "constrained", "index", "unique"]
 
 
 class ClassRef:
@@ -54,6 +54,13 @@ class ConstraintSpec:
 
     kind: str
     value: object
+
+
+@dataclass(frozen=True, slots=True)
+class RenamedFrom:
+    """`Annotated[str, RenamedFrom("name")]`: the field was called `name` in an earlier version of the model."""
+
+    name: str
 
 
 def dotted(field: object) -> str:

@@ -15,6 +15,7 @@ from modelvault._engine import CACHE_SIZE, PAGE_SIZE
 from modelvault._queue import TIMEOUT
 from modelvault._runner import BlockingRunner
 from modelvault.database import AsyncDatabase, open_file, open_memory
+from modelvault.migrations import Plan
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -152,6 +153,40 @@ class Database:
         validate_on_read: put each row that is read through the model's validators.
         """
         return Collection(drive(self._twin.collection(name, validate_on_read=validate_on_read).register()))
+
+    # Versions of a schema
+
+    def register_schema_version(
+        self, name: str, fields_json: str, indexes_json: str | None = None, force: bool = False
+    ) -> int:
+        """Give a collection of dicts a new schema; its version. Rows of older versions stay readable as they are.
+
+        Without `force` ModelVaultSchemaError for whatever `plan_schema_version` does not call safe. With it:
+
+        * old rows come back without a required field that is new, until `backfill_top_level_field` gives it a value;
+        * a new unique index is built, or DuplicateKeyError says which rows have the same value;
+        * a field that changed its type or its constraints is written anew in every row, or ModelVaultSchemaError says
+          which rows cannot be read under the new schema.
+
+        When it raises, nothing has changed.
+        """
+        return drive(self._twin.register_schema_version(name, fields_json, indexes_json, force))
+
+    def plan_schema_version(self, name: str, fields_json: str, indexes_json: str | None = None) -> Plan:
+        """What a new schema would mean: `change` ("safe", "needs_migration", "breaking"), `reason`, `steps`."""
+        return drive(self._twin.plan_schema_version(name, fields_json, indexes_json))
+
+    def backfill_top_level_field(self, name: str, field: str, value: Any) -> None:
+        """Give the rows that are older than a field a value for it. Rows that have one keep it, None too."""
+        drive(self._twin.backfill_top_level_field(name, field, value))
+
+    def backfill_field_at_path(self, name: str, path: list[str], value: Any) -> None:
+        """Give the rows that are older than a field inside others a value for it, by its path."""
+        drive(self._twin.backfill_field_at_path(name, path, value))
+
+    def rebuild_indexes(self, name: str) -> None:
+        """Build all indexes of a collection anew from its rows."""
+        drive(self._twin.rebuild_indexes(name))
 
     # The dict interface
 

@@ -102,12 +102,23 @@ class Type:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A named part of an object. `default` or `factory` fills it where a stored row is older than the field."""
+    """A named part of an object.
+
+    * `default` or `factory`: what a new row has that does not say.
+    * `fill`: makes what stands in for it in rows that are older than the field; without one that is None where the
+      type allows it, else the default. `stored_fill` is the same as the catalog keeps it: a record of this field alone.
+    * `renamed_from`: its name in an earlier version of the model.
+
+    A field without a name is one that a newer version of the schema dropped.
+    """
 
     name: str
     type: Type
     default: Any = field(default=MISSING, compare=False, repr=False)
     factory: Callable[[], object] | None = field(default=None, compare=False, repr=False)
+    fill: Callable[[], object] | None = field(default=None, compare=False, repr=False)
+    stored_fill: bytes | None = field(default=None, compare=False, repr=False)
+    renamed_from: str | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from modelvault._core.buffer cimport Reader, fail_corrupt, get16
 from modelvault._core.codec cimport Codec
 from modelvault._core.container cimport Custom
-from modelvault._core.objects cimport Part, Step, bare_codec, default_of
+from modelvault._core.objects cimport Part, Step, bare_codec, fill_of
 from modelvault._core.record cimport RecordCodec
 from modelvault._core.route cimport element_of, find, leave, take_part, take_present, take_size
 
@@ -166,8 +166,8 @@ cdef class Branch:
         """What stands in for a field that the record is too old for; nothing if it has no default and cannot be None."""
         cdef bint many = False, holes = False
         cdef Py_ssize_t number = self.newest.places[name]
-        given, value = default_of(self.newest.fields[number])
-        if not given and not self.newest.steps[number].null_mask:
+        given, value = fill_of(self.newest.fields[number], self.newest.steps[number].null_mask != 0)
+        if not given:
             return 0
         if tree is None:
             found[name] = value

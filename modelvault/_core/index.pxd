@@ -30,6 +30,12 @@ cdef class Path:
     cdef Codec codec                # of the values: the field's, or the elements'
     cdef bint many                  # the field holds many values
     cdef bint holes                 # which may be None
+    cdef bint missing               # these records are too old for a segment, and `length` ends in front of it
+    cdef Path rest                  # then: the path in the newest version,
+    cdef bytes stand_in             # and the bytes of the segment's field there, None for None
+    cdef bint stand_in_wide
+    cdef int go_on(self, Path newest, Py_ssize_t known) except -1
+    cdef int find_rest(self, Part* part) except -1
     cdef int resolve(self, Codec codec, tuple path) except -1
     cdef int find(self, const unsigned char* data, size_t size, Part* part) except -1
 

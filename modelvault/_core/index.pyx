@@ -9,7 +9,7 @@ from libc.stdlib cimport qsort
 from libc.string cimport memcmp
 
 from modelvault._core.buffer cimport Reader, fail_corrupt, need, put_byte, put_bytes, read_size
-from modelvault._core.container cimport List, Optional, Set, VarTuple
+from modelvault._core.container cimport Custom, List, Optional, Set, VarTuple
 from modelvault._core.keys cimport NONE_TAG, VALUE_TAG
 from modelvault._core.objects cimport Object, bare_codec
 from modelvault._core.codec cimport Codec, Fixed, Raw
@@ -88,9 +88,13 @@ cdef class Entries:
 
 
 cdef class Path:
-    """A path of an index, resolved to places in the objects that it goes through."""
+    """A path of an index, resolved to places in the objects that it goes through.
 
-    def __cinit__(self, Object root not None, tuple path not None):
+    `newest`: the same path in the newest schema version. Where this version is too old for a field, the path ends
+    early, and goes on in what stands in for the field.
+    """
+
+    def __cinit__(self, Object root not None, tuple path not None, Path newest=None):
         cdef Py_ssize_t i
         cdef Object place = root
         cdef Codec codec
@@ -102,7 +106,10 @@ cdef class Path:
         codec = root
         for i in range(self.length):
             if not isinstance(codec, Object) or path[i] not in (<Object>codec).places:
-                raise ModelVaultSchemaError(f"schema error: index path does not match any field: {'.'.join(path)}")
+                if newest is None or newest.length != self.length or newest.missing:
+                    raise ModelVaultSchemaError(f"schema error: index path does not match any field: {'.'.join(path)}")
+                self.go_on(newest, i)
+                return
             place = codec
             self.objects.append(place)
             self.steps[i] = &place.steps[<Py_ssize_t>place.places[path[i]]]
@@ -111,6 +118,30 @@ cdef class Path:
 
     def __dealloc__(self):
         PyMem_Free(self.steps)
+
+    cdef int go_on(self, Path newest, Py_ssize_t known) except -1:
+        """Records of this version lack the segment `known`: prepare what stands in for it, as the newest one stores it."""
+        cdef Object place = newest.objects[known]
+        cdef Step* step = newest.steps[known]
+        cdef Buffer data = Buffer()
+        cdef unsigned char fixed[16]
+        self.missing = True
+        self.length = known
+        self.rest = newest
+        self.codec, self.many, self.holes = newest.codec, newest.many, newest.holes
+        value = place.fields[<Py_ssize_t>place.places[<object>step.name]].fill
+        value = None if value is None else value()
+        if step.outer != NULL and value is not None:
+            value = (<Custom>step.outer).dump(value)
+        if value is None:
+            return 0
+        if step.offset >= 0:
+            self.stand_in_wide = (<Codec>step.codec).write_fixed(value, fixed)
+            self.stand_in = fixed[:(<Codec>step.codec).width]
+        else:
+            (<Codec>step.codec).write(data, value)
+            self.stand_in = data.data[:data.size]
+        return 0
 
     cdef int resolve(self, Codec codec, tuple path) except -1:
         """Look into the container at the path's end, if there is one."""
@@ -135,23 +166,34 @@ cdef class Path:
         for i in range(self.length):
             if not (<Object>self.objects[i]).find_part(part.data, part.size, self.steps[i], part):
                 return 0
+        return self.find_rest(part) if self.missing else 1
+
+    cdef int find_rest(self, Part* part) except -1:
+        """The same in what stands in for a field that these records are too old for."""
+        cdef Py_ssize_t i
+        if self.stand_in is None:
+            return 0
+        part.data, part.size, part.wide = self.stand_in, len(self.stand_in), self.stand_in_wide
+        for i in range(self.length + 1, self.rest.length):
+            if not (<Object>self.rest.objects[i]).find_part(part.data, part.size, self.rest.steps[i], part):
+                return 0
         return 1
 
 
 cdef class IndexKeys:
-    """The entries of one index for the records of one schema version.
+    """The entries of one index for the records of one schema version. `newest`: those for the newest version.
 
     Raises ModelVaultSchemaError for a path that leads to no scalar, and for two paths that lead to lists.
     """
 
-    def __init__(self, RecordCodec codec not None, paths not None):
+    def __init__(self, RecordCodec codec not None, paths not None, IndexKeys newest=None):
         cdef Path path
         self.codec = codec
         self.paths = tuple(paths)
         self.compiled = []
         self.many = -1
         for i, segments in enumerate(self.paths):
-            path = Path(codec.root, tuple(segments))
+            path = Path(codec.root, tuple(segments), None if newest is None else newest.compiled[i])
             self.compiled.append(path)
             if path.many:
                 if self.many >= 0:

@@ -68,6 +68,7 @@ cdef class Object(Raw):
     cdef Slot extra_slot
     cdef Slot private_slot
     cdef list fills             # (attribute, Field, may be None) of fields that these records are too old for
+    cdef bint filled            # fill_from was here
 
     cdef int lay_out(self, list types) except -1
     cdef int bind(self, object shape) except -1
@@ -94,8 +95,10 @@ cdef class Object(Raw):
     cdef object add_extras(self, object target, Reader* tail)
     cdef int fill(self, object target) except -1
     cdef int find_part(self, const unsigned char* data, size_t size, Step* step, Part* part) except -1
+    cdef object read_fill(self, tuple path, Py_ssize_t depth)
     cdef object read_part(self, const unsigned char* data, size_t size, tuple path, Py_ssize_t depth)
 
 
 cdef Codec bare_codec(Codec codec)
 cdef tuple default_of(object field)
+cdef tuple fill_of(object field, bint optional)

@@ -17,7 +17,7 @@ from modelvault._core.buffer cimport (
     DEPTH_LIMIT, fail_corrupt, fail_depth, fail_short, get16, get32, need, put16, put32, put_bytes, put_byte, take,
 )
 from modelvault._core.codec cimport enter
-from modelvault._core.container cimport Custom
+from modelvault._core.container cimport Custom, Dict, List, Optional, Tuple, VarTuple
 from modelvault._core.slots cimport allocate, find_slot, is_plain, keeps_values_inline, set_dict
 
 from modelvault.errors import ModelVaultQueryError, ModelVaultSchemaError, ModelVaultValidationError
@@ -61,7 +61,7 @@ cdef class Object(Raw):
         self.outers = []
         self.fields = []
         self.fills = []
-        self.places = {name: i for i, name in enumerate(names)}
+        self.places = {name: i for i, name in enumerate(names) if name}
         self.steps = <Step*>PyMem_Calloc(self.count + 1, sizeof(Step))
         if self.steps == NULL:
             raise MemoryError()
@@ -108,10 +108,10 @@ cdef class Object(Raw):
     cdef int bind(self, object shape) except -1:
         """Set up the Python side: `shape` is a Shape, or None for dicts."""
         cdef Py_ssize_t i
-        if shape is None:
-            self.template = dict.fromkeys(sorted(self.names))
-        elif shape.style == "typeddict":
-            self.template = dict.fromkeys(self.names)
+        if shape is None or shape.style == "typeddict":
+            # A name that is empty is that of a field which newer versions do not have: it is passed over.
+            self.attributes = tuple([name or None for name in self.names])
+            self.template = dict.fromkeys(sorted(self.places) if shape is None else self.places)
         else:
             self.attributes = tuple(shape.attributes)
             self.template = dict.fromkeys([name for name in self.attributes if name is not None])
@@ -141,19 +141,17 @@ cdef class Object(Raw):
 
     cdef int fill_from(self, Object newest) except -1:
         """Records of this layout lack the fields that only `newest` has: note what stands in for them."""
-        cdef Py_ssize_t i, mine
+        cdef Py_ssize_t i
         self.fills = []
+        self.filled = True
         for i in range(newest.count):
             if newest.names[i] in self.places:
-                mine = self.places[newest.names[i]]
-                if isinstance(self.codecs[mine], Object) and isinstance(newest.codecs[i], Object):
-                    if self.codecs[mine] is not self and newest.codecs[i] is not newest:
-                        (<Object>self.codecs[mine]).fill_from(newest.codecs[i])
+                fill_inside(self.codecs[self.places[newest.names[i]]], newest.codecs[i])
             elif newest.attributes[i] is not None:
-                field = newest.fields[i]
-                self.fills.append((newest.attributes[i], field, newest.steps[i].null_mask != 0))
+                self.fills.append((newest.attributes[i], newest.fields[i], newest.steps[i].null_mask != 0))
         if self.cls is None and self.fills:
-            names = set(self.names).union([name for name, _, optional in self.fills if optional])
+            names = set(self.places).union(
+                [name for name, field, optional in self.fills if optional or field.fill is not None])
             self.template = dict.fromkeys(sorted(names))
         return 0
 
@@ -525,12 +523,12 @@ cdef class Object(Raw):
     cdef int fill(self, object target) except -1:
         """Stand-ins for the fields that this record is too old for."""
         for name, field, optional in self.fills:
-            found, value = default_of(field)
-            if not found and not optional:
+            found, value = fill_of(field, optional)
+            if not found:
                 continue
             if self.slots is not None:
                 find_slot(self.cls, name).fill(target, value)
-            elif found or self.cls is not None:
+            elif value is not None or self.cls is not None:
                 target[name] = value
         return 0
 
@@ -570,7 +568,7 @@ cdef class Object(Raw):
         cdef Reader reader
         cdef Step* step
         if path[depth] not in self.places:
-            raise ModelVaultQueryError(f'unknown field path: {".".join(path)}')
+            return self.read_fill(path, depth)
         step = &self.steps[<Py_ssize_t>self.places[path[depth]]]
         cdef bint present = self.find_part(data, size, step, &part)
         value = None
@@ -587,11 +585,49 @@ cdef class Object(Raw):
         return value if step.outer == NULL else (<Custom>step.outer).loaded(value)
 
 
+    cdef object read_fill(self, tuple path, Py_ssize_t depth):
+        """What stands in at a path for a field that this layout is too old for."""
+        for name, field, optional in self.fills:
+            if field.name == path[depth]:
+                return fill_of(field, optional)[1] if depth + 1 == len(path) else None
+        raise ModelVaultQueryError(f'unknown field path: {".".join(path)}')
+
+
 cdef Codec bare_codec(Codec codec):
     """The codec without custom types around it."""
     while isinstance(codec, Custom):
         codec = (<Custom>codec).inner
     return codec
+
+
+cdef int fill_inside(Codec mine, Codec newest) except -1:
+    """fill_from for the objects inside a field."""
+    mine, newest = bare_codec(mine), bare_codec(newest)
+    if isinstance(newest, Optional):
+        newest = bare_codec((<Optional>newest).item)
+    if isinstance(mine, Optional):
+        mine = bare_codec((<Optional>mine).item)
+    if isinstance(mine, Object) and isinstance(newest, Object):
+        return 0 if (<Object>mine).filled else (<Object>mine).fill_from(newest)
+    if isinstance(mine, List) and isinstance(newest, List):
+        return fill_inside((<List>mine).item, (<List>newest).item)
+    if isinstance(mine, VarTuple) and isinstance(newest, VarTuple):
+        return fill_inside((<VarTuple>mine).item, (<VarTuple>newest).item)
+    if isinstance(mine, Dict) and isinstance(newest, Dict):
+        return fill_inside((<Dict>mine).value_codec, (<Dict>newest).value_codec)
+    if isinstance(mine, Tuple) and isinstance(newest, Tuple):
+        for inner, outer in zip((<Tuple>mine).items, (<Tuple>newest).items):
+            fill_inside(inner, outer)
+    return 0
+
+
+cdef tuple fill_of(object field, bint optional):
+    """(True, what rows that are older than the field have in its place), (False, None) if there is nothing."""
+    if field.fill is not None:
+        return True, field.fill()
+    if optional:
+        return True, None
+    return default_of(field)
 
 
 cdef tuple default_of(object field):

@@ -9,7 +9,7 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free
 
 from modelvault._core.buffer cimport put_bytes
 from modelvault._core.container cimport Custom, List, Optional, Set, Tuple, VarTuple
-from modelvault._core.objects cimport bare_codec, default_of
+from modelvault._core.objects cimport bare_codec, fill_of
 
 from modelvault.errors import ModelVaultQueryError
 
@@ -116,9 +116,10 @@ cdef class Route:
         return &place.steps[<Py_ssize_t>place.places[self.path[i]]]
 
     cdef object value(self):
-        """What a decoded row has for the first field that these records are too old for: its default, or None."""
+        """What a decoded row has for the first field that these records are too old for: its fill, None, or its default."""
         cdef Object place = self.newest.objects[self.count]
-        found, value = default_of(place.fields[<Py_ssize_t>place.places[self.path[self.count]]])
+        cdef Py_ssize_t number = place.places[self.path[self.count]]
+        found, value = fill_of(place.fields[number], place.steps[number].null_mask != 0)
         return value if found else None
 
     cdef int stand_in(self, Buffer out, Part* part) except -1:

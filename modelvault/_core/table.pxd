@@ -30,12 +30,16 @@ cdef class Table:
     cdef readonly Pager pager
     cdef readonly uint32_t tree
     cdef readonly tuple indexes         # of TableIndex
+    cdef public object definition       # that must hold in a Write for it to be changed; None: any
+    cdef public uint32_t journal        # the tree that notes the keys of changed rows, 0 for none
     cdef KeyCodec primary
     cdef Buffer spare                   # lent to get(); None while it is in use
     cdef Buffer joined                  # an entry and the primary key
 
     cdef Buffer lend(self)
     cdef TableIndex index(self, str name)
+    cdef int check_definition(self, write) except -1
+    cdef int note(self, Draft draft, Roots roots, const unsigned char* key, size_t length, bint wait) except -1
     cdef int plan(
         self, Roots roots, const unsigned char* key, size_t length, const unsigned char* old, size_t old_size,
         const unsigned char* record, size_t size, bint wait) except -1

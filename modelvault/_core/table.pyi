@@ -23,6 +23,8 @@ class Table:
     pager: Pager
     tree: int
     indexes: tuple[TableIndex, ...]
+    definition: Any
+    journal: int
     def __init__(
         self,
         pager: Pager,

@@ -22,7 +22,7 @@ from modelvault._core.node cimport branch_ref, key_limit, node_count, node_searc
 from modelvault._core.record cimport Face
 from modelvault._core.tree cimport Roots, child_index, fetch, tree_delete, tree_find, tree_put
 
-from modelvault.errors import ColdPage, CorruptionError, DuplicateKeyError, ModelVaultSchemaError
+from modelvault.errors import ColdPage, CorruptionError, DuplicateKeyError, ModelVaultSchemaError, StaleSchemaError
 
 cdef class TableIndex:
     """One index: its tree, and what takes its entries out of records, by schema version."""
@@ -70,6 +70,7 @@ cdef class Table:
         self.indexes = tuple([TableIndex(*index) for index in indexes])
         self.spare = Buffer()
         self.joined = Buffer()
+        self.definition = None
 
     # Reading
 
@@ -189,11 +190,14 @@ cdef class Table:
         cdef const unsigned char* data = <const unsigned char*> PyBytes_AS_STRING(record)
         cdef size_t length = PyBytes_GET_SIZE(key), size = PyBytes_GET_SIZE(record), old_size = 0
         cdef const unsigned char* old = NULL
-        cdef Page page = tree_find(self.pager, roots.at(self.tree), start, length, wait, &old, &old_size)
+        cdef Page page
+        self.check_definition(write)
+        page = tree_find(self.pager, roots.at(self.tree), start, length, wait, &old, &old_size)
         if page is not None and create:
             raise self.taken(key)
         if length > key_limit(self.pager.page_size):
             raise self.too_long(length, "the primary key has")
+        self.note(draft, roots, start, length, wait)
         self.plan(roots, start, length, old if page is not None else NULL, old_size, data, size, wait)
         put_sure(draft, roots.at(self.tree), start, length, data, size, wait)
         self.apply(draft, roots, start, length, wait)
@@ -206,13 +210,30 @@ cdef class Table:
         cdef const unsigned char* start = <const unsigned char*> PyBytes_AS_STRING(key)
         cdef const unsigned char* old = NULL
         cdef size_t length = PyBytes_GET_SIZE(key), old_size = 0
-        cdef Page page = tree_find(self.pager, roots.at(self.tree), start, length, wait, &old, &old_size)
+        cdef Page page
+        self.check_definition(write)
+        page = tree_find(self.pager, roots.at(self.tree), start, length, wait, &old, &old_size)
         if page is None:
             return False
+        self.note(draft, roots, start, length, wait)
         self.plan(roots, start, length, old, old_size, NULL, 0, wait)
         delete_sure(draft, roots.at(self.tree), start, length, wait)
         self.apply(draft, roots, start, length, wait)
         return True
+
+    cdef int check_definition(self, write) except -1:
+        """StaleSchemaError if the collection's definition is no longer the one that this table was made for."""
+        if self.definition is not None and (<dict> write.definitions).get(self.name) is not self.definition:
+            raise StaleSchemaError(
+                f"schema error: the schema of {self.name} changed while this waited to be written: nothing was written, "
+                "do it again")
+        return 0
+
+    cdef int note(self, Draft draft, Roots roots, const unsigned char* key, size_t length, bint wait) except -1:
+        """Put the key of a row that is about to change into the journal, if there is one; more keys than change do no harm."""
+        if self.journal:
+            put_sure(draft, roots.at(self.journal), key, length, key, 0, wait)
+        return 0
 
     cdef int plan(
             self, Roots roots, const unsigned char* key, size_t length, const unsigned char* old, size_t old_size,

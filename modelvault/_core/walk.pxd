@@ -6,4 +6,5 @@ from modelvault._core.pager cimport Draft, Pager
 
 cdef int tree_seal(Draft draft, Root* root) except -1
 cdef int tree_spill(Draft draft, Root* root) except -1
+cdef int tree_drop(Draft draft, Root* root) except -1
 cdef list tree_check(Pager pager, const Root* root)

@@ -4,7 +4,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cython cimport final
 from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from modelvault._core.cursor cimport Cursor
 from modelvault._core.format cimport PAGE_LEVEL, REF_SIZE, Ref, Root
@@ -108,6 +108,36 @@ cdef bint may_seal_extents(Draft draft, Page leaf) except -1:
             if ref.number >> DRAFT_SHIFT and not draft.may_seal_early(draft.pager.find_extent(&ref, tag >> 1, False)):
                 return False
     return True
+
+
+# Dropping
+
+cdef int tree_drop(Draft draft, Root* root) except -1:
+    """Give up all pages of the tree, which is empty then; reads every page that is not in memory."""
+    cdef Root old = root[0]
+    memset(root, 0, sizeof(Root))
+    if old.ref.number:
+        drop_page(draft, &old.ref, -1)
+    return 0
+
+
+cdef int drop_page(Draft draft, const Ref* ref, int level) except -1:
+    """Give up a page and what is below it."""
+    cdef Page page = fetch(draft.pager, ref, level, True)
+    cdef const unsigned char* place
+    cdef uint64_t tag
+    cdef Ref child
+    cdef size_t i
+    for i in range(node_count(page.data)):
+        if node_is_leaf(page.data):
+            place = leaf_value(page.data, i, &tag)
+            if tag & 1:
+                memcpy(&child, place, REF_SIZE)
+                draft.drop(&child, draft.pager.extent_size(tag >> 1))
+        else:
+            memcpy(&child, branch_ref(page.data, i), REF_SIZE)
+            drop_page(draft, &child, page.data[PAGE_LEVEL] - 1)
+    return draft.drop(ref, draft.pager.page_size)
 
 
 # Checking
@@ -268,6 +298,10 @@ cdef class Tree:
     def spill(self):
         """tree_spill."""
         tree_spill(self.draft, &self.value)
+
+    def drop(self):
+        """tree_drop."""
+        tree_drop(self.draft, &self.value)
 
     def check(self):
         """tree_check."""

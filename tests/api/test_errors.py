@@ -19,6 +19,7 @@ from modelvault import errors
         ("CorruptionError", (errors.ModelVaultFormatError,)),
         ("DuplicateKeyError", (errors.ModelVaultSchemaError,)),
         ("NotFoundError", (LookupError,)),
+        ("StaleSchemaError", (errors.ModelVaultSchemaError,)),
         ("ClosedError", (RuntimeError,)),
         ("LockedError", (OSError,)),
     ],

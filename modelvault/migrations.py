@@ -1,0 +1,579 @@
+"""What changed between two schemas, and what has to happen to the rows.
+
+Rows keep the layout of the schema version under which they were written, so most changes touch no row: the older
+layouts are *relabelled* with the newest names, and a reader puts None, or a field's fill, where a row is older than the
+field. A change is a *rewrite* when old values are no values of the new type as they stand.
+
+There are two readings. The dict interface has 0.16's: whatever changes a type is breaking. Models know more: what was
+renamed, which defaults there are, which types take the values of others.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any, Final, Literal
+
+from modelvault.mapping import describe
+from modelvault.rules import bare
+from modelvault.schema import Field, Index, Schema, Shape, Type
+from modelvault.types import INTEGERS, MISSING
+
+__all__ = [
+    "Change",
+    "Plan",
+    "adopt",
+    "carry",
+    "compare",
+    "converter",
+    "default_of",
+    "relabel",
+    "rename_path",
+    "sources",
+]
+
+Level = Literal["safe", "needs_migration", "breaking"]
+Path = tuple[str, ...]
+Convert = Callable[[Any], Any]
+Maker = Callable[[], Any]
+
+LEVELS: Final[tuple[Level, ...]] = ("safe", "needs_migration", "breaking")
+CONTAINERS: Final = frozenset(("list", "set", "frozenset", "vartuple", "tuple", "dict"))
+CHOICES: Final = frozenset(("enum", "literal"))
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One difference. `line` shows it; `reason` and `step` are 0.16's words for what it needs.
+
+    * rewrite: every row is written anew.
+    * manual: rows need a value that no default gives: only an upgrade function or `force` gets past it.
+    """
+
+    line: str
+    level: Level = "safe"
+    reason: str = ""
+    step: str = ""
+    rewrite: bool = False
+    manual: bool = False
+
+    @property
+    def automatic(self) -> bool:
+        """Whether it loses nothing, cannot fail and touches no row."""
+        return self.level == "safe" or (self.step.startswith("backfill_") and not self.rewrite and not self.manual)
+
+
+class Plan(dict[str, Any]):
+    """What a change of schema would do: 0.16's dict, with all steps; `print(plan)` shows the differences.
+
+    Keys: `change` ("safe", "needs_migration" or "breaking"), `reason` (absent when safe), `steps`.
+    """
+
+    def __init__(self, name: str, version: int, changes: Iterable[Change], upgrades: Sequence[int] = ()) -> None:
+        self.name = name
+        self.version = version
+        """The schema version that is stored."""
+        self.changes = tuple(changes)
+        self.upgrades = tuple(upgrades)
+        """The versions whose upgrade functions the rows have not been through."""
+        level = max((change.level for change in self.changes), key=LEVELS.index, default=LEVELS[0])
+        if self.upgrades and level == "safe":
+            level = "needs_migration"
+        super().__init__(change=level)
+        reasons = [change.reason for change in self.changes if change.reason]
+        reasons += [f"upgrade function for version {number}" for number in self.upgrades]
+        if level != "safe":
+            self["reason"] = "; ".join(dict.fromkeys(reasons))
+        steps = [change.step for change in self.changes if change.step] + [f"upgrade:{n}" for n in self.upgrades]
+        self["steps"] = list(dict.fromkeys(steps))
+
+    @property
+    def change(self) -> Level:
+        """How far-reaching it is."""
+        level: Level = self["change"]
+        return level
+
+    @property
+    def reason(self) -> str:
+        """Why it is not safe; empty when it is."""
+        return str(self.get("reason", ""))
+
+    @property
+    def steps(self) -> list[str]:
+        """What has to be done besides storing the definition."""
+        steps: list[str] = self["steps"]
+        return steps
+
+    @property
+    def rewrite(self) -> bool:
+        """Whether every row is written anew."""
+        return bool(self.upgrades) or any(change.rewrite for change in self.changes)
+
+    @property
+    def automatic(self) -> bool:
+        """Whether it loses nothing, cannot fail and touches no row."""
+        return not self.upgrades and all(change.automatic for change in self.changes)
+
+    def __str__(self) -> str:
+        lines = [change.line for change in self.changes]
+        lines += [f"* upgrade function for version {number}: every row" for number in self.upgrades]
+        head = f"{self.name}, version {self.version}: {self.change}" if lines else f"{self.name}: nothing changed"
+        return "\n  ".join([head, *lines])
+
+
+def compare(old: Schema, new: Schema, *, strict: bool) -> list[Change]:
+    """The differences, all of them. strict: as the dict interface of 0.16 sees them."""
+    differences = Differences(strict)
+    differences.objects(old.type, new.type, ())
+    differences.indexes(old, new)
+    return differences.found
+
+
+class Differences:
+    """One walk over two types."""
+
+    def __init__(self, strict: bool) -> None:
+        self.strict = strict
+        self.found: list[Change] = []
+
+    def add(self, line: str, level: Level = "safe", reason: str = "", step: str = "", **flags: bool) -> None:
+        self.found.append(Change(line, level, reason, step, **flags))
+
+    def objects(self, old: Type, new: Type, path: Path) -> None:
+        """The fields of two versions of an object."""
+        origin = sources(old, new)
+        for field in new.fields:
+            here = (*path, field.name)
+            source = origin.get(field.name)
+            if source is None:
+                self.added(here, field)
+                continue
+            if source.name != field.name:
+                was = ".".join((*path, source.name))
+                self.add(f"~ {was} is called {field.name}", step=f"rename_field:{was}->{field.name}")
+            self.types(here, source.type, field.type, field)
+        kept = {field.name for field in origin.values()}
+        for field in old.fields:
+            if field.name and field.name not in kept:
+                self.removed((*path, field.name), field)
+        order = [field.name for field in old.fields if field.name in kept]
+        if self.strict and order != [origin[field.name].name for field in new.fields if field.name in origin]:
+            self.add("~ the order of the fields", "breaking", "field reorder breaks positional record encoding")
+        if old.extras and not new.extras:
+            reason = f"extra keys are no longer kept in {quoted(path)}"
+            self.add(f"- keys that are no fields, in {'.'.join(path) or 'the row'}", "breaking", reason, rewrite=True)
+
+    def added(self, path: Path, field: Field) -> None:
+        if field.type.kind == "object" and field.type.group:
+            for leaf in field.type.fields:
+                self.added((*path, leaf.name), leaf)
+            return
+        line = f"+ {'.'.join(path)}: {describe(field.type)}"
+        default = None if self.strict else default_of(field)
+        if is_optional(field.type) and (default is None or default() is None):
+            self.add(line)
+            return
+        reason = f"new required field {quoted(path)} needs backfill"
+        if default is None:
+            self.add(f"{line}, without a default", "needs_migration", reason, backfill(path), manual=True)
+            return
+        moving = not is_constant(field) or has_outer_ref(field.type)
+        line = f"{line}, from its default in every row" if moving else f"{line} = {default()!r} in older rows"
+        self.add(line, "needs_migration", reason, backfill(path), rewrite=moving)
+
+    def removed(self, path: Path, field: Field) -> None:
+        if self.strict and field.type.kind == "object" and field.type.group:
+            for leaf in field.type.fields:
+                self.removed((*path, leaf.name), leaf)
+            return
+        line = f"- {'.'.join(path)}: {describe(field.type)}, and what it holds"
+        self.add(line, "breaking", f"field removed: {quoted(path)}")
+
+    def types(self, path: Path, old: Type, new: Type, field: Field | None = None) -> None:
+        """The types of a field, or of the values inside one."""
+        if old == new:
+            return
+        if self.strict:
+            self.strictly(path, old, new)
+            return
+        name, words = ".".join(path), f"{describe(old)} -> {describe(new)}"
+        if is_optional(old) and not is_optional(new):
+            reason = f"type changed for field {quoted(path)}"
+            default = None if field is None else default_of(field)
+            if default is None or default() is None:
+                self.add(
+                    f"~ {name}: {words}, without a default for None", "breaking", reason, rewrite=True, manual=True
+                )
+            else:
+                line = f"~ {name}: {words}, None becomes {default()!r}"
+                self.add(line, "needs_migration", reason, backfill(path), rewrite=True)
+        elif is_optional(new) and not is_optional(old):
+            self.add(f"~ {name}: {words}")
+        self.values(path, bare(old), bare(new))
+
+    def values(self, path: Path, old: Type, new: Type) -> None:
+        """Two types without optional and custom around them."""
+        name, words = ".".join(path), f"{describe(old)} -> {describe(new)}"
+        self.constraints(path, old, new)
+        if old.kind == new.kind == "object" and old.group == new.group:
+            self.objects(old, new, path)
+        elif old.kind == new.kind and old.kind in CONTAINERS and len(old.items) == len(new.items):
+            for before, after in zip(old.items, new.items, strict=True):
+                self.types(path, before, after)
+        elif old.kind in CHOICES and old.kind == new.kind:
+            self.choices(path, old, new)
+        elif replace(old, constraints=()) == replace(new, constraints=()):
+            return
+        elif old.kind in INTEGERS and new.kind == "int":
+            self.add(f"~ {name}: {words}")
+        elif is_convertible(old, new):
+            reason = f"type changed for field {quoted(path)}"
+            self.add(f"~ {name}: {words}", "needs_migration", reason, f"convert_field:{name}", rewrite=True)
+        else:
+            self.add(f"~ {name}: {words}", "breaking", f"type changed for field {quoted(path)}", rewrite=True)
+
+    def choices(self, path: Path, old: Type, new: Type) -> None:
+        before, after = typed_values(old), typed_values(new)
+        more = [value for _, value in after if (type(value), value) not in before]
+        gone = [value for _, value in before if (type(value), value) not in after]
+        name = ".".join(path)
+        if gone:
+            reason = f"type changed for field {quoted(path)}"
+            self.add(f"~ {name}: no longer {shown(gone)}", "breaking", reason, rewrite=True)
+        elif more and is_mixed(old) != is_mixed(new):
+            reason = f"type changed for field {quoted(path)}"
+            line = f"~ {name}: also {shown(more)}"
+            self.add(line, "needs_migration", reason, f"convert_field:{name}", rewrite=True)
+        elif more:
+            self.add(f"~ {name}: also {shown(more)}")
+
+    def constraints(self, path: Path, old: Type, new: Type) -> None:
+        before, after = set(old.constraints), set(new.constraints)
+        if before == after or (old.kind != new.kind and not after):
+            return
+        changed = sorted(f"{constraint.kind}={constraint.value}" for constraint in before ^ after)
+        line = f"~ {'.'.join(path)}: constraints {', '.join(changed)}"
+        if after <= before:
+            self.add(line)
+            return
+        reason = f"constraints changed for field {quoted(path)}"
+        self.add(line, "needs_migration", reason, f"check_rows:{'.'.join(path)}", rewrite=True)
+
+    def strictly(self, path: Path, old: Type, new: Type) -> None:
+        """As 0.16 saw a type that changed."""
+        if old.kind == new.kind == "object" and old.group and new.group:
+            self.objects(old, new, path)
+            return
+        looser = Differences(strict=False)
+        looser.types(path, old, new)
+        rewrite = any(change.rewrite for change in looser.found)
+        line = f"~ {'.'.join(path)}: {describe(old)} -> {describe(new)}"
+        kinds = (old.kind, new.kind, bare(old).kind, bare(new).kind)
+        if is_optional(old) == is_optional(new) and kinds[2:] == ("enum", "enum") and not rewrite:
+            self.found += looser.found
+        elif without_constraints(old) == without_constraints(new):
+            self.add(line, "breaking", f"constraints changed for field {quoted(path)}", rewrite=rewrite)
+        else:
+            self.add(line, "breaking", f"type changed for field {quoted(path)}", rewrite=rewrite)
+
+    def indexes(self, old: Schema, new: Schema) -> None:
+        before = {index.name: moved(index, old, new) for index in old.indexes}
+        freed = [index for name, index in before.items() if new.index(name) is None]
+        for index in new.indexes:
+            words = f"{'unique ' if index.unique else ''}index {index.name} on {', '.join(map('.'.join, index.paths))}"
+            known = before.get(index.name)
+            if known == index:
+                continue
+            if known is not None and self.strict:
+                self.add(f"~ {words}", "breaking", f'index changed: "{index.name}"')
+            elif index.unique and not any(index.paths == other.paths and other.unique for other in freed):
+                reason = f'new unique index "{index.name}" needs rebuild/validation'
+                self.add(f"+ {words}", "needs_migration", reason, "rebuild_indexes")
+            else:
+                self.add(f"{'+' if known is None else '~'} {words}")
+        for index in freed:
+            self.add(f"- index {index.name}")
+
+
+def moved(index: Index, old: Schema, new: Schema) -> Index:
+    """An index of the old schema by the new names; one on a field that is gone has a path of no segments."""
+    return replace(index, paths=tuple(rename_path(old.type, new.type, path) or () for path in index.paths))
+
+
+def quoted(path: Sequence[str]) -> str:
+    return json.dumps(list(path), ensure_ascii=False)
+
+
+def shown(values: Iterable[Any]) -> str:
+    return ", ".join(map(repr, values))
+
+
+def backfill(path: Path) -> str:
+    return f"backfill_top_level_field:{path[0]}" if len(path) == 1 else f"backfill_field_at_path:{'.'.join(path)}"
+
+
+def is_optional(type: Type) -> bool:
+    """Whether None is a value, as far as records are concerned."""
+    while type.kind == "custom" and type.items:
+        type = type.items[0]
+    return type.kind == "optional"
+
+
+def without_constraints(type: Type) -> Type:
+    items = tuple(without_constraints(item) for item in type.items)
+    fields = tuple(replace(field, type=without_constraints(field.type)) for field in type.fields)
+    return replace(type, items=items, fields=fields, constraints=())
+
+
+def typed_values(type: Type) -> dict[tuple[Any, Any], Any]:
+    """The values of an enum, apart by their classes: True is not 1."""
+    return {(value.__class__, value): value for value in type.values}
+
+
+def is_mixed(choices: Type) -> bool:
+    """Whether the values are of several kinds: their keys have a tag then."""
+    return len({value.__class__ for value in choices.values}) > 1
+
+
+def is_convertible(old: Type, new: Type) -> bool:
+    """Whether values of one type become values of the other by themselves."""
+    if new.kind == "any":
+        return True
+    if new.kind == "union":
+        members = old.items if old.kind == "union" else (old,)
+        known = [without_constraints(bare(item)) for item in new.items]
+        return all(without_constraints(bare(member)) in known for member in members)
+    if old.kind in INTEGERS:
+        return new.kind in ("float64", "decimal")
+    if old.kind in CHOICES:
+        classes = {value.__class__ for value in old.values}
+        if new.kind in CHOICES:
+            return set(typed_values(old)) <= set(typed_values(new))
+        return (classes == {str} and new.kind == "string") or (classes == {int} and new.kind in INTEGERS)
+    return False
+
+
+def has_outer_ref(type: Type, depth: int = 0) -> bool:
+    """Whether the type names an object around it, so that it means nothing by itself."""
+    if type.kind == "ref":
+        return bool(type.values[0] >= depth)
+    inside = depth + (type.kind == "object")
+    parts = [*type.items, *(field.type for field in type.fields)]
+    return any(has_outer_ref(part, inside) for part in parts)
+
+
+def default_of(field: Field) -> Maker | None:
+    """What makes a field's default, None if it has none."""
+    if field.factory is not None:
+        return field.factory
+    if field.default is MISSING:
+        return None
+    return lambda: field.default
+
+
+def is_constant(field: Field) -> bool:
+    """Whether the default is the same each time: a value, or what a factory such as `list` makes."""
+    if field.factory is None:
+        return True
+    first, second = field.factory(), field.factory()
+    return not first and bool(first == second)
+
+
+def sources(old: Type, new: Type) -> dict[str, Field]:
+    """For each field of the new object its field in the old one, if it has one."""
+    before = {field.name: field for field in old.fields if field.name}
+    after = {field.name for field in new.fields}
+    found = {}
+    for field in new.fields:
+        name = field.name
+        if name not in before and field.renamed_from in before and field.renamed_from not in after:
+            name = field.renamed_from
+        if name in before:
+            found[field.name] = before[name]
+    return found
+
+
+def rename_path(old: Type, new: Type, path: Path) -> Path | None:
+    """What a path of the old type is called in the new one; None if it leads to a field that is gone."""
+    if not path:
+        return ()
+    before, after = bare(old), bare(new)
+    for name, source in sources(before, after).items():
+        if source.name == path[0]:
+            field = next(field for field in after.fields if field.name == name)
+            rest = rename_path(source.type, field.type, path[1:])
+            return None if rest is None else (name, *rest)
+    return None
+
+
+def relabel(lens: Type, old: Type, new: Type) -> Type:
+    """An older layout with the names of the new type in place of those of the old one; "" where a field is gone."""
+    old, new = bare(old), bare(new)
+    if lens.kind == "optional" or (lens.kind == "custom" and lens.items):
+        return replace(lens, items=(relabel(lens.items[0], old, new),))
+    if lens.kind == old.kind == new.kind == "object":
+        names = {source.name: name for name, source in sources(old, new).items()}
+        before = {field.name: field.type for field in old.fields}
+        after = {field.name: field.type for field in new.fields}
+        fields = []
+        for field in lens.fields:
+            name = names.get(field.name, "") if field.name else ""
+            type = relabel(field.type, before[field.name], after[name]) if name else field.type
+            fields.append(Field(name, type))
+        return replace(lens, fields=tuple(fields))
+    if lens.kind == old.kind == new.kind and len(lens.items) == len(old.items) == len(new.items):
+        parts = zip(lens.items, old.items, new.items, strict=True)
+        return replace(lens, items=tuple(relabel(*part) for part in parts))
+    return lens
+
+
+def adopt(stored: Type, mapped: Type) -> Type:
+    """A model's type as near to what is stored as can be: integers of the stored kind, values and fields in order."""
+    if mapped.kind == "custom" and mapped.items:
+        return replace(mapped, items=(adopt(stored, mapped.items[0]),))
+    if mapped.kind == "optional":
+        return replace(mapped, items=(adopt(stored, mapped.items[0]),))
+    stored = bare(stored)
+    if stored.kind in INTEGERS and mapped.kind in INTEGERS:
+        return replace(mapped, kind=stored.kind)
+    if stored.kind != mapped.kind:
+        return mapped
+    if mapped.kind == "object":
+        return adopt_object(stored, mapped)
+    if mapped.kind in CHOICES:
+        return in_order(stored, mapped)
+    if len(stored.items) == len(mapped.items):
+        parts = zip(stored.items, mapped.items, strict=True)
+        return replace(mapped, items=tuple(adopt(*part) for part in parts))
+    return mapped
+
+
+def adopt_object(stored: Type, mapped: Type) -> Type:
+    """The fields in the stored order, new ones behind them."""
+    origin = sources(stored, mapped)
+    places = {field.name: number for number, field in enumerate(stored.fields)}
+    last = len(places)
+
+    def place(number: int) -> int:
+        source = origin.get(mapped.fields[number].name)
+        return last if source is None else places[source.name]
+
+    order = sorted(range(len(mapped.fields)), key=place)
+    fields = []
+    for number in order:
+        field = mapped.fields[number]
+        source = origin.get(field.name)
+        fields.append(field if source is None else replace(field, type=adopt(source.type, field.type)))
+    python = mapped.python
+    if isinstance(python, Shape):
+        python = replace(python, attributes=tuple(python.attributes[number] for number in order))
+    return replace(mapped, fields=tuple(fields), python=python, group=stored.group)
+
+
+def in_order(stored: Type, mapped: Type) -> Type:
+    """The values of an enum in the stored order, new ones behind them."""
+    places = {key: number for number, key in enumerate(typed_values(stored))}
+    keys = list(typed_values(mapped))
+    order = sorted(range(len(keys)), key=lambda number: places.get(keys[number], len(places)))
+    python = mapped.python
+    if python is not None:
+        python = tuple(python[number] for number in order)
+    return replace(mapped, values=tuple(mapped.values[number] for number in order), python=python)
+
+
+def carry(
+    old: Type, new: Type, fresh: Callable[[Field], bytes | None], again: Callable[[Field, Field], bytes | None]
+) -> Type:
+    """The new type with the fills of its fields, for the rows that are older than they.
+
+    fresh(field): of a field that is new. again(source, field): of one that had a fill.
+    """
+    if new.kind == "optional" or (new.kind == "custom" and new.items):
+        return replace(new, items=(carry(old, new.items[0], fresh, again),))
+    old = bare(old)
+    if old.kind == new.kind == "object":
+        origin = sources(old, new)
+        fields = []
+        for field in new.fields:
+            source = origin.get(field.name)
+            if source is None:
+                fields.append(replace(field, stored_fill=fresh(field)))
+                continue
+            fill = None if source.stored_fill is None else again(source, field)
+            fields.append(replace(field, type=carry(source.type, field.type, fresh, again), stored_fill=fill))
+        return replace(new, fields=tuple(fields))
+    if old.kind == new.kind and len(old.items) == len(new.items):
+        parts = zip(old.items, new.items, strict=True)
+        return replace(new, items=tuple(carry(*part, fresh, again) for part in parts))
+    return new
+
+
+def converter(old: Type, new: Type, dumped: Callable[[Field], Maker | None]) -> Convert | None:
+    """What makes a value of the new type out of one of the old, both as plain values; None if it is the same.
+
+    dumped(field): what makes a field's default as a plain value. A value that is of the new type already stays.
+    """
+    old, new = bare(old), bare(new)
+    if old.kind == new.kind == "object":
+        return object_converter(old, new, dumped)
+    if old.kind == new.kind and old.kind in CONTAINERS and len(old.items) == len(new.items):
+        return container_converter(old, [converter(*part, dumped) for part in zip(old.items, new.items, strict=True)])
+    if old.kind in INTEGERS and new.kind == "float64":
+        return to_float
+    if old.kind in INTEGERS and new.kind == "decimal":
+        return lambda value: Decimal(value) if isinstance(value, int) else value
+    return None
+
+
+def to_float(value: Any) -> Any:
+    """An integer as the float that is equal to it."""
+    if not isinstance(value, int):
+        return value
+    found = float(value)
+    if found != value:
+        raise ValueError(f"{value} has no equal float")
+    return found
+
+
+def object_converter(old: Type, new: Type, dumped: Callable[[Field], Maker | None]) -> Convert:
+    origin = sources(old, new)
+    parts = []
+    for field in new.fields:
+        source = origin.get(field.name)
+        convert = None if source is None else converter(source.type, field.type, dumped)
+        default = None if is_optional(field.type) and source is not None else dumped(field)
+        parts.append((field.name, field.name if source is None else source.name, convert, default))
+    names = {field.name for field in old.fields} | {field.name for field in new.fields}
+
+    def convert_row(row: Any) -> Any:
+        if not isinstance(row, dict):
+            return row
+        found = {key: value for key, value in row.items() if key not in names} if new.extras else {}
+        for name, source, convert, default in parts:
+            key = name if name in row else source
+            value = row.get(key)
+            if value is None and default is not None:
+                value = default()
+            elif key not in row:
+                continue
+            found[name] = value if convert is None or value is None else convert(value)
+        return found
+
+    return convert_row
+
+
+def container_converter(type: Type, parts: list[Convert | None]) -> Convert | None:
+    if not any(parts):
+        return None
+    converts = [part or (lambda value: value) for part in parts]
+
+    def each(part: int, value: Any) -> Any:
+        return None if value is None else converts[part](value)
+
+    if type.kind == "dict":
+        return lambda value: {each(0, key): each(1, item) for key, item in value.items()}
+    if type.kind == "tuple":
+        return lambda value: tuple(each(number, item) for number, item in enumerate(value))
+    return lambda value: value.__class__(each(0, item) for item in value)
