@@ -3,7 +3,7 @@
 from cpython.object cimport PyObject
 from cython cimport final
 from libc.stddef cimport size_t
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint64_t
 
 from modelvault._core.buffer cimport Buffer
 from modelvault._core.cursor cimport Cursor
@@ -24,9 +24,12 @@ cdef enum Mode:
 
 cdef struct Hit:
     # A row that matches, or may. The pages are held by the feed until its next step.
-    PyObject* leaf
+    PyObject* leaf              # NULL: key and record were copied
     size_t slot
     size_t key_at               # where the primary key begins in the key of the slot
+    uint64_t page               # number of the leaf of a copy
+    const unsigned char* key
+    size_t key_size
     const unsigned char* record
     size_t size
     bint undecided              # the program left the last word to Program.decide

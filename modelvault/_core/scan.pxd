@@ -2,9 +2,10 @@
 
 from cython cimport final
 from libc.stddef cimport size_t
+from libc.stdint cimport uint64_t
 
 from modelvault._core.buffer cimport Buffer
-from modelvault._core.feed cimport Feed, Hit, Mode, RowFeed
+from modelvault._core.feed cimport Feed, Mode, RowFeed
 from modelvault._core.program cimport Program
 from modelvault._core.record cimport Face
 from modelvault._core.table cimport Table
@@ -20,8 +21,11 @@ cdef class Scan:
     cdef Program program
     cdef Feed feed
     cdef Gathering gathering        # of a union, else None
+    cdef bint busy
     cdef bint standing              # the feed knows its place, in pages that do not change
-    cdef Buffer key                 # of the hit at hand
+    cdef uint64_t page              # of the hit at hand
+    cdef Buffer key
+    cdef Buffer copies              # of hits
 
     cdef int set_source(self, tuple source, Roots roots) except -1
     cdef size_t run(self, Mode mode, Sink sink, size_t count, size_t budget, bint wait, bint release) except? 0
@@ -30,8 +34,7 @@ cdef class Scan:
     cdef object locate(self, object error)
     cdef size_t take(self, Sink sink, bint release) except? 0
     cdef size_t take_hits(self, Sink sink) except? 0
-    cdef size_t take_copies(self, Sink sink) except? 0
-    cdef int read_key(self, const Hit* hit) except -1
+    cdef int copy_hits(self) except -1
 
 
 cdef class Sink:
@@ -62,6 +65,7 @@ cdef class Gathering:
     cdef set keys
     cdef bytes horizon              # keys beyond it were left out
     cdef bint complete
+    cdef Py_ssize_t most            # keys
 
     cdef int begin(self) except -1
     cdef int read(self, RowFeed feed, size_t budget, bint wait, bint release) except -1
@@ -70,6 +74,6 @@ cdef class Gathering:
     cdef bint go_on(self, RowFeed feed) except -1
 
 
-# Keep the garbage collector from looking at fresh rows while a list of so many is made.
+# Around the making of so many rows: keep the garbage collector from looking at them.
 cdef bint gc_off(size_t rows) noexcept
-cdef void gc_on(bint collecting) noexcept
+cdef int gc_on(bint collecting, size_t rows) except -1

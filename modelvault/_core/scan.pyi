@@ -23,6 +23,7 @@ class Scan:
         program: Program | None = None,
         backward: bool = False,
         after: bytes | None = None,
+        held: int = ...,
     ) -> None: ...
     @property
     def examined(self) -> int: ...

@@ -294,7 +294,7 @@ cdef class Sort(Sink):
             self.close()
             raise
         finally:
-            gc_on(collecting)
+            gc_on(collecting, count)
         if self.limit != ENDLESS:
             self.limit -= <size_t>len(found)
         if self.limit == 0 or (self.given == self.count and not self.runs):

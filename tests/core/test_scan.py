@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import random
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -10,14 +12,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from modelvault._core.pager import Pager
 from modelvault._core.program import Program
+from modelvault._core.record import Face, RecordCodec
 from modelvault._core.scan import Scan
+from modelvault._core.table import Table
+from modelvault._core.walk import Tree
 from modelvault.conditions import Every, Negation, Test
-from modelvault.errors import ColdPage
+from modelvault.errors import ColdPage, CorruptionError, ModelVaultFormatError
+from modelvault.schema import Field, Type
 from tests.core.tables import (
     CODEC,
     FACE,
+    KEY,
     PATHS,
+    ROW,
+    STRING,
     ColdFile,
     Row,
     Span,
@@ -124,8 +134,9 @@ def check_source(store: Store, seed: int, slices: tuple[int, int], release: bool
     name = chance.choice(list(CONDITIONS))
     backward = chance.random() < 0.4
     right = [key for key in expected(store.rows, source, backward) if holds(name, store.rows[key])]
-    scan = Scan(table, roots, source, program(name), backward)
     how = chance.choice(["keys", "rows", "pairs"])
+    held = chance.choice([1, 5, 1 << 18])
+    scan = Scan(table, roots, source, program(name), backward, None, held)
     assert drain(scan, chance, slices, how, release) == right, (source, name, backward)
     assert scan.returned == len(right)
     assert scan.fetch(FACE, 10) == []
@@ -141,7 +152,7 @@ def check_source(store: Store, seed: int, slices: tuple[int, int], release: bool
         passed += patient(lambda wait, left=offset - passed: scan.skip(left, slices[1], wait, release))
     assert passed == min(offset, len(right))
     if scan.position is not None:
-        again = Scan(table, roots, source, program(name), backward, scan.position)
+        again = Scan(table, roots, source, program(name), backward, scan.position, held)
         assert drain(again, chance, slices, "keys", release) == right[passed:]
     assert drain(scan, chance, slices, how, release) == right[passed:]
 
@@ -244,4 +255,198 @@ def test_unknown_sources_are_refused() -> None:
         Scan(store.table, store.version.roots, ("everything",))
     with pytest.raises(KeyError):
         Scan(store.table, store.version.roots, ("entries", "no such index", (), False))
+    store.close()
+
+
+# Damage
+
+
+def reader(store: Store, content: bytes) -> Table:
+    """The same table on another copy of its file."""
+    pager = Pager(ColdFile(content), 4096, 1 << 20, store.engine.meta.seed)
+    indexes = [(index.name, index.tree, False, index.extractors) for index in store.table.indexes]
+    return Table(pager, "things", store.table.tree, KEY, indexes)
+
+
+def damage(call: Callable[[], object]) -> CorruptionError | None:
+    """The damage that a call finds."""
+    try:
+        call()
+    except CorruptionError as error:
+        return error
+    return None
+
+
+@pytest.mark.parametrize("release", [False, True])
+@pytest.mark.parametrize("kind", ["rows", "entries", "keys", "union"])
+def test_a_damaged_page_is_named(kind: str, release: bool) -> None:
+    """Whichever page of the table is damaged: its number and the tree are in the error, or it was not needed."""
+    file = ColdFile()
+    store = Store(random_rows(random.Random(3), 400), file=file)
+    content = bytes(file)
+    source: Source = {
+        "rows": ("rows", None, None),
+        "entries": ("entries", "by_n", ((None, None),), False),
+        "keys": ("keys", tuple(store.rows)),
+        "union": ("union", (("rows", None, b"5"), ("entries", "by_n", ((None, None),), False))),
+    }[kind]
+    right = [key for key in expected(store.rows, source) if holds("regex", store.rows[key])]
+    found = set()
+    for page in range(4, len(content) // 4096):
+        damaged = bytearray(content)
+        damaged[page * 4096 + 2000] ^= 0x40
+        table = reader(store, damaged)
+        scan = Scan(table, store.version.roots, source, program("regex"))
+        error = damage(lambda scan=scan: scan.fetch(None, 10_000, release=release))
+        if error is None:
+            scan = Scan(table, store.version.roots, source, program("regex"))
+            assert [key for key, _ in scan.fetch(None, 10_000, release=release)] == right
+        else:
+            assert error.page is not None and error.path == ":memory:"
+            assert error.page <= page < error.page + 8  # an extent has one header
+            found.add(error.tree)
+            assert damage(lambda scan=scan: scan.fetch(None, 10_000, release=release))
+    index = store.table.indexes[0].tree
+    assert found == ({store.table.tree, index} if kind in ("entries", "union") else {store.table.tree})
+    store.close()
+
+
+@pytest.mark.parametrize("size", [30, 3000])
+@pytest.mark.parametrize("release", [False, True])
+@pytest.mark.parametrize("name", ["none", "rare", "regex"])
+def test_a_damaged_record_is_named_with_its_page(name: str, release: bool, size: int) -> None:
+    store = Store(row | {"blob": bytes(100)} for row in random_rows(random.Random(4), 200))
+    write = store.engine.begin()
+    tree = Tree(write.draft, write.roots[store.table.tree])
+    victim = sorted(store.rows)[100]
+    tree.put(victim, CODEC.encode(store.rows[victim])[:2].ljust(size, b"\xff"))
+    write.roots[store.table.tree] = tree.root
+    for source in (("rows", None, None), ("keys", tuple(store.rows)), ("entries", "by_id", ((None, None),), False)):
+        scan = Scan(store.table, write.roots, source, program(name))
+        found = scan.fetch(FACE, 50, 50)
+        assert [row["id"] for row in found] == [
+            row["id"] for key, row in sorted(store.rows.items())[:50] if holds(name, row)
+        ]
+        for _ in range(2):
+            with pytest.raises(CorruptionError) as caught:
+                scan.fetch(FACE, 1000, release=release)
+            assert caught.value.tree == store.table.tree
+            assert caught.value.page is not None
+    store.engine.rollback(write)
+    store.close()
+
+
+def test_an_entry_without_a_row_and_a_key_that_is_no_entry() -> None:
+    store = Store(random_rows(random.Random(4), 50))
+    index = next(index for index in store.table.indexes if index.name == "by_s_n")
+    for key, words in [(b"\x01x\0\0\x02nobody", "without a row"), (b"\x07", "no entry"), (b"\x01x\0", "no entry")]:
+        write = store.engine.begin()
+        tree = Tree(write.draft, write.roots[index.tree])
+        tree.put(key, b"")
+        write.roots[index.tree] = tree.root
+        with pytest.raises(CorruptionError, match=words) as caught:
+            Scan(store.table, write.roots, ("entries", "by_s_n", ((None, None),), False)).fetch(FACE, 1000)
+        assert caught.value.tree == index.tree
+        store.engine.rollback(write)
+    store.close()
+
+
+# Code of users in the middle
+
+
+def meddling(act: Callable[[str], None]) -> Face:
+    """A face whose conversion of one field does something else besides."""
+
+    def load(value: str) -> str:
+        act(value)
+        return value
+
+    fields = tuple(
+        Field(field.name, Type("custom", (STRING,), python=(str, load))) if field.name == "s" else field
+        for field in ROW.fields
+    )
+    return Face([RecordCodec(Type("object", fields=fields), 1, "id")], "id")
+
+
+def test_rows_are_those_of_the_slice_whatever_decoding_does() -> None:
+    """A conversion that changes the pages being read, in a transaction in memory: the slice was copied before."""
+    store = Store(row | {"blob": b"before"} for row in random_rows(random.Random(8), 300))
+    before = dict(store.rows)
+    write = store.engine.begin()
+    keys = sorted(before)
+
+    def act(_: str) -> None:
+        if len(keys) > 5:
+            store.delete(write, keys.pop(len(keys) // 2))
+            store.put(write, store.rows[keys[-1]] | {"blob": b"after" * 20})
+
+    face = meddling(act)
+    scan = Scan(store.table, write.roots, ("rows", None, None))
+    first = scan.fetch(face, 200)
+    assert first == [before[key] for key in sorted(before)[:200]]
+    rest = scan.fetch(FACE, 1000)
+    assert rest == [row for key, row in sorted(store.rows.items()) if key > sorted(before)[199]]
+    store.engine.rollback(write)
+    store.close()
+
+
+def test_a_scan_goes_on_once_at_a_time() -> None:
+    store = Store(random_rows(random.Random(8), 10))
+    scan = Scan(store.table, store.version.roots, ("rows", None, None))
+    with pytest.raises(ValueError, match="going on already"):
+        scan.fetch(meddling(lambda _: scan.keys(1) and None), 5)
+    assert len(scan.fetch(FACE, 100)) == len(store.rows)
+    store.close()
+
+
+# The garbage collector
+
+
+class Node:
+    """Something that can refer to itself."""
+
+    me: Node
+
+
+def cycle() -> weakref.ref[Node]:
+    node = Node()
+    node.me = node
+    return weakref.ref(node)
+
+
+def test_the_garbage_collector_is_as_it_was() -> None:
+    store = Store(row | {"tags": ["x"], "id": str(n)} for n, row in enumerate(random_rows(random.Random(8), 1500)))
+    whole = ("rows", None, None)
+    garbage = cycle()
+    rows = Scan(store.table, store.version.roots, whole).fetch(FACE, 5000)
+    assert len(rows) == 1500 and gc.isenabled() and gc.get_freeze_count() == 0
+    gc.collect()
+    assert garbage() is None
+    with pytest.raises(ModelVaultFormatError):
+        Scan(store.table, store.version.roots, whole).fetch(meddling(lambda _: 1 // 0 and None), 5000)
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        Scan(store.table, store.version.roots, whole).fetch(FACE, 5000)
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+    gc.freeze()
+    try:
+        frozen = gc.get_freeze_count()
+        Scan(store.table, store.version.roots, whole).fetch(FACE, 5000)
+        assert gc.get_freeze_count() >= frozen - 10
+    finally:
+        gc.unfreeze()
+    store.close()
+
+
+def test_a_bounded_number_of_rows_is_made_old() -> None:
+    """Garbage beside rows that are read waits for a full collection, but not all of it, however many rows there are."""
+    store = Store(row | {"tags": [], "id": str(n)} for n, row in enumerate(random_rows(random.Random(8), 1000)))
+    garbage = []
+    for _ in range(1000):
+        garbage.append(cycle())
+        Scan(store.table, store.version.roots, ("rows", None, None)).fetch(FACE, 1000)
+    assert sum(found() is not None for found in garbage) < 700
     store.close()
