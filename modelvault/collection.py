@@ -12,8 +12,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from modelvault._access import Work
+from modelvault._answers import Answers
 from modelvault._progress import Progress
-from modelvault._rows import Answers, Slices
+from modelvault._rows import Slices
 from modelvault._store import Binding, Catalog, shape, unknown_collection
 from modelvault.errors import ColdPage, CorruptionError, ModelVaultSchemaError, NotFoundError, StaleSchemaError
 from modelvault.mapping import check_instance, collection_name, part_of
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from modelvault._access import Reader, Unit, View
     from modelvault._engine import Definition, Write
     from modelvault._queue import Statement
-    from modelvault.conditions import Condition
+    from modelvault.conditions import Condition, Selection
     from modelvault.query import Source
     from modelvault.schema import Schema
 
@@ -416,8 +417,8 @@ class Selections(Answers):
 
     @property
     def targets(self) -> Targets:
-        """The fields of the stored schema, else of the model that will be registered."""
-        collection = self._collection
+        """The fields of the stored schema, else of the model that will be registered; of a part, those of the whole."""
+        collection = self._collection._whole or self._collection
         schema = collection._mapped if collection._binding is None else collection._binding.schema
         assert schema is not None
         if self._targets is None or self._targets.schema is not schema:
@@ -445,7 +446,7 @@ class Selections(Answers):
 
     def takes(self, owner: type) -> bool:
         """Are the fields of this model class those of the collection? A dict collection takes any; paths decide."""
-        cls = self._collection._cls
+        cls = (self._collection._whole or self._collection)._cls
         return cls is dict or issubclass(cls, owner) or issubclass(owner, cls) or collection_name(owner) == self.name
 
     def part(self, cls: type) -> Source:
@@ -453,13 +454,16 @@ class Selections(Answers):
         collection = self._collection
         part = copy(collection)
         part._cls, part._mapped = cls, part_of(self.targets.schema, cls)
-        part._whole, part._binding, part._quick, part._check = collection, None, None, None
+        part._whole, part._prepare = collection, None
+        part._binding, part._quick, part._check = None, None, None
         part._source = Selections(part)
         return part._source
 
     def partial(self, fields: tuple[tuple[str, ...], ...]) -> Callable[[Any], Any]:
         """What makes a row of the collection's model, with these fields only, of a nested dict."""
-        return partial_maker(self.targets.schema.type, fields)
+        part = self._collection._mapped if self._collection._whole is not None else self.targets.schema
+        assert part is not None
+        return partial_maker(part.type, fields)
 
     def change(self, changes: dict[tuple[str, ...], Any]) -> Callable[[Any], Any]:
         """What makes a changed, validated row of a row."""
@@ -478,28 +482,51 @@ class Selections(Answers):
                 return binding, view, collection._check
             view.close()  # another thread changed the schema in between
 
-    async def replace_rows(self, rows: list[tuple[Any, Any]]) -> int:
-        """Put changed rows in place of others, all or none."""
-        binding = await self._collection._ready()
-        encode = binding.face.encode
-        put = []
-        for old, new in rows:
-            key, record = encode(new)
-            if key != encode(old)[0]:
-                raise fixed_key(self.name)
-            put.append((key, record))
-        await self._collection._write(partial(atomically, partial(put_part, binding, put)))
-        return len(put)
+    async def update(self, selection: Selection, change: Callable[[Any], Any]) -> int:
+        """Change the rows, all or none; how many there were."""
 
-    async def remove_rows(self, rows: list[Any]) -> int:
-        """Delete rows, all or none."""
-        binding = await self._collection._ready()
-        keys = [binding.face.encode(row)[0] for row in rows]
+        def changed(binding: Binding, records: list[bytes], keys: list[bytes], write: Write, wait: bool) -> None:
+            for key, record in zip(keys, records, strict=True):
+                after, fresh = binding.face.encode(change(binding.face.decode(record)))
+                if after != key:
+                    raise fixed_key(self.name)
+                binding.put(write, after, fresh, False, wait)
 
-        def statement(write: Write, wait: bool) -> int:
-            return sum(binding.remove(write, key, wait) for key in keys)
+        return await self._alter(selection, changed)
 
-        return int(await self._collection._write(partial(atomically, statement)))
+    async def delete(self, selection: Selection) -> int:
+        """Delete the rows, all or none; how many there were."""
+
+        def deleted(binding: Binding, records: list[bytes], keys: list[bytes], write: Write, wait: bool) -> None:
+            for key in keys:
+                binding.remove(write, key, wait)
+
+        return await self._alter(selection, deleted)
+
+    async def _alter(self, selection: Selection, statement: Callable[..., None]) -> int:
+        """Apply a statement to all records of a selection as one transaction, or as one step of the open one."""
+        collection = self._collection._whole or self._collection
+        await collection._ready()
+        unit = collection._unit or collection._access.attend()
+        selection = selection._replace(fields=None, shape="row", distinct=False)
+        if unit is not None:
+            return await self._alter_in(unit, collection, selection, statement)
+        async with Work(collection._access) as unit:
+            return await self._alter_in(unit, collection, selection, statement)
+
+    async def _alter_in(
+        self, unit: Unit, collection: AsyncCollection[Any], selection: Selection, statement: Callable[..., None]
+    ) -> int:
+        inside = copy(collection)
+        inside._unit = unit
+        async with unit.savepoint(alone=True):
+            found = await Selections(inside).search(selection)
+            records = [record for _, record in found.entries]
+            for start in range(0, len(records), SLICE):
+                part = records[start : start + SLICE]
+                await unit.perform(partial(statement, found.binding, part, [found.key(record) for record in part]))
+                await collection._access.breathe(len(part))
+        return len(records)
 
 
 def fixed_key(name: str) -> ModelVaultSchemaError:

@@ -44,15 +44,16 @@ def built(type: Type, tree: Branch | None, value: Any) -> Any:
     if tree is None or value is None:
         return value
     if type.kind == "optional":
-        return built(type.items[0], tree, value) if value else None  # below None a projection is empty
+        return built(type.items[0], tree, value)
     if type.kind in LISTS:
         return value.__class__(built(type.items[0], tree, item) for item in value)
     if type.kind != "object" or not isinstance(type.python, Shape) or type.python.style == "typeddict":
         return value
     values = {}
     for field, attribute in zip(type.fields, type.python.attributes, strict=True):
-        if attribute is not None and field.name in value:
-            values[attribute] = built(field.type, tree[field.name], value[field.name])
+        if attribute is not None and field.name in tree:
+            # What lies below None is not in the projection.
+            values[attribute] = built(field.type, tree[field.name], value.get(field.name))
     return instance(type.python, values)
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "AsyncQuery",
     "Groups",
     "Path",
+    "PathOf",
     "Questions",
     "RowIterator",
     "Source",
@@ -35,6 +36,9 @@ D = TypeVar("D")
 
 Path = str | Sequence[str] | FieldRef[Any, Any]
 """A field: "address.city", ["address", "city"] or `User.age`."""
+
+PathOf = str | Sequence[str] | FieldRef[M, Any]
+"""A field of rows of this model."""
 
 LIMIT: Final = 1_048_576  # rows that limit() may ask for
 
@@ -157,7 +161,7 @@ class Questions(Generic[M]):
     @overload
     def where(self, /, *conditions: Expression[M] | bool) -> AsyncQuery[M]: ...
     @overload
-    def where(self, path: Path, value: Any) -> AsyncQuery[M]: ...
+    def where(self, path: PathOf[M], value: Any) -> AsyncQuery[M]: ...
     def where(self, *conditions: Any, **named: Any) -> AsyncQuery[M]:
         """Rows for which all conditions hold: `where(u.age >= 18, u.name.startswith("A"))`.
 
@@ -165,23 +169,23 @@ class Questions(Generic[M]):
         """
         return self._narrowed(read_conditions(self._source, "where", conditions, named))
 
-    def gt_where(self, path: Path, value: Any) -> AsyncQuery[M]:
+    def gt_where(self, path: PathOf[M], value: Any) -> AsyncQuery[M]:
         """Rows where the field at `path` is greater than `value`."""
         return self._narrowed(comparison(self._source, path, "gt", value))
 
-    def gte_where(self, path: Path, value: Any) -> AsyncQuery[M]:
+    def gte_where(self, path: PathOf[M], value: Any) -> AsyncQuery[M]:
         """Rows where the field at `path` is greater than `value`, or equal."""
         return self._narrowed(comparison(self._source, path, "ge", value))
 
-    def lt_where(self, path: Path, value: Any) -> AsyncQuery[M]:
+    def lt_where(self, path: PathOf[M], value: Any) -> AsyncQuery[M]:
         """Rows where the field at `path` is less than `value`."""
         return self._narrowed(comparison(self._source, path, "lt", value))
 
-    def lte_where(self, path: Path, value: Any) -> AsyncQuery[M]:
+    def lte_where(self, path: PathOf[M], value: Any) -> AsyncQuery[M]:
         """Rows where the field at `path` is less than `value`, or equal."""
         return self._narrowed(comparison(self._source, path, "le", value))
 
-    def order_by(self, *terms: Path | Ordering[M], desc: bool = False) -> AsyncQuery[M]:
+    def order_by(self, *terms: PathOf[M] | Ordering[M], desc: bool = False) -> AsyncQuery[M]:
         """Rows in this order: `order_by(u.age.desc(), u.name)`; the last call wins.
 
         None comes last, with `desc` first. Rows that are equal come by primary key, in the direction of the last
@@ -221,7 +225,11 @@ class Questions(Generic[M]):
         self, first: FieldRef[M, A], second: FieldRef[M, B], third: FieldRef[M, C], fourth: FieldRef[M, D], /
     ) -> AsyncQuery[tuple[A, B, C, D]]: ...
     @overload
-    def select(self, *fields: Path) -> AsyncQuery[Any]: ...
+    def select(
+        self, one: PathOf[M], two: PathOf[M], three: PathOf[M], four: PathOf[M], five: PathOf[M], /, *more: PathOf[M]
+    ) -> AsyncQuery[Any]: ...
+    @overload
+    def select(self, *fields: str | Sequence[str]) -> AsyncQuery[Any]: ...
     def select(self, *fields: Any) -> AsyncQuery[Any]:
         """Parts of the rows.
 
@@ -237,7 +245,7 @@ class Questions(Generic[M]):
         selection = self._selection._replace(fields=paths, shape="tuple")
         return AsyncQuery(self._source, selection, operator.itemgetter(0) if len(paths) == 1 else None)
 
-    def group_by(self, *fields: Path, **named: Path) -> Groups[M]:
+    def group_by(self, *fields: PathOf[M], **named: PathOf[M]) -> Groups[M]:
         """Rows in groups with equal values: `group_by(u.address.city).agg(n=count())`.
 
         A group's values are named by their paths, or as `group_by(city=u.address.city)` says.
@@ -253,7 +261,7 @@ class Questions(Generic[M]):
 
     # Asking
 
-    async def all(self, fields: Path | Iterable[Path] | None = None) -> list[M]:
+    async def all(self, fields: PathOf[M] | Iterable[PathOf[M]] | None = None) -> list[M]:
         """The rows, as a list.
 
         fields: only these, as dicts nested under their parents; of a model, instances that lack the other attributes.
@@ -407,7 +415,7 @@ class AsyncQuery(Questions[M]):
     @overload
     def and_where(self, /, *conditions: Expression[M] | bool) -> AsyncQuery[M]: ...
     @overload
-    def and_where(self, path: Path, value: Any) -> AsyncQuery[M]: ...
+    def and_where(self, path: PathOf[M], value: Any) -> AsyncQuery[M]: ...
     def and_where(self, *conditions: Any, **named: Any) -> AsyncQuery[M]:
         """Rows for which these conditions hold too; `and_where(path, value)` asks for equality."""
         return self._narrowed(read_conditions(self._source, "and_where", conditions, named))
@@ -415,7 +423,7 @@ class AsyncQuery(Questions[M]):
     @overload
     def or_where(self, other: AsyncQuery[M] | Expression[M] | bool, /) -> AsyncQuery[M]: ...
     @overload
-    def or_where(self, path: Path, value: Any) -> AsyncQuery[M]: ...
+    def or_where(self, path: PathOf[M], value: Any) -> AsyncQuery[M]: ...
     def or_where(self, *other: Any, **named: Any) -> AsyncQuery[M]:
         """Rows that fit this query or the other one; limit, offset and order are this one's, else the other's."""
         if len(other) == 1 and isinstance(other[0], AsyncQuery):
@@ -439,7 +447,9 @@ class AsyncQuery(Questions[M]):
             )
         )
 
-    async def update(self, changes: Mapping[str, Any] | Mapping[FieldRef[M, Any], Any] | Mapping[Path, Any]) -> int:
+    async def update(
+        self, changes: Mapping[str, Any] | Mapping[FieldRef[M, Any], Any] | Mapping[PathOf[M], Any]
+    ) -> int:
         """Change these fields of the rows, all or none; how many rows there were.
 
         `{u.age: u.age + 1, u.address.city: "Paris", "name": "Ada"}`: a value, or what is computed from the row as it
@@ -541,7 +551,7 @@ def no_expression(verb: str, given: Any) -> TypeError:
         )
     elif isinstance(given, FieldRef):
         hint = f"compare it, as in {'.'.join(segments_of(given))} == True"
-    elif isinstance(given, AsyncQuery):
+    elif hasattr(given, "or_where"):
         hint = "join queries with or_where()"
     elif callable(given):
         hint = "write it with fields(User) rather than as a function"

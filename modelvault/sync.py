@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from modelvault.collection import AsyncCollection
     from modelvault.expressions import Aggregate, Expression, FieldRef, Ordering
     from modelvault.pages import Page
-    from modelvault.query import AsyncQuery, Path, RowIterator
+    from modelvault.query import AsyncQuery, Path, PathOf, RowIterator
     from modelvault.query import Groups as AsyncGroups
     from modelvault.query import Questions as AsyncQuestions
     from modelvault.transaction import AsyncTransaction
@@ -224,7 +224,7 @@ class Questions(Generic[M]):
     @overload
     def where(self, /, *conditions: Expression[M] | bool) -> Query[M]: ...
     @overload
-    def where(self, path: Path, value: Any) -> Query[M]: ...
+    def where(self, path: PathOf[M], value: Any) -> Query[M]: ...
     def where(self, *conditions: Any, **named: Any) -> Query[M]:
         """Rows for which all conditions hold: `where(u.age >= 18, u.name.startswith("A"))`.
 
@@ -232,23 +232,23 @@ class Questions(Generic[M]):
         """
         return Query(self._twin.where(*conditions, **named))
 
-    def gt_where(self, path: Path, value: Any) -> Query[M]:
+    def gt_where(self, path: PathOf[M], value: Any) -> Query[M]:
         """Rows where the field at `path` is greater than `value`."""
         return Query(self._twin.gt_where(path, value))
 
-    def gte_where(self, path: Path, value: Any) -> Query[M]:
+    def gte_where(self, path: PathOf[M], value: Any) -> Query[M]:
         """Rows where the field at `path` is greater than `value`, or equal."""
         return Query(self._twin.gte_where(path, value))
 
-    def lt_where(self, path: Path, value: Any) -> Query[M]:
+    def lt_where(self, path: PathOf[M], value: Any) -> Query[M]:
         """Rows where the field at `path` is less than `value`."""
         return Query(self._twin.lt_where(path, value))
 
-    def lte_where(self, path: Path, value: Any) -> Query[M]:
+    def lte_where(self, path: PathOf[M], value: Any) -> Query[M]:
         """Rows where the field at `path` is less than `value`, or equal."""
         return Query(self._twin.lte_where(path, value))
 
-    def order_by(self, *terms: Path | Ordering[M], desc: bool = False) -> Query[M]:
+    def order_by(self, *terms: PathOf[M] | Ordering[M], desc: bool = False) -> Query[M]:
         """Rows in this order: `order_by(u.age.desc(), u.name)`; the last call wins.
 
         None comes last, with `desc` first. Rows that are equal come by primary key, in the direction of the last
@@ -283,7 +283,11 @@ class Questions(Generic[M]):
         self, first: FieldRef[M, A], second: FieldRef[M, B], third: FieldRef[M, C], fourth: FieldRef[M, D], /
     ) -> Query[tuple[A, B, C, D]]: ...
     @overload
-    def select(self, *fields: Path) -> Query[Any]: ...
+    def select(
+        self, one: PathOf[M], two: PathOf[M], three: PathOf[M], four: PathOf[M], five: PathOf[M], /, *more: PathOf[M]
+    ) -> Query[Any]: ...
+    @overload
+    def select(self, *fields: str | Sequence[str]) -> Query[Any]: ...
     def select(self, *fields: Any) -> Query[Any]:
         """Parts of the rows.
 
@@ -293,7 +297,7 @@ class Questions(Generic[M]):
         """
         return Query(self._twin.select(*fields))
 
-    def group_by(self, *fields: Path, **named: Path) -> Groups[M]:
+    def group_by(self, *fields: PathOf[M], **named: PathOf[M]) -> Groups[M]:
         """Rows in groups with equal values: `group_by(u.address.city).agg(n=count())`.
 
         A group's values are named by their paths, or as `group_by(city=u.address.city)` says.
@@ -302,7 +306,7 @@ class Questions(Generic[M]):
 
     # Asking
 
-    def all(self, fields: Path | Iterable[Path] | None = None) -> list[M]:
+    def all(self, fields: PathOf[M] | Iterable[PathOf[M]] | None = None) -> list[M]:
         """The rows, as a list.
 
         fields: only these, as dicts nested under their parents; of a model, instances that lack the other attributes.
@@ -480,7 +484,7 @@ class Query(Questions[M]):
     @overload
     def and_where(self, /, *conditions: Expression[M] | bool) -> Query[M]: ...
     @overload
-    def and_where(self, path: Path, value: Any) -> Query[M]: ...
+    def and_where(self, path: PathOf[M], value: Any) -> Query[M]: ...
     def and_where(self, *conditions: Any, **named: Any) -> Query[M]:
         """Rows for which these conditions hold too; `and_where(path, value)` asks for equality."""
         return Query(self._twin.and_where(*conditions, **named))
@@ -488,12 +492,12 @@ class Query(Questions[M]):
     @overload
     def or_where(self, other: Query[M] | Expression[M] | bool, /) -> Query[M]: ...
     @overload
-    def or_where(self, path: Path, value: Any) -> Query[M]: ...
+    def or_where(self, path: PathOf[M], value: Any) -> Query[M]: ...
     def or_where(self, *other: Any, **named: Any) -> Query[M]:
         """Rows that fit this query or the other one; limit, offset and order are this one's, else the other's."""
         return Query(self._twin.or_where(*(part._twin if isinstance(part, Query) else part for part in other), **named))
 
-    def update(self, changes: Mapping[str, Any] | Mapping[FieldRef[M, Any], Any] | Mapping[Path, Any]) -> int:
+    def update(self, changes: Mapping[str, Any] | Mapping[FieldRef[M, Any], Any] | Mapping[PathOf[M], Any]) -> int:
         """Change these fields of the rows, all or none; how many rows there were.
 
         `{u.age: u.age + 1, u.address.city: "Paris", "name": "Ada"}`: a value, or what is computed from the row as it

@@ -30,6 +30,7 @@ ROWS = [
     ["_store", "_planner"],
     ["_change"],
     ["_rows", "_explain"],
+    ["_answers"],
     ["collection"],
     ["transaction"],
     ["database"],
