@@ -35,8 +35,10 @@ cdef struct Cell:
     int128 whole                # sum of integers
     double real                 # sum of floats, and what rounding took from it
     double lost
-    uint64_t major              # the least or greatest value so far
+    uint64_t major              # the least or greatest value so far: to compare it,
     uint64_t minor
+    unsigned char stored[16]    # and as it lies in the record
+    bint wide
 
 
 @final
@@ -81,9 +83,6 @@ cdef class Aggregate(Sink):
     cdef Group new_group(self, const unsigned char* record, size_t size)
     cdef int add(
         self, Group group, Py_ssize_t i, Function function, const unsigned char* record, size_t size) except -1
-    cdef int add_plain(
-        self, Group group, Py_ssize_t i, Function function, const unsigned char* record, size_t size,
-        const Part* part) except -1
     cdef int add_other(
         self, Group group, Py_ssize_t i, Function function, const unsigned char* record, size_t size) except -1
     cdef int add_value(self, Group group, Py_ssize_t i, Function function, object value) except -1

@@ -14,6 +14,7 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
 from modelvault._core.buffer cimport Buffer, get16, get64
+from modelvault._core.codec cimport Codec
 from modelvault._core.columns cimport Columns
 from modelvault._core.container cimport Custom
 from modelvault._core.feed cimport COUNT, ROWS, compare_bytes
@@ -83,7 +84,7 @@ cdef class Function:
             self.plain = not custom
         else:
             # The least of records of several versions is known by one way of comparing only.
-            self.plain = self.form < CHOICE and self.what != DIFFERENT and len(codecs) == 1
+            self.plain = self.form < CHOICE and self.what != DIFFERENT and len(codecs) == 1 and not custom
             self.order = SortKeys(codecs, (Ascending(path),))
         return 0
 
@@ -109,6 +110,8 @@ cdef class Function:
         if self.what == DIFFERENT:
             return 0 if other is None else len(other)
         if self.what == LEAST or self.what == MOST:
+            if self.plain and cell.count:
+                return (<Codec>self.route.step(self.route.count - 1).codec).read_fixed(cell.stored, cell.wide)
             return None if other is None else other[1]
         if cell.count == 0:
             return 0 if self.what == SUMMED else None
@@ -139,6 +142,40 @@ cdef void add_real(Cell* cell, double value) noexcept:
     else:
         cell.lost += (value - sum) + cell.real
     cell.real = sum
+
+
+cdef int add_plain(Cell* cell, Function function, const Part* part) except -1:
+    """Let a function take a value of fixed width into account."""
+    cdef double number
+    cell.count += 1
+    if function.what == COUNTED:
+        return 0
+    if function.what == LEAST or function.what == MOST:
+        return add_ordered(cell, function, part)
+    if function.form == FLOAT:
+        memcpy(&number, part.data, 8)
+        add_real(cell, number)
+    elif function.form == BOOL:
+        cell.whole += part.data[0] == 1
+    elif part.wide or function.form == UINT64:
+        cell.whole += <int128>get64(part.data)
+    else:
+        cell.whole += <int128><int64_t>get64(part.data)
+    return 0
+
+
+cdef int add_ordered(Cell* cell, Function function, const Part* part) except -1:
+    """Keep a value if it is the least or the greatest."""
+    cdef Value value
+    cdef bint less, more
+    leave(load_fixed(function.form, part.data, part.wide, &value))
+    less = value.major < cell.major or (value.major == cell.major and value.minor < cell.minor)
+    more = value.major > cell.major or (value.major == cell.major and value.minor > cell.minor)
+    if cell.count == 1 or (less if function.what == LEAST else more):
+        cell.major, cell.minor = value.major, value.minor
+        memcpy(cell.stored, part.data, min(part.size, <size_t>16))
+        cell.wide = part.wide
+    return 0
 
 
 cdef class Group:
@@ -243,37 +280,7 @@ cdef class Aggregate(Sink):
         if not function.plain or size < 2 or get16(record) != self.newest:
             return self.add_other(group, i, function, record, size)
         if function.find(record, size, &part) == PRESENT:
-            return self.add_plain(group, i, function, record, size, &part)
-        return 0
-
-    cdef int add_plain(
-            self, Group group, Py_ssize_t i, Function function, const unsigned char* record, size_t size,
-            const Part* part) except -1:
-        """The same for a value of fixed width."""
-        cdef Cell* cell = group.cells + i
-        cdef Value value
-        cdef double number
-        cdef bint better
-        cell.count += 1
-        if function.what == COUNTED:
-            return 0
-        if function.what == LEAST or function.what == MOST:
-            leave(load_fixed(function.form, part.data, part.wide, &value))
-            better = value.major < cell.major or (value.major == cell.major and value.minor < cell.minor)
-            if function.what == MOST:
-                better = value.major > cell.major or (value.major == cell.major and value.minor > cell.minor)
-            if better or cell.count == 1:
-                cell.major, cell.minor = value.major, value.minor
-                group.others[i] = (None, function.value(record, size))
-        elif function.form == FLOAT:
-            memcpy(&number, part.data, 8)
-            add_real(cell, number)
-        elif function.form == BOOL:
-            cell.whole += part.data[0] == 1
-        elif part.wide or function.form == UINT64:
-            cell.whole += <int128>get64(part.data)
-        else:
-            cell.whole += <int128><int64_t>get64(part.data)
+            return add_plain(group.cells + i, function, &part)
         return 0
 
     cdef int add_other(

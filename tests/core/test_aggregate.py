@@ -13,10 +13,13 @@ from hypothesis import strategies as st
 
 from modelvault._core.aggregate import Aggregate
 from modelvault._core.program import Program
+from modelvault._core.record import Face, RecordCodec
 from modelvault._core.scan import Scan
+from modelvault._core.table import Table
 from modelvault.conditions import Test
 from modelvault.errors import ModelVaultQueryError
-from tests.core.tables import CODEC, Row, Store, random_rows
+from modelvault.schema import Field, Type
+from tests.core.tables import CODEC, INT, KEY, STRING, Row, Store, random_rows
 
 ALL = ("rows", None, None)
 NUMBERS = ("n", "x", "level", "price")
@@ -149,6 +152,40 @@ def test_of_nothing() -> None:
     assert whole(Aggregate(scan, [CODEC], [(name, ("n",)) for name in names]), 10) == [(0, 0, None, None, None, 0)]
     scan = Scan(store.table, store.version.roots, ALL)
     assert whole(Aggregate(scan, [CODEC], [("count", None)], [("n",)]), 10) == []
+    store.close()
+
+
+def test_records_of_several_schema_versions() -> None:
+    """A field that old records lack has its default; a type that has become wider adds up with the older one."""
+    int64 = Type("int64")
+    old = RecordCodec(Type("object", fields=(Field("id", STRING), Field("n", int64))), 1, "id")
+    fields = (
+        Field("id", STRING),
+        Field("n", INT),
+        Field("k", int64, default=5),
+        Field("s", Type("optional", (STRING,))),
+    )
+    new = RecordCodec(Type("object", fields=fields), 2, "id")
+    store = Store()
+    write = store.engine.begin()
+    table = Table(store.engine.pager, "versions", write.new_tree(), KEY)
+    face = Face([old, new], "id")
+    for n in range(6):
+        table.put(write, b"%d" % n, old.encode({"id": str(n), "n": -n}))
+        row = {"id": str(n + 6), "n": 2**63 + n, "k": n, "s": "x"}
+        table.put(write, b"%d" % (n + 6), new.encode(row))
+    functions = [
+        *((name, ("n",)) for name in ("sum", "min", "max", "count")),
+        *((name, ("k",)) for name in ("sum", "avg", "min", "max", "distinct")),
+        ("count", ("s",)),
+    ]
+    scan = Scan(table, write.roots, ("rows", None, None))
+    (found,) = whole(Aggregate(scan, face.codecs, functions), 5)
+    assert found == (6 * 2**63, -5, 2**63 + 5, 12, 45, 45 / 12, 0, 5, 6, 6)
+    scan = Scan(table, write.roots, ("rows", None, None))
+    groups = whole(Aggregate(scan, face.codecs, [("count", None)], [("s",), ("k",)]), 5)
+    assert groups == [("x", n, 1) for n in range(6)] + [(None, 5, 6)]
+    store.engine.rollback(write)
     store.close()
 
 

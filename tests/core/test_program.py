@@ -298,7 +298,7 @@ def single(draw: st.DrawFn) -> Test:
         value = SMALL_TEXT.filter(lambda text: not (len(text) - len(text.rstrip("\\"))) % 2)
     if op == "regex":
         value = st.sampled_from(["^a", "b$", "a.b", "é", "[%_]", ""])
-    maybe = st.none() | value if op in ("eq", "ne", "in") else value
+    maybe = st.none() | value if op in ("eq", "ne", "in") else value.filter(lambda other: other is not None)
     counts = {"in": (0, 5), "between": (2, 2), "null": (0, 0)}
     least, most = counts.get(op, (1, 1))
     return Test(path, op, tuple(draw(st.lists(maybe, min_size=least, max_size=most))))
