@@ -1,6 +1,7 @@
-"""One commit to a file, in the order in which things reach the disk.
+"""One checkpoint: the drafts of a version get their places in the file, and the file names them.
 
-It is compiled so that it is one step for Python: a signal handler (Ctrl-C) runs before it or after it, never inside.
+Its two halves are compiled, so that each is one step for Python: a signal handler (Ctrl-C) runs before it or after it, never
+inside. `seal` works in memory, and can only fail for lack of space; `write_pages` and `name_pages` wait for the disk.
 """
 
 from dataclasses import replace
@@ -11,44 +12,78 @@ from libc.string cimport memcmp, memcpy
 from modelvault._core.format cimport CATALOG_TREE, FIRST_TREE, FREE_TREE, Root
 from modelvault._core.pager cimport DRAFT_SHIFT, Draft, Pager
 from modelvault._core.space cimport Space
-from modelvault._core.tree cimport Roots, tree_put
+from modelvault._core.tree cimport Roots, tree_delete, tree_put
 from modelvault._core.walk cimport tree_seal, tree_spill
 
 from modelvault._core.meta import write_meta
 from modelvault.errors import CorruptionError
 
+ZEROS = 1 << 20         # bytes of a log that are written at once
 
-def commit(Space space not None, Roots roots not None, Roots base not None, meta):
-    """Make `roots` durable as the generation after `meta`, and return the new Meta.
 
-    base: the roots of the version that the write began with. OSError: before the meta is written nothing has changed for
-    anybody; after it the previous meta is put back once, without a promise that the disk obeys.
+def seal(Space space not None, Roots roots not None, Roots base not None, entries not None, meta, uint64_t log_pages):
+    """Give the drafts of `roots` their places, and return the next Meta; nothing is written yet.
+
+    base: the roots that `meta` names. entries: what changes in the catalog besides roots, (key, value or None) in bytes.
+    meta: the one before, with the ids, the sequence and the log's place that the next one is to have. log_pages: the length
+    that the log shall have; its extent stays if that is what it has. OSError and CorruptionError, before a draft is sealed:
+    the write must be rolled back.
     """
     cdef Draft draft = space.draft
     cdef Pager pager = draft.pager
+    cdef bint moved = log_pages != meta.log_pages
     changed = changed_trees(roots, base)
-    space.spend_reserve = entries(roots) < entries(base)    # what deletes may still do on a full disk
+    space.spend_reserve = entry_count(roots) < entry_count(base)    # what deletes may still do on a full disk
+    draft.free_forwarded()
+    if moved and meta.log_pages:
+        draft.free_sealed(meta.log_page, meta.log_pages)
+    for key, value in entries:
+        put_entry(draft, roots, key, value)
     for tree in changed:
         put_root(draft, roots, tree)                # reserves the place of the final one
-    space.prepare(roots)
+    space.prepare(roots, log_pages if moved else 0)
     for tree in changed:
         tree_seal(draft, roots.at(tree))
         put_root(draft, roots, tree)
     tree_seal(draft, roots.at(CATALOG_TREE))
+    if moved:
+        chain = meta.log_chain if log_pages else 0
+        meta = replace(meta, log_page=space.take_log(log_pages), log_pages=log_pages, log_start=0, log_chain=chain)
     space.finish(roots)
-    draft.write_out()
-    pager.file.sync()
-    new = next_meta(meta, draft.generation, space, roots)
-    try:
-        write_meta(pager.file, new)
-        pager.file.sync()
-    except BaseException:
-        restore_meta(pager.file, new, meta)
-        raise
     pager.page_count = space.end
     pager.free_pages = space.free_pages
-    draft.complete()
-    return new
+    return next_meta(meta, draft.generation, space, roots)
+
+
+def write_pages(Draft draft not None, new, meta):
+    """Write what `seal` made for the Meta `new`, where `meta` is the one before. After an error it may be tried again."""
+    draft.write_out()
+    if new.log_pages and new.log_page != meta.log_page:
+        write_zeros(draft.pager.file, new.log_page * new.page_size, new.log_pages * new.page_size)
+
+
+def name_pages(file not None, new, meta, bint sync):
+    """Let the file begin with the Meta `new`, whose pages are there, and return when that is durable if `sync`.
+
+    OSError: the previous `meta` is put back once, without a promise that the disk obeys.
+    """
+    try:
+        write_meta(file, new)
+        if sync:
+            file.sync()
+    except BaseException:
+        restore_meta(file, new, meta)
+        raise
+
+
+def write_zeros(file not None, uint64_t offset, uint64_t size):
+    """Write zeros, so that what is written there later needs no new blocks of the file system."""
+    zeros = bytes(min(size, <uint64_t> ZEROS))
+    while size:
+        part = min(size, <uint64_t> len(zeros))
+        file.write_at(offset, [zeros[:part]])
+        offset += part
+        size -= part
 
 
 def spill(Space space not None, Roots roots not None):
@@ -73,13 +108,20 @@ def changed_trees(Roots roots, Roots base):
     ]
 
 
-cdef uint64_t entries(Roots roots) noexcept:
+cdef uint64_t entry_count(Roots roots) noexcept:
     """Of all the collections' trees together."""
     cdef uint64_t total = 0
     cdef uint32_t tree
     for tree in range(FIRST_TREE, roots.count):
         total += roots.items[tree].entries
     return total
+
+
+cdef int put_entry(Draft draft, Roots roots, bytes key, bytes value) except -1:
+    """Change an entry of the catalog; no value: it goes."""
+    if value is None:
+        return tree_delete(draft, roots.at(CATALOG_TREE), key, len(key), True)
+    return tree_put(draft, roots.at(CATALOG_TREE), key, len(key), value, len(value), True)
 
 
 cdef int put_root(Draft draft, Roots roots, uint32_t tree) except -1:
@@ -107,7 +149,7 @@ def next_meta(meta, uint64_t generation, Space space not None, Roots roots not N
     cdef Root* catalog = roots.at(CATALOG_TREE)
     cdef Root* free = roots.at(FREE_TREE)
     return replace(
-        meta, generation=generation, sequence=meta.sequence + 1,
+        meta, generation=generation,
         page_count=space.end, free_pages=space.free_pages,
         catalog=(catalog.ref.number, catalog.ref.birth, catalog.ref.checksum), catalog_entries=catalog.entries,
         free=(free.ref.number, free.ref.birth, free.ref.checksum), free_entries=free.entries,

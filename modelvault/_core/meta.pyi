@@ -21,8 +21,8 @@ class Meta:
     free_entries: int = 0
     log_page: int = 0
     log_pages: int = 0
-    log_epoch: int = 0
-    log_sequence: int = 0
+    log_start: int = 0
+    log_chain: int = 0
     next_tree: int = 2
     next_collection: int = 1
     incompatible: int = 0

@@ -27,7 +27,8 @@ NO_PAGE = (0, 0, 0)
 class Meta:
     """What one generation of the file is. Refs are (number, birth, checksum), all zero for an empty tree.
 
-    Feature flags are bits; generations, pages and entries are counts; the log fields are zero while there is no log.
+    Feature flags are bits; generations, pages and entries are counts; the log's page and pages are 0 while there is
+    no log; log_start is a place in its extent in bytes, log_chain the checksum of the record before it.
     """
 
     page_size: int
@@ -41,8 +42,8 @@ class Meta:
     free_entries: int = 0
     log_page: int = 0
     log_pages: int = 0
-    log_epoch: int = 0
-    log_sequence: int = 0
+    log_start: int = 0
+    log_chain: int = 0
     next_tree: int = 2
     next_collection: int = 1
     incompatible: int = 0
@@ -59,7 +60,7 @@ class Meta:
         fields = FIELDS.pack(
             FORMAT_VERSION, self.page_size, self.incompatible, self.compatible, self.uuid, self.generation,
             self.sequence, self.page_count, *self.catalog, *self.free, self.catalog_entries, self.free_entries,
-            self.log_page, self.log_pages, self.log_epoch, self.log_sequence,
+            self.log_page, self.log_pages, self.log_start, self.log_chain,
             page, self.next_tree, self.next_collection, self.free_pages,
         )
         body = fields.ljust(META_SIZE - 16, b"\0")
@@ -79,7 +80,7 @@ def unpack(bytes copy not None):
     if int.from_bytes(copy[8:16], "little") != hash_of(body):
         return None
     (version, page_size, incompatible, compatible, uuid, generation, sequence, page_count, a, b, c, d, e, f,
-     catalog_entries, free_entries, log_page, log_pages, log_epoch, log_sequence, page, next_tree,
+     catalog_entries, free_entries, log_page, log_pages, log_start, log_chain, page, next_tree,
      next_collection, free_pages) = FIELDS.unpack_from(body)
     if version != FORMAT_VERSION:
         raise ModelVaultFormatError(
@@ -89,9 +90,11 @@ def unpack(bytes copy not None):
             f"format error: the file needs features that this version lacks (flags {incompatible:#x})")
     if page_size not in PAGE_SIZES or page >= META_COUNT or page_count < META_COUNT or (a | d) >> 63:
         return None
+    if log_page + log_pages > page_count or (log_pages and log_start > log_pages * page_size):
+        return None
     meta = Meta(
         page_size, uuid, generation, sequence, page_count, (a, b, c), (d, e, f), catalog_entries, free_entries,
-        log_page, log_pages, log_epoch, log_sequence, next_tree, next_collection, incompatible, compatible,
+        log_page, log_pages, log_start, log_chain, next_tree, next_collection, incompatible, compatible,
         free_pages,
     )
     return meta, page

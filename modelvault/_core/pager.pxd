@@ -4,7 +4,7 @@ from cpython.mem cimport PyMem_RawRealloc
 from cpython.object cimport PyObject
 from cython cimport final
 from libc.stddef cimport size_t
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from modelvault._core.cache cimport Cache
 from modelvault._core.file cimport DiskFile, iovec
@@ -19,6 +19,13 @@ cdef enum:
 cdef struct Words:
     # A growable array of numbers.
     uint64_t* items
+    size_t count
+    size_t capacity
+
+
+cdef struct Bytes:
+    # A growable array of bytes.
+    unsigned char* items
     size_t count
     size_t capacity
 
@@ -49,6 +56,7 @@ cdef class Page:
     cdef readonly uint64_t number
     cdef readonly uint64_t birth
     cdef readonly uint64_t stamp    # 0 for a page that stands in the file
+    cdef readonly uint64_t serial   # of a draft: what a reference to it has in place of the birth
 
 
 @final
@@ -71,6 +79,14 @@ cdef class Pager:
     cdef Words retired              # pairs (stamp, index): drafts that only older versions can see, oldest first
     cdef size_t retired_start
     cdef readonly size_t draft_bytes
+    cdef uint64_t serials           # given out
+
+    # What the next checkpoint has to do for the commits that stand in the log only.
+    cdef readonly uint64_t live_pages   # drafts of one page that the newest version reaches
+    cdef readonly dict live_extents     # longer ones: index -> pages
+    cdef readonly uint64_t live_extent_pages
+    cdef readonly list unnoted          # (number, pages): sealed pages that it no longer reaches
+    cdef readonly dict pending          # sealed pages that are not in the file yet, by number
 
     cdef readonly Cache cache       # pages that stand in the file
     cdef readonly size_t cache_size # bytes for them and for drafts
@@ -92,6 +108,7 @@ cdef class Pager:
     cdef inline size_t extent_size(self, size_t length) noexcept
     cdef int check_number(self, uint64_t number) except -1
     cdef uint64_t add_draft(self, Page page) except 0
+    cdef int retire(self, uint64_t index) except -1
     cdef int free_draft(self, uint64_t index) except -1
 
 
@@ -109,11 +126,11 @@ cdef class Allocator:
 cdef class Draft:
     # The private pages of one write: made, changed and dropped here, sealed by a commit or thrown away.
     cdef readonly Pager pager
-    cdef readonly uint64_t generation   # the birth of the pages that it seals
+    cdef public uint64_t generation     # the birth of the pages that it seals
     cdef public Allocator allocator
     cdef readonly uint64_t single_pages # to seal: drafts of one page that the write's roots reach
     cdef readonly uint64_t extent_pages # to seal: pages of longer drafts
-    cdef uint64_t begin                 # drafts with an older stamp belong to published versions
+    cdef readonly uint64_t begin        # drafts with an older stamp belong to published versions
     cdef uint64_t fence                 # drafts with an older stamp are seen by a savepoint or a version
     cdef Words created                  # indexes of the drafts made here (some may be gone)
     cdef Words superseded               # indexes of older drafts that this write's roots no longer reach
@@ -121,14 +138,25 @@ cdef class Draft:
     cdef Words marks                    # a row of numbers for each live savepoint
     cdef list places                    # what the allocator remembers of each live savepoint
     cdef list sealed                    # pages waiting for write_out
+    cdef uint64_t replaced_pages        # published drafts of one page that this write's roots no longer reach
+    cdef bint adopted                   # what it seals includes the drafts of the newest version
+    cdef Bytes record                   # the changes as the log will have them
+    cdef readonly size_t record_limit   # bytes; longer ones are not kept, and the write cannot go to the log
 
     cdef Page create(self, uint8_t type, uint8_t level, size_t size)
     cdef Page own(self, Ref* ref, bint wait)
     cdef int drop(self, const Ref* ref, size_t size) except -1
     cdef int seal(self, Page page, Ref* ref) except -1
+    cdef int settle_ref(self, Page page, Ref* ref) except -1
     cdef bint may_seal_early(self, Page page) noexcept
+    cdef int add_live(self) except -1
     cpdef int write_out(self) except -1
 
+    cdef int note_put(
+        self, uint32_t tree, const unsigned char* key, size_t length, const unsigned char* value, size_t size) except -1
+    cdef int note_delete(self, uint32_t tree, const unsigned char* key, size_t length) except -1
+    cdef int note(self, uint64_t head, const unsigned char* data, size_t size) except -1
+    cdef int forget_record(self) except -1
     cdef int count(self, size_t size, int sign) except -1
     cdef int replace(self, const Ref* ref, size_t size) except -1
     cdef int drop_drafts(self, size_t start) except -1

@@ -29,7 +29,7 @@ from modelvault.errors import ColdPage, CorruptionError
 cdef enum:
     FIRST_DRAFTS = 64
     SMALL_READ = 1 << 16        # bytes hashed without releasing the GIL
-    MARK_WORDS = 6              # of a savepoint: fence, lengths of created, superseded, freed, single and extent pages
+    MARK_WORDS = 8              # of a savepoint: see Draft.mark
     MOST_PARTS = 1024           # pages in one write call
 
 cdef uint64_t DRAFT_BIT = (<uint64_t> 1) << DRAFT_SHIFT
@@ -113,6 +113,9 @@ cdef class Pager:
         self.seed = seed
         self.stamp = 1
         self.cache = Cache()
+        self.live_extents = {}
+        self.unnoted = []
+        self.pending = {}
         self.draft_capacity = FIRST_DRAFTS
         self.drafts = <PyObject**> PyMem_RawCalloc(FIRST_DRAFTS, sizeof(PyObject*))
         if self.drafts == NULL:
@@ -138,12 +141,14 @@ cdef class Pager:
         """The overflow extent that `ref` names and that holds a value of `length` bytes; errors as find."""
         cdef uint64_t number = ref.number
         cdef Cache cache = self.cache
+        cdef PyObject* draft
         cdef size_t place
         cdef Entry* entry
         if number & DRAFT_BIT:
-            if self.drafts[number ^ DRAFT_BIT] == NULL:
+            draft = self.drafts[number ^ DRAFT_BIT]
+            if draft == NULL or (<Page> draft).serial != ref.birth:
                 raise ColdPage(number)      # gone with a version that was not pinned
-            return <Page> self.drafts[number ^ DRAFT_BIT]
+            return <Page> draft
         place = cache.home(number)
         while cache.entries[place].page != NULL:
             entry = &cache.entries[place]
@@ -164,6 +169,10 @@ cdef class Pager:
         """Read, verify and cache a page that is not in memory."""
         cdef Page page
         self.misses += 1
+        if self.pending:
+            page = self.pending.get(ref.number)
+            if page is not None and page.birth == ref.birth:
+                return page
         if ref.number > LAST_PAGE or size > LAST_LENGTH:
             raise self.damaged(ref.number, "it reaches beyond the end of the file")
         page = new_page(size, False)
@@ -230,8 +239,13 @@ cdef class Pager:
         self.stamp += 1
         return self.stamp
 
+    cdef int retire(self, uint64_t index) except -1:
+        """The newest version no longer reaches a draft by its index; versions that were pinned before still may."""
+        push(&self.retired, self.stamp)
+        return push(&self.retired, index)
+
     cpdef int release(self, uint64_t stamp) except -1:
-        """Forget the superseded drafts that only versions frozen before `stamp` can see.
+        """Forget the retired drafts that only versions frozen before `stamp` can see.
 
         A version's stamp is what freeze() returned when it was made; pass the lowest one still in use, or 2**64 - 1.
         """
@@ -263,6 +277,8 @@ cdef class Pager:
         page.number = DRAFT_BIT | index
         page.birth = 0
         page.stamp = self.stamp
+        self.serials += 1
+        page.serial = self.serials
         Py_INCREF(page)
         self.drafts[index] = <PyObject*> page
         self.draft_bytes += page.size
@@ -273,16 +289,40 @@ cdef class Pager:
         cdef PyObject* page = self.drafts[index]
         push(&self.spare, index)
         self.drafts[index] = NULL
-        self.draft_bytes -= (<Page> page).size
+        if (<Page> page).number & DRAFT_BIT:
+            self.draft_bytes -= (<Page> page).size
         Py_DECREF(<object> page)
         return 0
+
+    # Between checkpoints
+
+    def start_over(self):
+        """Nothing of the newest version is left to seal: a checkpoint has done it, or the file has another one."""
+        self.live_pages = self.live_extent_pages = 0
+        self.live_extents = {}
+        self.unnoted = []
+
+    def retire_all(self):
+        """No later version will reach any of the drafts that exist; call start_over too."""
+        cdef size_t index
+        there = {self.retired.items[i + 1] for i in range(<Py_ssize_t> self.retired_start, <Py_ssize_t> self.retired.count, 2)}
+        for index in range(self.draft_limit):
+            if self.drafts[index] != NULL and index not in there:
+                self.retire(index)
+
+    @property
+    def unsealed_pages(self):
+        """How many pages a checkpoint would have to seal for the collections."""
+        return self.live_pages + self.live_extent_pages
 
     # What Python sees
 
     def read(self, tuple ref not None, bint wait=True):
-        """The page with this (number, birth, checksum); ColdPage, CorruptionError."""
+        """The page with this (number, birth, checksum), of which the number is enough for a draft; ColdPage, CorruptionError."""
         cdef Ref target = unpack_ref(ref)
         self.check_number(target.number)
+        if target.number & DRAFT_BIT:
+            return <Page> self.drafts[target.number ^ DRAFT_BIT]
         return self.find(&target, wait)
 
     def read_extent(self, tuple ref not None, size_t length, bint wait=True):
@@ -308,7 +348,7 @@ cdef class Pager:
         return {
             "page_size": self.page_size, "page_count": self.page_count, "free_pages": self.free_pages,
             "cache_size": self.cache_size, "cache_bytes": self.cache.bytes, "cached_pages": self.cache.count,
-            "draft_bytes": self.draft_bytes, "drafts": self.draft_count,
+            "draft_bytes": self.draft_bytes, "drafts": self.draft_count, "unsealed_pages": self.unsealed_pages,
             "hits": self.hits, "misses": self.misses, "reads": self.reads, "writes": self.writes,
             "evictions": self.cache.evictions,
         }
@@ -361,12 +401,13 @@ cdef class Draft:
 
     generation: the birth of the pages that it seals. inline: the write changes the newest version of a database in
     memory, which nobody else looks at: all drafts may be changed in place, and there is no rollback but to a savepoint;
-    after publish() it can be used for the next one.
+    after publish() it can be used for the next one. record_limit: how many bytes of changes to keep for the log.
     """
 
-    def __cinit__(self, Pager pager not None, uint64_t generation=0, bint inline=False):
+    def __cinit__(self, Pager pager not None, uint64_t generation=0, bint inline=False, size_t record_limit=0):
         self.pager = pager
         self.generation = generation
+        self.record_limit = record_limit
         self.allocator = Allocator(pager)
         self.begin = 0 if inline else pager.freeze()
         self.fence = self.begin
@@ -378,6 +419,7 @@ cdef class Draft:
         PyMem_RawFree(self.superseded.items)
         PyMem_RawFree(self.freed.items)
         PyMem_RawFree(self.marks.items)
+        PyMem_RawFree(self.record.items)
 
     cdef Page create(self, uint8_t type, uint8_t level, size_t size):
         """A new draft of `size` bytes: a zeroed page of this type and level, its heap empty."""
@@ -418,7 +460,7 @@ cdef class Draft:
         self.count(page.size, 1)
         self.replace(ref, page.size)
         ref.number = copy.number
-        ref.birth = 0
+        ref.birth = copy.serial
         ref.checksum = 0
         return copy
 
@@ -432,10 +474,14 @@ cdef class Draft:
 
     cdef int replace(self, const Ref* ref, size_t size) except -1:
         """Note that a page which others may still see left this write's trees."""
+        cdef Page page
         cdef uint64_t pages = size // self.pager.page_size
         if ref.number & DRAFT_BIT:
-            if (<Page> self.pager.drafts[ref.number ^ DRAFT_BIT]).stamp >= self.begin:
+            page = <Page> self.pager.drafts[ref.number ^ DRAFT_BIT]
+            if page.stamp >= self.begin:
                 self.count(size, -1)
+            elif pages == 1 and page.number & DRAFT_BIT:
+                self.replaced_pages += 1
             return push(&self.superseded, ref.number ^ DRAFT_BIT)
         if ref.birth == self.generation and self.allocator.give_back(ref.number, pages):
             return 0
@@ -446,6 +492,7 @@ cdef class Draft:
         """Give a draft its place in the file; it is immutable from now on, waits for write_out, and `ref` is final."""
         cdef uint64_t index = page.number ^ DRAFT_BIT
         cdef uint64_t number = self.allocator.take(page.size // self.pager.page_size)
+        cdef bint shared = page.stamp < self.begin      # with versions that know it by its index
         cdef uint64_t hash
         page.number = number
         page.birth = self.generation
@@ -459,8 +506,20 @@ cdef class Draft:
         ref.checksum = hash
         self.sealed.append(page)
         self.count(page.size, -1)
-        self.pager.free_draft(index)
+        self.pager.draft_bytes -= page.size
+        self.pager.pending[number] = page
+        if shared:
+            self.pager.retire(index)
+        else:
+            self.pager.free_draft(index)
         return self.pager.remember(page)
+
+    cdef int settle_ref(self, Page page, Ref* ref) except -1:
+        """Make `ref`, which names a draft that a checkpoint has sealed, the final one."""
+        ref.number = page.number
+        ref.birth = page.birth
+        ref.checksum = get_u64(page.data + PAGE_CHECKSUM)
+        return 0
 
     cdef bint may_seal_early(self, Page page) noexcept:
         """Whether no savepoint refers to this draft, so that it can be sealed before the commit."""
@@ -490,6 +549,8 @@ cdef class Draft:
                 start = end
         finally:
             PyMem_RawFree(parts)
+        for page in self.sealed:
+            self.pager.pending.pop(page.number, None)
         self.sealed = []
         return 0
 
@@ -509,24 +570,117 @@ cdef class Draft:
             parts[i - start].iov_len = page.size
         return pager.disk.write_vector(offset, parts, end - start)
 
+    # For the log
+
+    cdef int note_put(
+            self, uint32_t tree, const unsigned char* key, size_t length, const unsigned char* value, size_t size) except -1:
+        """Keep a put for the log's record: docs/format.md section 7."""
+        if self.record_limit == 0:
+            return 0
+        self.note(2 * <uint64_t> tree, NULL, 0)
+        self.note(length, key, length)
+        return self.note(size, value, size)
+
+    cdef int note_delete(self, uint32_t tree, const unsigned char* key, size_t length) except -1:
+        """Keep a delete."""
+        if self.record_limit == 0:
+            return 0
+        self.note(2 * <uint64_t> tree + 1, NULL, 0)
+        return self.note(length, key, length)
+
+    cdef int note(self, uint64_t head, const unsigned char* data, size_t size) except -1:
+        """Append a varint and bytes to the record; from the limit on nothing is kept."""
+        cdef Bytes* record = &self.record
+        cdef size_t needed = record.count + 10 + size
+        cdef void* items
+        if needed > self.record_limit:
+            self.record_limit = 0
+            return self.forget_record()
+        if needed > record.capacity:
+            items = PyMem_RawRealloc(record.items, 2 * needed)
+            if items == NULL:
+                raise MemoryError()
+            record.items = <unsigned char*> items
+            record.capacity = 2 * needed
+        while head >= 0x80:
+            record.items[record.count] = <uint8_t> (head | 0x80)
+            record.count += 1
+            head >>= 7
+        record.items[record.count] = <uint8_t> head
+        record.count += 1
+        memcpy(record.items + record.count, data, size)
+        record.count += size
+        return 0
+
+    cdef int forget_record(self) except -1:
+        """Give the record's memory back."""
+        PyMem_RawFree(self.record.items)
+        self.record.items = NULL
+        self.record.count = self.record.capacity = 0
+        return 0
+
     # The end of a write
 
     def publish(self):
         """The write's roots are the newest version: keep its drafts, retire those that only older versions can see.
 
-        For a database in memory. Call Pager.release afterwards.
+        Call Pager.release afterwards.
         """
+        cdef Pager pager = self.pager
         cdef size_t i
         cdef uint64_t index
+        cdef Page page
         for i in range(self.superseded.count):
             index = self.superseded.items[i]
-            if (<Page> self.pager.drafts[index]).stamp >= self.begin:
-                self.pager.free_draft(index)
+            page = <Page> pager.drafts[index]
+            if page.stamp >= self.begin:
+                pager.free_draft(index)
             else:
                 # Not `begin`: a version pinned while this write was open sees it too.
-                push(&self.pager.retired, self.pager.stamp)
-                push(&self.pager.retired, index)
+                pager.retire(index)
+                if page.size != pager.page_size:
+                    pager.live_extent_pages -= pager.live_extents.pop(index, 0)
+        self.add_live()
         self.forget_lists()
+
+    cdef int add_live(self) except -1:
+        """Count what a checkpoint will have to seal and to free for this write, which does not do it itself."""
+        cdef Pager pager = self.pager
+        cdef size_t i
+        cdef Page page
+        pager.live_pages += self.single_pages - self.replaced_pages
+        if self.extent_pages:
+            for i in range(self.created.count):
+                if pager.drafts[self.created.items[i]] != NULL:
+                    page = <Page> pager.drafts[self.created.items[i]]
+                    if page.size != pager.page_size:
+                        pager.live_extents[self.created.items[i]] = page.size // pager.page_size
+                        pager.live_extent_pages += page.size // pager.page_size
+        for i in range(0, self.freed.count, 2):
+            pager.unnoted.append((self.freed.items[i], self.freed.items[i + 1]))
+        return 0
+
+    def adopt(self):
+        """Seal what the newest version consists of: this write is a checkpoint, and changes nothing else."""
+        self.adopted = True
+        self.single_pages += self.pager.live_pages
+        self.extent_pages += self.pager.live_extent_pages
+        for number, pages in self.pager.unnoted:
+            self.free_sealed(number, pages)
+
+    def free_sealed(self, uint64_t number, uint64_t pages):
+        """Sealed pages that this write's roots no longer reach."""
+        push(&self.freed, number)
+        push(&self.freed, pages)
+
+    def free_forwarded(self):
+        """Drafts that this write replaced and that a checkpoint has sealed meanwhile: their pages are free now."""
+        cdef size_t i
+        cdef Page page
+        for i in range(self.superseded.count):
+            page = <Page> self.pager.drafts[self.superseded.items[i]]
+            if not page.number & DRAFT_BIT:
+                self.free_sealed(page.number, page.size // self.pager.page_size)
 
     def complete(self):
         """The write to a file is durable, and its roots name sealed pages only: drop what is left of its drafts."""
@@ -555,6 +709,7 @@ cdef class Draft:
         cdef Page page
         for page in self.sealed:
             self.pager.cache.forget(page.number)
+            self.pager.pending.pop(page.number, None)
         self.sealed = []
         return 0
 
@@ -567,10 +722,15 @@ cdef class Draft:
         self.places = []
         self.single_pages = 0
         self.extent_pages = 0
-        return 0
+        self.replaced_pages = 0
+        return self.forget_record()
 
     def mark(self):
-        """Open a savepoint at the present state: freeze, and remember; the savepoint's depth, counted from 0."""
+        """Open a savepoint at the present state: freeze, and remember; the savepoint's depth, counted from 0.
+
+        A mark is: the fence; the lengths of created, superseded and freed; single, extent and replaced pages; the
+        length of the record.
+        """
         cdef size_t depth = self.marks.count // MARK_WORDS
         if self.sealed:
             raise ValueError("sealed pages wait to be written")
@@ -580,6 +740,8 @@ cdef class Draft:
         push(&self.marks, self.freed.count)
         push(&self.marks, self.single_pages)
         push(&self.marks, self.extent_pages)
+        push(&self.marks, self.replaced_pages)
+        push(&self.marks, self.record.count)
         self.places.append(self.allocator.mark())
         self.fence = self.pager.freeze()
         return depth
@@ -592,6 +754,8 @@ cdef class Draft:
         self.freed.count = mark[3]
         self.single_pages = mark[4]
         self.extent_pages = mark[5]
+        self.replaced_pages = mark[6]
+        self.record.count = min(self.record.count, mark[7])
         self.marks.count = (depth + 1) * MARK_WORDS
         self.drop_sealed()
         self.allocator.rewind(self.places[depth])
@@ -647,13 +811,29 @@ cdef class Draft:
     def extents(self):
         """The lengths in pages of the drafts of several pages that are still to be sealed."""
         gone = {self.superseded.items[i] for i in range(<Py_ssize_t> self.superseded.count)}
-        sizes = {}
+        sizes = dict(self.pager.live_extents) if self.adopted else {}
         for i in range(<Py_ssize_t> self.created.count):
             index = self.created.items[i]
             page = self.pager.drafts[index]
             if page != NULL and (<Page> page).size > self.pager.page_size and index not in gone:
                 sizes[index] = (<Page> page).size // self.pager.page_size
         return list(sizes.values())
+
+    def note_change(self, uint32_t tree, bytes key not None, bytes value):
+        """Keep a put, or a delete without a value, for the log's record."""
+        if value is None:
+            self.note_delete(tree, key, len(key))
+        else:
+            self.note_put(tree, key, len(key), value, len(value))
+
+    @property
+    def record_size(self):
+        """Bytes of changes kept for the log; 0 if there are none, or too many."""
+        return self.record.count
+
+    def settle_places(self):
+        """A new allocator takes over: what the open savepoints remember of it is how it begins."""
+        self.places = [self.allocator.mark() for _ in self.places]
 
     @property
     def waiting(self):

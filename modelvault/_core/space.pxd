@@ -53,7 +53,7 @@ cdef class Space(Allocator):
     cdef uint64_t take_extent(self, uint64_t pages) except 0
     cdef int keep(self, uint64_t first, uint64_t pages) except -1
     cdef int acquire(self, Root* root, uint64_t pages) except -1
-    cdef int place_extents(self, Root* root) except -1
+    cdef int place_extents(self, Root* root, uint64_t log_pages) except -1
     cdef bint take_piece(self, Root* root, uint64_t pages) except -1
     cdef int look_everywhere(self, error) except -1
     cdef Run take_run(self, Root* root, uint64_t pages) except *

@@ -270,10 +270,10 @@ cdef class Space(Allocator):
         if self.available < pages:
             self.acquire(roots.at(FREE_TREE), pages - self.available)
 
-    def prepare(self, Roots roots not None):
+    def prepare(self, Roots roots not None, uint64_t log_pages=0):
         """Find a place for every draft of the write, and note in the free tree what the write takes and frees.
 
-        From here to finish() no page may be made, copied or dropped. Raises OSError (ENOSPC), CorruptionError; the
+        log_pages: the length of a new log, which take_log then gives a place. From here to finish() no page may be made, copied or dropped. Raises OSError (ENOSPC), CorruptionError; the
         write must be rolled back then, and the file is as it was.
         """
         cdef Root* root = roots.at(FREE_TREE)
@@ -284,7 +284,7 @@ cdef class Space(Allocator):
             # Makes drafts of the pages on the way to the end of the tree, so that what they free is known in time.
             make_key(key, draft.generation, 0)
             tree_put(draft, root, key, KEY_SIZE, key, 0, True)
-        self.place_extents(root)
+        self.place_extents(root, log_pages)
         while True:
             rounds += 1
             if draft.single_pages > self.available:
@@ -298,6 +298,10 @@ cdef class Space(Allocator):
                 self.note_freed(root)
             else:
                 return
+
+    def take_log(self, uint64_t log_pages):
+        """The first page of the extent for a new log, for which prepare() has found the room."""
+        return self.take_extent(log_pages) if log_pages else 0
 
     def finish(self, Roots roots not None):
         """Seal the free tree. AssertionError if the write did not use exactly what prepare() counted."""
@@ -334,13 +338,13 @@ cdef class Space(Allocator):
             except OSError as error:
                 self.look_everywhere(error)
 
-    cdef int place_extents(self, Root* root) except -1:
+    cdef int place_extents(self, Root* root, uint64_t log_pages) except -1:
         """Find a place for each draft of several pages: all together, or one by one where much is free."""
         cdef Run run
         wanted = []
         pieces = self.pieces
         self.pieces = {}
-        for pages in self.draft.extents():
+        for pages in self.draft.extents() + ([log_pages] if log_pages else []):
             if pieces.get(pages):
                 self.pieces.setdefault(pages, []).append(pieces[pages].pop())
             else:

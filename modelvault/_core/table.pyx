@@ -199,7 +199,7 @@ cdef class Table:
             raise self.too_long(length, "the primary key has")
         self.note(draft, roots, start, length, wait)
         self.plan(roots, start, length, old if page is not None else NULL, old_size, data, size, wait)
-        put_sure(draft, roots.at(self.tree), start, length, data, size, wait)
+        put_sure(draft, roots, self.tree, start, length, data, size, wait)
         self.apply(draft, roots, start, length, wait)
         return page is not None
 
@@ -217,7 +217,7 @@ cdef class Table:
             return False
         self.note(draft, roots, start, length, wait)
         self.plan(roots, start, length, old, old_size, NULL, 0, wait)
-        delete_sure(draft, roots.at(self.tree), start, length, wait)
+        delete_sure(draft, roots, self.tree, start, length, wait)
         self.apply(draft, roots, start, length, wait)
         return True
 
@@ -310,12 +310,12 @@ cdef class Table:
                 entry = entry_at(index.before, i, &size)
                 if not has_entry(index.after, entry, size):
                     self.join(index.before, i, key, length)
-                    delete_sure(draft, roots.at(index.tree), self.joined.data, self.joined.size, wait)
+                    delete_sure(draft, roots, index.tree, self.joined.data, self.joined.size, wait)
             for i in range(index.after.count):
                 entry = entry_at(index.after, i, &size)
                 if not has_entry(index.before, entry, size):
                     self.join(index.after, i, key, length)
-                    put_sure(draft, roots.at(index.tree), self.joined.data, self.joined.size, key, 0, wait)
+                    put_sure(draft, roots, index.tree, self.joined.data, self.joined.size, key, 0, wait)
         return 0
 
     # Errors
@@ -489,18 +489,21 @@ cdef bytes key_of(Cursor cursor):
 
 
 cdef int put_sure(
-        Draft draft, Root* root, const unsigned char* key, size_t length, const unsigned char* value, size_t size,
-        bint wait) except -1:
-    """tree_put in the middle of a change: a page that left memory since it was looked at is read again."""
+        Draft draft, Roots roots, uint32_t tree, const unsigned char* key, size_t length,
+        const unsigned char* value, size_t size, bint wait) except -1:
+    """tree_put in the middle of a change, noted for the log: a page that left memory since it was looked at is read again."""
+    draft.note_put(tree, key, length, value, size)
     try:
-        return tree_put(draft, root, key, length, value, size, wait)
+        return tree_put(draft, roots.at(tree), key, length, value, size, wait)
     except ColdPage:
-        return tree_put(draft, root, key, length, value, size, True)
+        return tree_put(draft, roots.at(tree), key, length, value, size, True)
 
 
-cdef int delete_sure(Draft draft, Root* root, const unsigned char* key, size_t length, bint wait) except -1:
+cdef int delete_sure(
+        Draft draft, Roots roots, uint32_t tree, const unsigned char* key, size_t length, bint wait) except -1:
     """tree_delete in the same way."""
+    draft.note_delete(tree, key, length)
     try:
-        return tree_delete(draft, root, key, length, wait)
+        return tree_delete(draft, roots.at(tree), key, length, wait)
     except ColdPage:
-        return tree_delete(draft, root, key, length, True)
+        return tree_delete(draft, roots.at(tree), key, length, True)

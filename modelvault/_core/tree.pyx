@@ -87,7 +87,7 @@ cdef inline Page own(Draft draft, Ref* ref, int level, bint wait):
 cdef inline Ref draft_ref(Page page) noexcept:
     cdef Ref ref
     ref.number = page.number
-    ref.birth = 0
+    ref.birth = page.serial
     ref.checksum = 0
     return ref
 

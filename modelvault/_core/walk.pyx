@@ -35,6 +35,8 @@ cdef int seal_page(Draft draft, Ref* ref) except -1:
     cdef unsigned char* place
     cdef Ref child
     cdef size_t i
+    if not page.number >> DRAFT_SHIFT:      # a checkpoint has done it
+        return draft.settle_ref(page, ref)
     if node_is_leaf(page.data):
         seal_extents(draft, page)
     else:
@@ -58,9 +60,16 @@ cdef int seal_extents(Draft draft, Page leaf) except -1:
         if tag & 1:
             memcpy(&ref, place, REF_SIZE)
             if ref.number >> DRAFT_SHIFT:
-                draft.seal(draft.pager.find_extent(&ref, tag >> 1, False), &ref)
+                seal_extent(draft, draft.pager.find_extent(&ref, tag >> 1, False), &ref)
                 memcpy(<unsigned char*> place, &ref, REF_SIZE)
     return 0
+
+
+cdef int seal_extent(Draft draft, Page extent, Ref* ref) except -1:
+    """Seal the draft of a long value, unless a checkpoint has done it; `ref` is then final."""
+    if not extent.number >> DRAFT_SHIFT:
+        return draft.settle_ref(extent, ref)
+    return draft.seal(extent, ref)
 
 
 cdef int tree_spill(Draft draft, Root* root) except -1:
@@ -99,14 +108,17 @@ cdef bint may_seal_extents(Draft draft, Page leaf) except -1:
     """Whether no savepoint refers to the drafts of a leaf's long values."""
     cdef const unsigned char* place
     cdef uint64_t tag
+    cdef Page extent
     cdef Ref ref
     cdef size_t i
     for i in range(node_count(leaf.data)):
         place = leaf_value(leaf.data, i, &tag)
         if tag & 1:
             memcpy(&ref, place, REF_SIZE)
-            if ref.number >> DRAFT_SHIFT and not draft.may_seal_early(draft.pager.find_extent(&ref, tag >> 1, False)):
-                return False
+            if ref.number >> DRAFT_SHIFT:
+                extent = draft.pager.find_extent(&ref, tag >> 1, False)
+                if extent.number >> DRAFT_SHIFT and not draft.may_seal_early(extent):
+                    return False
     return True
 
 

@@ -29,15 +29,11 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
 
 
 def put(write: Write, tree: int, key: bytes, value: bytes) -> None:
-    change = Tree(write.draft, write.roots[tree])
-    change.put(key, value)
-    write.roots[tree] = change.root
+    write.put(tree, key, value)
 
 
 def delete(write: Write, tree: int, key: bytes) -> None:
-    change = Tree(write.draft, write.roots[tree])
-    assert change.delete(key)
-    write.roots[tree] = change.root
+    assert write.delete(tree, key)
 
 
 def items(engine: Engine, version: Version, tree: int) -> list[tuple[bytes, bytes]]:
@@ -288,7 +284,7 @@ def test_every_failing_operation_leaves_the_last_commit(tmp_path: Path, kind: st
         if failed and kind != "ENOSPC":
             with pytest.raises(OSError, match="an earlier write failed"):
                 engine.begin()
-        elif failed:
+        elif failed and engine.poisoned is None:  # else the meta was being written: nobody knows how that ended
             run_rounds(engine, states)
         engine.close()
         reopened = Engine.open(str(path))

@@ -17,7 +17,7 @@ def memory_pager(page_size: int = PAGE, cache_size: int = 1 << 20) -> Pager:
 
 
 def ref_of(page: object) -> tuple[int, int, int]:
-    return (page.number, 0, 0)
+    return (page.number, page.serial, 0)
 
 
 @given(st.binary(max_size=300), st.integers(0, 2**64 - 1))

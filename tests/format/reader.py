@@ -47,6 +47,7 @@ class Meta:
     free: tuple[int, int, int]
     catalog_entries: int
     free_entries: int
+    log: tuple[int, int, int, int]
     next_tree: int
     next_collection: int
     free_pages: int
@@ -60,7 +61,6 @@ def read_meta(data: bytes, offset: int, page: int) -> Meta:
     version, page_size, incompatible, compatible = struct.unpack_from("<IIQQ", copy, 16)
     assert (version, incompatible, compatible) == (1, 0, 0)
     numbers = struct.unpack_from("<15Q", copy, 56)
-    assert numbers[11:15] == (0, 0, 0, 0), "there is no log yet"
     stands_on, next_tree, next_collection = struct.unpack_from("<III", copy, 176)
     assert stands_on == page
     assert (copy[188:192], copy[200:512]) == (bytes(4), bytes(312))
@@ -68,7 +68,7 @@ def read_meta(data: bytes, offset: int, page: int) -> Meta:
     generation, sequence, page_count = numbers[:3]
     return Meta(
         page_size, copy[40:56], generation, sequence, page_count, numbers[3:6], numbers[6:9],  # type: ignore[arg-type]
-        numbers[9], numbers[10], next_tree, next_collection, *struct.unpack_from("<Q", copy, 192),
+        numbers[9], numbers[10], numbers[11:15], next_tree, next_collection, *struct.unpack_from("<Q", copy, 192),
     )  # fmt: skip
 
 
