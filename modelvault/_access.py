@@ -309,6 +309,8 @@ class Access:
         self.strays: deque[Version | None] = deque()
         self.settled: Callable[[], None] = nothing
         """Called after each rollback: definitions may be gone."""
+        if not read_only:
+            engine.turns = self.queue
         _open.add(self)
 
     # The state of the handle
@@ -462,6 +464,20 @@ class Access:
                     return result
         with self.runner.guard():
             return await self.queue.submit(statement)
+
+    async def checkpoint(self) -> None:
+        """Wait for the writer's turn, and bring what is committed into the trees of the file."""
+        if self.attend() is not None:
+            raise ModelVaultTransactionError(
+                "transaction error: nested transactions are not supported: a checkpoint is no part of a transaction"
+            )
+        self.check_writable()
+        with self.runner.guard():
+            await self.queue.enter(TIMEOUT)
+            try:
+                await self.runner.finish(self.engine.checkpoint)
+            finally:
+                self.queue.leave()
 
     async def begin(self, timeout: float | None = TIMEOUT) -> Unit:
         """Wait for the writer's turn and open a transaction for the calling task or thread."""

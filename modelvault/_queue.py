@@ -102,6 +102,12 @@ class Turns:
         if ticket.waiter is not None:
             await self._runner.hold(ticket.waiter)
 
+    def try_enter(self) -> bool:
+        """Take the turn if nobody has it; whether that was so."""
+        with self.mutex:
+            taken, self._busy = self._busy, True
+        return not taken
+
     def leave(self) -> None:
         """Pass the turn to who waits longest."""
         with self.mutex:

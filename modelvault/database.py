@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, overload
 
 from modelvault._access import Access, Unit
 from modelvault._change import CHUNK, Job, backfill, fields_job, rebuild, run
-from modelvault._engine import CACHE_SIZE, PAGE_SIZE, Engine
+from modelvault._engine import CACHE_SIZE, DURABILITY, PAGE_SIZE, Engine
 from modelvault._queue import TIMEOUT
 from modelvault._runner import LoopRunner, Runner
 from modelvault._store import Catalog
@@ -22,9 +22,11 @@ from modelvault.transaction import AsyncTransaction
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["AsyncDatabase", "Opening"]
+__all__ = ["AsyncDatabase", "Durability", "Opening"]
 
 M = TypeVar("M")
+
+Durability = Literal["full", "relaxed", "off"]
 
 RECOVERY: Final = (None, "strict", "auto_truncate")
 
@@ -74,16 +76,19 @@ class AsyncDatabase:
         recovery: Literal["strict", "auto_truncate"] | None = None,
         cache_size: int = CACHE_SIZE,
         page_size: int = PAGE_SIZE,
-        durability: Literal["full"] = "full",
+        durability: Durability = "full",
     ) -> Opening:
         """Open the file at `path`, or create it: `async with AsyncDatabase.open(path) as db`, or `await` it.
 
         * read_only: never changes the file; several processes may read while one writes.
-        * recovery: 0.16's choice of what to do with an unfinished end of the file. There is none in this format:
-          what was not committed is no part of the file. Accepted, and checked.
+        * recovery: what to do with a commit that a crash has cut off in the middle, and that nobody was told of:
+          "auto_truncate" (the default) leaves it out, "strict" raises ModelVaultFormatError. Neither leaves out what
+          was committed: damage raises CorruptionError.
         * cache_size: bytes of pages kept in memory.
         * page_size: bytes, a power of two from 4096 to 65536; used for a new file.
-        * durability: "full": what was acknowledged survives a power failure.
+        * durability: "full": what was acknowledged survives a power failure. "relaxed": a power failure may take the
+          commits of the last 50 ms, in their order. "off": the system decides when to write; a power failure may
+          damage the file. A crash of the process loses nothing in any of them.
 
         OSError with errno: missing directory, no permission, a directory, a file that another process writes
         (LockedError). ModelVaultFormatError: no database. CorruptionError: a damaged one.
@@ -124,8 +129,12 @@ class AsyncDatabase:
 
     @property
     def recovery_info(self) -> dict[str, int | str | None]:
-        """0.16's report of what `open` cut off: never anything in this format."""
-        return {"truncated_bytes": 0, "truncate_reason": None}
+        """What `open` left out: `truncated_bytes` of a commit that a crash had cut off, and `truncate_reason`.
+
+        The reason is "torn_tail", or None if there was nothing to leave out.
+        """
+        torn = self._access.engine.truncated
+        return {"truncated_bytes": torn, "truncate_reason": "torn_tail" if torn else None}
 
     def stats(self) -> dict[str, Any]:
         """Counters of the cache, the file and the queue of writers."""
@@ -144,6 +153,14 @@ class AsyncDatabase:
             await self._access.runner.run(self._catalog.verify, version)
         finally:
             self._access.engine.unpin(version)
+
+    async def checkpoint(self) -> None:
+        """Bring everything that is committed from the log into the trees of the file.
+
+        It happens by itself when the log is three quarters full, after a second without a commit, and at `close`. In
+        memory there is nothing to do. ModelVaultTransactionError in a transaction.
+        """
+        await self._access.checkpoint()
 
     def __repr__(self) -> str:
         return f"<AsyncDatabase {self._access.path!r}>"
@@ -275,12 +292,21 @@ async def open_file(
         raise TypeError(f"argument 'read_only': {type(read_only).__name__!r} object is not an instance of 'bool'")
     if recovery not in RECOVERY:
         raise ValueError(f"recovery must be 'strict' or 'auto_truncate', got \"{recovery}\"")
-    if durability != "full":
-        raise ValueError(f"durability must be 'full', got {durability!r}")
+    if durability not in DURABILITY:
+        raise ValueError(f"durability must be 'full', 'relaxed' or 'off', got {durability!r}")
     opened: list[Engine] = []
 
     def start() -> None:
-        opened.append(Engine.open(name, read_only=read_only, cache_size=cache_size, page_size=page_size))
+        opened.append(
+            Engine.open(
+                name,
+                read_only=read_only,
+                cache_size=cache_size,
+                page_size=page_size,
+                durability=durability,
+                strict=recovery == "strict",
+            )
+        )
 
     try:
         await runner.finish(start)

@@ -14,7 +14,7 @@ from modelvault._core.drive import drive
 from modelvault._engine import CACHE_SIZE, PAGE_SIZE
 from modelvault._queue import TIMEOUT
 from modelvault._runner import BlockingRunner
-from modelvault.database import AsyncDatabase, open_file, open_memory
+from modelvault.database import AsyncDatabase, Durability, open_file, open_memory
 from modelvault.migrations import Plan
 
 if TYPE_CHECKING:
@@ -57,16 +57,19 @@ class Database:
         recovery: Literal["strict", "auto_truncate"] | None = None,
         cache_size: int = CACHE_SIZE,
         page_size: int = PAGE_SIZE,
-        durability: Literal["full"] = "full",
+        durability: Durability = "full",
     ) -> Database:
         """Open the file at `path`, or create it. `with Database.open(path) as db`, or call `close`.
 
         * read_only: never changes the file; several processes may read while one writes.
-        * recovery: 0.16's choice of what to do with an unfinished end of the file. There is none in this format:
-          what was not committed is no part of the file. Accepted, and checked.
+        * recovery: what to do with a commit that a crash has cut off in the middle, and that nobody was told of:
+          "auto_truncate" (the default) leaves it out, "strict" raises ModelVaultFormatError. Neither leaves out what
+          was committed: damage raises CorruptionError.
         * cache_size: bytes of pages kept in memory.
         * page_size: bytes, a power of two from 4096 to 65536; used for a new file.
-        * durability: "full": what was acknowledged survives a power failure.
+        * durability: "full": what was acknowledged survives a power failure. "relaxed": a power failure may take the
+          commits of the last 50 ms, in their order. "off": the system decides when to write; a power failure may
+          damage the file. A crash of the process loses nothing in any of them.
 
         OSError with errno: missing directory, no permission, a directory, a file that another process writes
         (LockedError). ModelVaultFormatError: no database. CorruptionError: a damaged one.
@@ -109,8 +112,19 @@ class Database:
 
     @property
     def recovery_info(self) -> dict[str, int | str | None]:
-        """0.16's report of what `open` cut off: never anything in this format."""
+        """What `open` left out: `truncated_bytes` of a commit that a crash had cut off, and `truncate_reason`.
+
+        The reason is "torn_tail", or None if there was nothing to leave out.
+        """
         return self._twin.recovery_info
+
+    def checkpoint(self) -> None:
+        """Bring everything that is committed from the log into the trees of the file.
+
+        It happens by itself when the log is three quarters full, after a second without a commit, and at `close`. In
+        memory there is nothing to do. ModelVaultTransactionError in a transaction.
+        """
+        drive(self._twin.checkpoint())
 
     def stats(self) -> dict[str, Any]:
         """Counters of the cache, the file and the queue of writers."""
