@@ -56,6 +56,7 @@ FIRST_LOG: Final = 64 * 1024  # bytes
 SMALL_LOG: Final = 256 * 1024  # a log grows to this size in any file,
 LOG_SHARE: Final = 8  # and then up to this part of the file
 LAST_LOG: Final = 8 * 1024 * 1024
+RESERVE: Final = 16  # pages behind the last one that let deletes happen on a full disk; see Space
 SLACK: Final = 32  # pages that a checkpoint may need for the catalog and the free tree
 GROWTH: Final = 64  # pages by which the file grows at least ahead of need
 IDLE: Final = 1.0  # seconds without a commit before the log is made into a checkpoint
@@ -291,7 +292,7 @@ class Engine:
             self.file.close()
 
     def _close_log(self) -> None:
-        """Leave a file that has no log and no room behind its last page."""
+        """Leave a file that has no log, and little room behind its last page."""
         if self.poisoned is not None:
             return
         try:
@@ -299,7 +300,7 @@ class Engine:
             if self.log.capacity:
                 self._seal(0)
                 self._wait()
-            size = self.meta.page_count * self.meta.page_size
+            size = (self.meta.page_count + RESERVE) * self.meta.page_size
             if self.file.size() > size:
                 self.file.resize(size)
         except (OSError, CorruptionError):
@@ -511,12 +512,12 @@ class Engine:
     def _fail(self, write: Write, error: BaseException, unsure: bool) -> None:
         """Roll a write back whose commit failed. unsure: it is not known what of it is in the file."""
         self.rollback(write)
-        if unsure or not (isinstance(error, OSError) and error.errno in DISK_FULL):
+        if not is_full(error) or (unsure and not getattr(error, "harmless", False)):
             self.poisoned = self.poisoned or error
 
-    def _reserve(self, draft: Draft) -> bool:
-        """See that the file has room for a checkpoint after this write; False if the disk is full."""
-        pages = self.pager.unsealed_pages + draft.single_pages + draft.extent_pages + SLACK
+    def _reserve(self, draft: Draft, more: int = 0) -> bool:
+        """See that the file has room for a checkpoint after this write, and `more` pages; False if the disk is full."""
+        pages = self.pager.unsealed_pages + draft.single_pages + draft.extent_pages + more + RESERVE + SLACK
         page_size = self.meta.page_size
         needed = (self.meta.page_count + pages + pages // 16) * page_size
         if needed <= self._reserved:
@@ -527,7 +528,7 @@ class Engine:
             try:
                 self.file.reserve(size, needed + growth - size)
             except OSError as error:
-                if error.errno not in DISK_FULL:
+                if not is_full(error):
                     raise
                 with suppress(OSError):
                     self.file.resize(size)
@@ -576,7 +577,8 @@ class Engine:
         if not self._logged:
             self._logged = True
             return 0
-        return FIRST_LOG // self.meta.page_size
+        pages = FIRST_LOG // self.meta.page_size
+        return pages if self._reserve(write.draft, pages) else 0
 
     def _give_room(self, write: Write) -> None:
         """Let a write have pages of the file, after everything that was committed before it."""
@@ -655,13 +657,19 @@ class Engine:
                 return
             if self.poisoned is not None:
                 self._refuse()
-            write_pages(work.draft, work.new, work.meta)  # may be tried again after a full disk
+            try:
+                write_pages(work.draft, work.new, work.meta)
+            except BaseException as error:
+                if not is_full(error):  # else it may be tried again: what is to be written is still in memory
+                    self.poisoned = error
+                raise
             try:
                 if self.durability != "off":
                     self.file.sync()
                 name_pages(self.file, work.new, work.meta, self.durability != "off")
             except BaseException as error:
-                self.poisoned = error
+                if not getattr(error, "harmless", False):
+                    self.poisoned = error
                 raise
             self.checkpoints += 1
             self._unstored = None
@@ -793,6 +801,11 @@ def _open_or_create(path: str, read_only: bool, page_size: int) -> DiskFile:
             return DiskFile.create(path, new_content(page_size))
         except FileExistsError:
             continue
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error says that the disk has no room."""
+    return isinstance(error, OSError) and error.errno in DISK_FULL
 
 
 def new_content(page_size: int) -> bytes:

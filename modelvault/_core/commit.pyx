@@ -5,6 +5,7 @@ inside. `seal` works in memory, and can only fail for lack of space; `write_page
 """
 
 from dataclasses import replace
+from errno import ENOSPC
 
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
@@ -15,7 +16,7 @@ from modelvault._core.space cimport Space
 from modelvault._core.tree cimport Roots, tree_delete, tree_put
 from modelvault._core.walk cimport tree_seal, tree_spill
 
-from modelvault._core.meta import write_meta
+from modelvault._core.meta import is_named, write_meta
 from modelvault.errors import CorruptionError
 
 ZEROS = 1 << 20         # bytes of a log that are written at once
@@ -65,14 +66,19 @@ def write_pages(Draft draft not None, new, meta):
 def name_pages(file not None, new, meta, bint sync):
     """Let the file begin with the Meta `new`, whose pages are there, and return when that is durable if `sync`.
 
-    OSError: the previous `meta` is put back once, without a promise that the disk obeys.
+    OSError: the previous `meta` is put back once, without a promise that the disk obeys. True in `error.harmless`, if it
+    is there: the disk was full, and `new` did not get into the file.
     """
+    writing = True
     try:
         write_meta(file, new)
+        writing = False
         if sync:
             file.sync()
-    except BaseException:
+    except BaseException as error:
         restore_meta(file, new, meta)
+        if writing and isinstance(error, OSError) and error.errno == ENOSPC and not is_named(file, new):
+            error.harmless = True
         raise
 
 

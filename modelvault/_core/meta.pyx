@@ -106,10 +106,19 @@ def first_pages(meta):
 
 
 def write_meta(file, meta, slot=None):
-    """Write both copies of a meta to its slot (or to a given one), without a sync."""
+    """Write both copies of a meta to its slot (or to a given one) at once, without a sync."""
     first = 2 * (meta.generation % 2 if slot is None else slot)
+    file.write_at(first * meta.page_size, [meta.pack(first).ljust(meta.page_size, b"\0"), meta.pack(first + 1)])
+
+
+def is_named(file, meta):
+    """Whether a copy of this meta may be in its slot of the file."""
+    first = 2 * (meta.generation % 2)
     for page in (first, first + 1):
-        file.write_at(page * meta.page_size, [meta.pack(page)])
+        found = unpack(file.read_at(page * meta.page_size, META_SIZE))
+        if found is None or found[0].generation == meta.generation:
+            return True
+    return False
 
 
 def read_copies(file):

@@ -653,7 +653,8 @@ cdef class Draft:
             for i in range(self.created.count):
                 if pager.drafts[self.created.items[i]] != NULL:
                     page = <Page> pager.drafts[self.created.items[i]]
-                    if page.size != pager.page_size:
+                    # An index can be there twice: given up, and used again by the same write.
+                    if page.size != pager.page_size and self.created.items[i] not in pager.live_extents:
                         pager.live_extents[self.created.items[i]] = page.size // pager.page_size
                         pager.live_extent_pages += page.size // pager.page_size
         for i in range(0, self.freed.count, 2):
