@@ -40,7 +40,14 @@ from modelvault._version import (
     entries,
     load_catalog,
 )
-from modelvault.errors import ClosedError, ColdPage, CorruptionError, LockedError, ModelVaultFormatError, ModelVaultTransactionError
+from modelvault.errors import (
+    ClosedError,
+    ColdPage,
+    CorruptionError,
+    LockedError,
+    ModelVaultFormatError,
+    ModelVaultTransactionError,
+)
 
 __all__ = ["CACHE_SIZE", "PAGE_SIZE", "Definition", "Engine", "Savepoint", "Version", "Write", "entries", "new_content"]
 

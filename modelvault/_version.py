@@ -31,8 +31,8 @@ Entries = list[tuple[bytes, bytes | None]]
 class Version:
     """What a reader reads: the tree roots and definitions of one commit.
 
-    generation: of the checkpoint that it follows. sequence: how many commits there were. stamp: the pager's when it was
-    pinned. meta: of that checkpoint. freed: sealed pages that its trees no longer reach and that are not in its free tree.
+    sequence: how many commits there were. stamp: the pager's when it was pinned. meta: of the checkpoint that it follows.
+    freed: sealed pages that its trees no longer reach and that are not in its free tree.
     """
 
     __slots__ = ("_freed", "definitions", "meta", "roots", "sequence", "stamp")

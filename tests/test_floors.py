@@ -24,6 +24,7 @@ ROWS = [
     ["annotations"],
     ["schema"],
     ["mapping", "patches"],
+    ["_version", "_keeper"],
     ["_engine", "_runner", "_progress", "_ranges", "targets"],
     ["query", "_queue", "_ways", "migrations"],
     ["_access", "_prepared"],
@@ -46,7 +47,7 @@ CORE_ROWS = [
     ["cells"],
     ["tree", "objects"],
     ["cursor", "record"],
-    ["walk", "index", "route"],
+    ["walk", "index", "route", "log"],
     ["space", "leaf", "entry"],
     ["program", "order", "columns"],
     ["table", "commit"],
@@ -59,13 +60,13 @@ CORE_ROWS = [
 NAMING = {name for row in ROWS[2 : ROWS.index(["mapping", "patches"]) + 1] for name in row}
 STRANGERS = {
     **{name: {"_core"} for name in NAMING},
-    **dict.fromkeys(("_engine", "_queue", "_access"), NAMING),
+    **dict.fromkeys(("_version", "_keeper", "_engine", "_queue", "_access"), NAMING),
     "_runner": NAMING | {"_core"},
     "query": {"_core"},
     "pages": {"_core"},
     "expressions": {"_core"},
 }
-FILES = {"file", "meta", "cache", "pager", "node", "cells", "tree", "cursor", "walk", "space"}
+FILES = {"file", "meta", "cache", "pager", "node", "cells", "tree", "cursor", "walk", "log", "space"}
 CODECS = {"slots", "buffer", "constraint", "codec", "scalar", "temporal", "container", "keys", "anything", "objects"}
 CODECS |= {"record", "index", "route", "leaf", "program", "order", "columns", "entry"}
 CORE_STRANGERS = {**dict.fromkeys(CODECS, FILES), **dict.fromkeys(FILES, CODECS), "commit": CODECS}

