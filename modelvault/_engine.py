@@ -6,7 +6,8 @@ A commit takes one of two ways. A small one goes to the log: one record, one syn
 newest version. A large one is a checkpoint: its pages are sealed and written, and the meta names them. What the log has
 collected is made into a checkpoint in the background; `_seal` does the part in memory, `_store` the part that waits.
 
-What this is not: a queue. Whoever calls `begin`, `inline` or `checkpoint` has the writer's turn; who has it is decided above.
+What this is not: a queue. Whoever calls `begin`, `inline` or `checkpoint` has the writer's turn; who has it is decided
+above.
 """
 
 from __future__ import annotations
@@ -366,7 +367,7 @@ class Engine:
         return read_meta(self.file).generation != self.meta.generation
 
     def _check_end(self) -> None:
-        """For a reader: CorruptionError if the log misses a commit, and not because the writer is using its space again."""
+        """For a reader: CorruptionError if the log misses a commit, and not because the writer uses its space again."""
         for _ in range(PATIENCE):
             try:
                 self.log.torn()
@@ -469,8 +470,8 @@ class Engine:
         """Make the write the newest version; blocking, and durable when it returns unless `durability` says less.
 
         A full disk rolls back and leaves the engine usable. Any other error while writing rolls back and poisons the
-        engine: what was committed before can still be read, later writes raise, and whether this write comes back when the
-        file is opened again is unknown.
+        engine: what was committed before can still be read, later writes raise, and whether this write comes back when
+        the file is opened again is unknown.
         """
         if self.volatile:
             self._publish(write, self.latest.sequence + 1, replace(self.meta, generation=self.meta.generation + 1))
@@ -629,7 +630,7 @@ class Engine:
         )
 
     def _seal(self, log_pages: int) -> None:
-        """Give the newest version its pages in the file: in memory, `_store` has to follow. OSError if there is no room."""
+        """Give the newest version its pages in the file: in memory, `_store` must follow. OSError: there is no room."""
         latest = self.latest
         draft = Draft(self.pager, self.meta.generation + 1)
         draft.adopt()
@@ -730,7 +731,7 @@ class Engine:
         """Make relaxed commits durable."""
         self._flushing = False
         sequence = self.log.sequence
-        if self.closed or self.poisoned is not None:
+        if self._is_over():
             return
         try:
             self._log_file.sync()
@@ -741,19 +742,23 @@ class Engine:
     def _watch(self) -> None:
         """When nothing has been committed for a while, make the log into a checkpoint."""
         self._watching = False
-        if self.closed or self.poisoned is not None or not self.log.used:
+        if self._is_over() or not self.log.used:
             return
         turns = self.turns
         idle = time.monotonic() - self._active >= IDLE
         if idle and turns is not None and turns.try_enter():
             try:
-                if not self.closed and self.write is None:
+                if not self._is_over() and self.write is None:
                     self._make_room(False)
             finally:
                 turns.leave()
             return
         self._watching = True
         self._keeper.call(self._watch, IDLE)
+
+    def _is_over(self) -> bool:
+        """Whether nothing more will be written."""
+        return self.closed or self.poisoned is not None
 
     # Looking after itself
 

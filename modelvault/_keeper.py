@@ -1,4 +1,4 @@
-"""A thread for what no writer and no reader should wait for: storing checkpoints, late syncs, what is due after a while.
+"""A thread for what nobody should wait for: storing checkpoints, late syncs, what is due after a while.
 
 It is started when there is something to do and ends when there is nothing. It is a daemon: what it has not done when
 the process ends is what a crash would leave, and the file is made for that.

@@ -4,8 +4,8 @@ Its two halves are compiled, so that each is one step for Python: a signal handl
 inside. `seal` works in memory, and can only fail for lack of space; `write_pages` and `name_pages` wait for the disk.
 """
 
+import errno
 from dataclasses import replace
-from errno import ENOSPC
 
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
@@ -77,7 +77,7 @@ def name_pages(file not None, new, meta, bint sync):
             file.sync()
     except BaseException as error:
         restore_meta(file, new, meta)
-        if writing and isinstance(error, OSError) and error.errno == ENOSPC and not is_named(file, new):
+        if writing and isinstance(error, OSError) and error.errno == errno.ENOSPC and not is_named(file, new):
             error.harmless = True
         raise
 

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from modelvault._core.file import DiskFile, MemoryFile
-from modelvault._core.walk import Tree
 from modelvault._engine import SMALL_LOG, Engine, Version, Write, entries, new_content
 from modelvault.errors import ClosedError, LockedError, ModelVaultFormatError
 from tests.faults import Faults, FaultyDisk, RecordingFile

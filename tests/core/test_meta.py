@@ -34,8 +34,8 @@ def test_the_layout_is_the_documented_one() -> None:
     assert len(copy) == 512 and copy[:8] == b"\x89MVLT\r\n\x1a"
     for offset, size, value in [
         (16, 4, 1), (20, 4, 8192), (24, 8, 0), (32, 8, 18), (56, 8, 7), (64, 8, 70), (72, 8, 99), (80, 8, 4),
-        (96, 8, 6),        (104, 8, 7), (128, 8, 10), (136, 8, 11), (144, 8, 12), (152, 8, 13), (160, 8, 14), (168, 8, 15), (176, 4, 3),
-        (180, 4, 16), (184, 4, 17),
+        (96, 8, 6), (104, 8, 7), (128, 8, 10), (136, 8, 11), (144, 8, 12), (152, 8, 13), (160, 8, 14), (168, 8, 15),
+        (176, 4, 3), (180, 4, 16), (184, 4, 17),
     ]:  # fmt: skip
         assert int.from_bytes(copy[offset : offset + size], "little") == value, offset
     assert copy[40:56] == bytes(range(16)) and not any(copy[188:192]) and copy[192] == 19 and not any(copy[193:])
