@@ -225,6 +225,7 @@ def current(write: Write, job: Job) -> Definition:
 
 def discard(write: Write, trees: Iterable[int]) -> None:
     """Note trees that no collection uses any more, for `sweep`."""
+    write.take_room()
     catalog = Tree(write.draft, write.roots[CATALOG])
     for tree in trees:
         catalog.put(b"g" + tree.to_bytes(4, "big"), b"")
@@ -240,6 +241,7 @@ async def sweep(catalog: Catalog) -> None:
     def drop(write: Write, wait: bool) -> None:
         if not wait:
             raise ColdPage("dropping a tree reads it")
+        write.take_room()
         entries = Tree(write.draft, write.roots[CATALOG])
         marks = [key for key, _ in islice(entries.items(b"g"), 4096) if key[:1] == b"g"]
         for key in marks:
@@ -333,6 +335,7 @@ def mark_key(definition: Definition) -> bytes:
 
 def forget_migration(write: Write, definition: Definition) -> None:
     if "migration" in definition:
+        write.take_room()
         catalog = Tree(write.draft, write.roots[CATALOG])
         catalog.delete(mark_key(definition))
         write.roots[CATALOG] = catalog.root
@@ -419,6 +422,7 @@ class Building:
     def slice(self, write: Write, wait: bool) -> int:
         """Enter some rows; how many."""
         rows = read_slice(write, self.store.definition["tree"], self.after, wait)
+        write.take_room()
         for index, number, extractors in self.indexes:
             tree = Tree(write.draft, write.roots[number])
             try:
@@ -602,6 +606,7 @@ class Rewrite:
 
     def mark(self, definition: Definition, write: Write, wait: bool) -> None:
         """Note how far it has come."""
+        write.take_room()
         catalog = Tree(write.draft, write.roots[CATALOG])
         catalog.put(mark_key(definition), self.after or b"")
         write.roots[CATALOG] = catalog.root
@@ -754,9 +759,7 @@ def sealed(job: Job) -> list[Field]:
 
 
 def note_key(write: Write, journal: int, key: bytes) -> None:
-    tree = Tree(write.draft, write.roots[journal])
-    tree.put(key, b"")
-    write.roots[journal] = tree.root
+    write.put(journal, key, b"")
 
 
 # 0.16's repairs

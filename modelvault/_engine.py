@@ -475,6 +475,8 @@ class Engine:
         """
         if self.volatile:
             self._publish(write, self.latest.sequence + 1, replace(self.meta, generation=self.meta.generation + 1))
+        elif write.space is None and write.roots[CATALOG] != write.base.roots[CATALOG]:
+            raise AssertionError("the catalog was changed without take_room()")
         elif not self._commit_to_log(write):
             self._commit_pages(write)
         return self.latest

@@ -140,14 +140,19 @@ class Write:
         pager = self.draft.pager
         return self.room is not None and 2 * pager.draft_bytes > pager.cache_size
 
+    def take_room(self) -> None:
+        """Go past the log: due before trees are changed that no table looks after, the catalog too; may block.
+
+        The commit will be a checkpoint, and what was committed before is made into one now. OSError ends the write.
+        """
+        if self.room is not None and self.space is None:
+            self.room(self)
+
     def spill(self) -> None:
         """Write private pages to their final places ahead of the commit; blocking. OSError ends the write."""
-        if self.room is None:
-            return
-        if self.space is None:
-            self.room(self)
-        assert self.space is not None
-        spill(self.space, self.roots)
+        self.take_room()
+        if self.space is not None:
+            spill(self.space, self.roots)
 
     def allot(self, space: Space, catalog: tuple[int, int, int, int], free: tuple[int, int, int, int]) -> None:
         """Take a Space, with the catalog and the free tree that it works on."""

@@ -232,7 +232,7 @@ cdef class Table:
     cdef int note(self, Draft draft, Roots roots, const unsigned char* key, size_t length, bint wait) except -1:
         """Put the key of a row that is about to change into the journal, if there is one; more keys than change do no harm."""
         if self.journal:
-            put_sure(draft, roots.at(self.journal), key, length, key, 0, wait)
+            put_sure(draft, roots, self.journal, key, length, key, 0, wait)
         return 0
 
     cdef int plan(
