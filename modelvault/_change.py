@@ -22,10 +22,10 @@ from modelvault._access import Unit, Work
 from modelvault._core.cursor import Cursor
 from modelvault._core.record import Face, RecordCodec
 from modelvault._core.walk import Tree
-from modelvault._engine import CATALOG, Definition, Write
 from modelvault._progress import Progress
 from modelvault._queue import BROKEN
 from modelvault._store import Catalog, Store, key_codec, record_version, unknown_collection
+from modelvault._version import CATALOG, Definition, Write
 from modelvault.errors import ColdPage, DuplicateKeyError, ModelVaultError, ModelVaultSchemaError
 from modelvault.fits import with_choices
 from modelvault.migrations import (
