@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.faults import Event, SimulatedFile
+from modelvault._core.meta import unpack
+from tests.faults import Event, Medium, SimulatedFile
 from tests.reliability import failing, power
 from tests.reliability.tally import Tally
 from tests.reliability.workload import PAGE_SIZE
@@ -20,33 +21,53 @@ META_END = 4 * PAGE_SIZE
 
 
 class Forgetful(SimulatedFile):
-    """A file that does nothing in those syncs that `skips` says yes to, and claims that it did."""
+    """A file that skips some syncs, and claims that it did them."""
 
     def sync(self) -> None:
         with self.medium.lock:
-            if not self.skips(self.medium.unsynced()):
+            if not self.skips({place(self.medium, event) for event in self.medium.unsynced()}):
                 super().sync()
 
-    def skips(self, events: list[Event]) -> bool:
+    def skips(self, places: set[str]) -> bool:
+        """Whether to skip a sync before which these places were written."""
         return True
 
 
 class NoSyncBeforeTheMeta(Forgetful):
     """Pages are not made durable before the meta names them."""
 
-    def skips(self, events: list[Event]) -> bool:
-        return not writes_meta(events)
+    def skips(self, places: set[str]) -> bool:
+        return "pages" in places and "meta" not in places
 
 
 class NoSyncAfterTheMeta(Forgetful):
-    """The meta is not made durable before the commit is acknowledged."""
+    """The meta is not made durable before the commit is acknowledged, or the log is used again."""
 
-    def skips(self, events: list[Event]) -> bool:
-        return writes_meta(events)
+    def skips(self, places: set[str]) -> bool:
+        return "meta" in places
+
+
+class NoSyncOfTheLog(Forgetful):
+    """A record is not made durable before the commit is acknowledged."""
+
+    def skips(self, places: set[str]) -> bool:
+        return "log" in places and not places & {"meta", "pages"}
 
 
 class NoSyncAtAll(Forgetful):
     """Nothing is ever made durable."""
+
+
+def place(medium: Medium, event: Event) -> str:
+    """Where an event writes: "meta", "log", "pages", or nowhere."""
+    if event.kind != "write":
+        return ""
+    if event.offset < META_END:
+        return "meta"
+    copies = [unpack(bytes(medium.content[page * PAGE_SIZE :][:512])) for page in range(4)]
+    newest = max((copy[0] for copy in copies if copy is not None), key=lambda meta: meta.generation)
+    log = range(newest.log_page * PAGE_SIZE, (newest.log_page + newest.log_pages) * PAGE_SIZE)
+    return "log" if event.offset in log else "pages"
 
 
 class SyncErrorsIgnored(SimulatedFile):
@@ -88,11 +109,6 @@ class Misdirected(SimulatedFile):
         super().write_at(offset + shift, [data])
 
 
-def writes_meta(events: list[Event]) -> bool:
-    """Whether a meta page is among what was written."""
-    return any(event.kind == "write" and event.offset < META_END for event in events)
-
-
 @dataclass(frozen=True)
 class Mutant:
     """A broken file and the part that has to notice; `part(tally, seed, file_type=...)` runs it."""
@@ -118,6 +134,7 @@ FAIL = {"length": 15, "stride": 2}
 MUTANTS = [
     Mutant(NoSyncBeforeTheMeta, power.run, CUT),
     Mutant(NoSyncAfterTheMeta, power.run, CUT),
+    Mutant(NoSyncOfTheLog, power.run, CUT),
     Mutant(NoSyncAtAll, power.run, CUT),
     Mutant(Misdirected, power.run, CUT),
     Mutant(SyncErrorsIgnored, failing.run, FAIL),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import anyio
 import pytest
 from pydantic import BaseModel
 
@@ -22,6 +23,7 @@ from tests.worlds import gather
 PATH = "/simulated/db.modelvault"
 PAGE_SIZE = 4096
 PROBE = 10**9
+IDLE = 0.002  # seconds
 
 
 class Row(BaseModel):
@@ -49,10 +51,10 @@ class Step:
     changes: list[Change] = field(default_factory=list)
 
 
-def plan(seed: int, length: int, large: bool = True) -> list[Step]:
+def plan(seed: int, length: int, large: bool = True, steady: bool = False) -> list[Step]:
     """A workload: single writes, transactions, groups, checkpoints, failures, reopening.
 
-    large: now and then with values of several pages.
+    large: now and then with values of several pages. steady: neither reopened nor told to make a checkpoint.
     """
     draw = random.Random(seed)
     alive: list[int] = []
@@ -60,8 +62,10 @@ def plan(seed: int, length: int, large: bool = True) -> list[Step]:
     for number in range(length):
         kind = draw.choice(
             ["insert", "insert", "insert", "update", "delete", "transaction", "transaction", "many", "group", "group"]
-            + ["rollback", "refused", "checkpoint", "reopen"]
+            + ["rollback", "refused", "checkpoint", "reopen", "idle"]
         )
+        if steady and kind in ("checkpoint", "reopen"):
+            kind = "insert"
         step = Step(kind)
         if kind in ("insert", "many", "group", "transaction", "rollback"):
             for place in range({"insert": 1, "group": 6}.get(kind, draw.randrange(2, 9))):
@@ -79,7 +83,7 @@ def plan(seed: int, length: int, large: bool = True) -> list[Step]:
                     alive.remove(change)
                 elif change.id not in alive:
                     alive.append(change.id)
-        if step.changes or kind in ("checkpoint", "reopen", "refused"):
+        if step.changes or kind in ("checkpoint", "reopen", "refused", "idle"):
             steps.append(step)
     return steps
 
@@ -121,7 +125,9 @@ class History:
         """One step that is not `reopen`."""
         rows = db.collection(Row)
         if step.kind == "checkpoint":
-            await checkpoint(db)
+            await db.checkpoint()
+        elif step.kind == "idle":
+            await anyio.sleep(4 * IDLE)
         elif step.kind == "refused":
             await self.refused(rows)
         elif step.kind == "rollback":
@@ -212,12 +218,6 @@ async def apply(rows: Any, change: Change) -> None:
     await (rows.insert(value) if what == "put" else rows.delete(value))
 
 
-async def checkpoint(db: Any) -> None:
-    """What `db.checkpoint()` does, where there is one."""
-    if hasattr(db, "checkpoint"):
-        await db.checkpoint()
-
-
 def look(path: str = PATH, **options: Any) -> State:
     """Everything in the database, which is checked: pages, free space, rows against indexes."""
     with Database.open(path, **options) as db:
@@ -248,15 +248,25 @@ def look_twice(path: str = PATH, **options: Any) -> State:
 
 
 class Installed:
-    """`with Installed() as disk`: databases are opened on a simulated disk, through files of this kind."""
+    """`with Installed() as disk`: databases are opened on a simulated disk, through files of this kind.
+
+    Logs begin with two pages and grow to eight, so that they fill up and go round in a short workload; a moment without
+    a commit is enough for a checkpoint.
+    """
 
     def __init__(self, kind: type[SimulatedFile] = SimulatedFile) -> None:
-        self.kind = kind
+        self.disk = SimulatedDisk(kind)
+        self.patch = pytest.MonkeyPatch()
 
     def __enter__(self) -> SimulatedDisk:
-        self.disk = SimulatedDisk(self.kind)
-        self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(_engine, "DiskFile", self.disk)
+        for name, value in {
+            "DiskFile": self.disk,
+            "FIRST_LOG": 2 * PAGE_SIZE,
+            "SMALL_LOG": 8 * PAGE_SIZE,
+            "IDLE": IDLE,
+            "WINDOW": IDLE,
+        }.items():
+            self.patch.setattr(_engine, name, value)
         return self.disk
 
     def __exit__(self, *_: object) -> None:
