@@ -30,6 +30,7 @@ class Faults:
     lasting: bool = False
     count: int = 0
     hit: bool = False
+    struck: str = ""  # the operation that failed first
 
     def strike(self, operation: str) -> bool:
         """Count an operation; whether it has to fail."""
@@ -38,6 +39,7 @@ class Faults:
         self.count += 1
         failing = self.at > 0 and (self.count == self.at or (self.lasting and self.count > self.at))
         self.hit = self.hit or failing
+        self.struck = self.struck or (operation if failing else "")
         return failing
 
     def error(self, path: str) -> OSError:
