@@ -61,12 +61,12 @@ BLANK_SIZE: Final = 4 * 65536  # bytes of the meta pages, at most
 DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 FIRST_LOG: Final = 64 * 1024  # bytes
-SMALL_LOG: Final = 256 * 1024
+SMALL_LOG: Final = 256 * 1024  # a log grows to this size in any file,
 LOG_SHARE: Final = 8  # and then up to this part of the file
 LAST_LOG: Final = 8 * 1024 * 1024
 RESERVE: Final = 16  # pages behind the last one that let deletes happen on a full disk; see Space
 SLACK: Final = 32  # pages that a checkpoint may need for the catalog and the free tree
-GROWTH: Final = 16
+GROWTH: Final = 16  # pages by which the file grows at least ahead of need
 IDLE: Final = 1.0  # seconds without a commit before the log is made into a checkpoint
 WINDOW: Final = 0.05  # seconds after which a relaxed commit is durable
 PATIENCE: Final = 100  # times that a reader looks again while the writer is faster
