@@ -420,6 +420,7 @@ cdef class Draft:
         PyMem_RawFree(self.freed.items)
         PyMem_RawFree(self.marks.items)
         PyMem_RawFree(self.record.items)
+        PyMem_RawFree(self.forwarded.items)
 
     cdef Page create(self, uint8_t type, uint8_t level, size_t size):
         """A new draft of `size` bytes: a zeroed page of this type and level, its heap empty."""
@@ -509,7 +510,7 @@ cdef class Draft:
         self.pager.draft_bytes -= page.size
         self.pager.pending[number] = page
         if shared:
-            self.pager.retire(index)
+            push(&self.forwarded, index)    # retired by complete(): until then the version that has it can be pinned
         else:
             self.pager.free_draft(index)
         return self.pager.remember(page)
@@ -684,7 +685,14 @@ cdef class Draft:
                 self.free_sealed(page.number, page.size // self.pager.page_size)
 
     def complete(self):
-        """The write to a file is durable, and its roots name sealed pages only: drop what is left of its drafts."""
+        """The write's roots name sealed pages only and are the newest version: drop what is left of its drafts.
+
+        Nobody may pin the version before from here until Pager.release.
+        """
+        cdef size_t i
+        for i in range(self.forwarded.count):
+            self.pager.retire(self.forwarded.items[i])
+        self.forwarded.count = 0
         self.drop_drafts(0)
         self.forget_lists()
         self.allocator = Allocator(self.pager)

@@ -9,9 +9,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from modelvault import _engine
 from modelvault._core.file import DiskFile, MemoryFile
 from modelvault._engine import Engine, Version, Write, entries, new_content
 from modelvault.errors import ClosedError, LockedError, ModelVaultFormatError
@@ -257,6 +259,40 @@ def test_a_write_larger_than_the_cache(tmp_path: Path) -> None:
     engine.close()
     engine = Engine.open(str(tmp_path / "db"), cache_size=cache)
     assert items(engine, engine.latest, tree) == sorted(expected.items())
+    engine.close()
+
+
+def test_a_version_pinned_while_a_checkpoint_is_sealed_stays_readable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread may pin what was the newest version until the sealed one takes its place."""
+    engine = Engine.open(str(tmp_path / "db"))
+    write = engine.begin()
+    tree = write.new_tree()
+    put(write, tree, b"first", b"1")
+    engine.commit(write)
+    for number in range(200):
+        write = engine.begin()
+        put(write, tree, b"%03d" % number, b"x" * 200)
+        engine.commit(write)
+    assert engine.log.used, "there is something to seal"
+    expected = items(engine, engine.latest, tree)
+    pinned: list[Version] = []
+    real = _engine.seal
+
+    def pinning(*args: Any) -> Any:
+        new = real(*args)
+        pinned.append(engine.pin())
+        return new
+
+    monkeypatch.setattr(_engine, "seal", pinning)
+    engine.checkpoint()
+    write = engine.begin()
+    put(write, tree, b"later", b"2")
+    engine.commit(write)
+    assert items(engine, pinned[0], tree) == expected
+    engine.unpin(pinned[0])
+    engine.check()
     engine.close()
 
 
