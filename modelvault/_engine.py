@@ -771,7 +771,9 @@ class Engine:
         """
         version = version or self.latest
         draft = Draft(self.pager, 0, True)
-        reached = [page for tree in range(len(version.roots)) for page in Tree(draft, version.roots[tree]).check()]
+        newest = NO_PIN if self.volatile else version.generation
+        roots = [version.roots[tree] for tree in range(len(version.roots))]
+        reached = [page for root in roots for page in Tree(draft, root).check(newest)]
         if self.volatile:
             return
         sealed = [(number, pages) for number, pages in reached if number < version.page_count]

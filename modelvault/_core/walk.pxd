@@ -1,5 +1,7 @@
 """Whole trees: sealing and checking."""
 
+from libc.stdint cimport uint64_t
+
 from modelvault._core.format cimport Root
 from modelvault._core.pager cimport Draft, Pager
 
@@ -7,4 +9,4 @@ from modelvault._core.pager cimport Draft, Pager
 cdef int tree_seal(Draft draft, Root* root) except -1
 cdef int tree_spill(Draft draft, Root* root) except -1
 cdef int tree_drop(Draft draft, Root* root) except -1
-cdef list tree_check(Pager pager, const Root* root)
+cdef list tree_check(Pager pager, const Root* root, uint64_t newest)

@@ -154,14 +154,17 @@ cdef int drop_page(Draft draft, const Ref* ref, int level) except -1:
 
 # Checking
 
-cdef list tree_check(Pager pager, const Root* root):
+cdef list tree_check(Pager pager, const Root* root, uint64_t newest):
     """Read the whole tree; (number, pages) of every page and extent. CorruptionError for whatever is wrong.
 
+    newest: the generation that the tree belongs to. A page that a later one has sealed was a draft of this tree, and counts as
+    one, whose numbers say nothing about the file.
     Checks each page, the levels, that keys lie between the separators above them, that nothing is reached twice, and
     the number of entries.
     """
     cdef Audit audit = Audit.__new__(Audit)
     audit.pager = pager
+    audit.newest = newest
     audit.seen = set()
     audit.reached = []
     if root.ref.number:
@@ -175,6 +178,7 @@ cdef list tree_check(Pager pager, const Root* root):
 cdef class Audit:
     # One walk of tree_check.
     cdef Pager pager
+    cdef uint64_t newest
     cdef set seen
     cdef list reached
     cdef uint64_t entries
@@ -222,10 +226,14 @@ cdef class Audit:
 
     cdef int reach(self, Page page) except -1:
         """Note a page or extent, which must be a new one."""
+        cdef uint64_t number
         if page.number in self.seen:
             raise self.pager.damaged(page.number, "it is reached twice")
         self.seen.add(page.number)
-        self.reached.append((page.number, page.size // self.pager.page_size))
+        number = page.number
+        if page.birth > self.newest:
+            number |= (<uint64_t> 1) << DRAFT_SHIFT
+        self.reached.append((number, page.size // self.pager.page_size))
         return 0
 
 
@@ -315,6 +323,6 @@ cdef class Tree:
         """tree_drop."""
         tree_drop(self.draft, &self.value)
 
-    def check(self):
+    def check(self, uint64_t newest=<uint64_t> -1):
         """tree_check."""
-        return tree_check(self.draft.pager, &self.value)
+        return tree_check(self.draft.pager, &self.value, newest)

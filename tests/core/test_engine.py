@@ -296,6 +296,30 @@ def test_a_version_pinned_while_a_checkpoint_is_sealed_stays_readable(
     engine.close()
 
 
+def test_a_pinned_version_is_sound_after_a_checkpoint_has_sealed_its_pages(tmp_path: Path) -> None:
+    """Its pages may stand by now where its own free tree says that there is room."""
+    engine = Engine.open(str(tmp_path / "db"), page_size=4096)
+    write = engine.begin()
+    tree = write.new_tree()
+    for number in range(300):
+        put(write, tree, b"%04d" % number, b"x" * 200)
+    engine.commit(write)
+    for round in range(60):
+        write = engine.begin()
+        for number in range(round % 7, 300, 11):
+            put(write, tree, b"%04d" % number, b"%d" % round * 60)
+        engine.commit(write)
+    assert engine.log.used and engine.stats()["free_pages"]
+    expected = items(engine, engine.latest, tree)
+    version = engine.pin()
+    engine.checkpoint()
+    engine.check(version)
+    engine.check()
+    assert items(engine, version, tree) == expected
+    engine.unpin(version)
+    engine.close()
+
+
 @pytest.mark.parametrize("kind", ["EIO", "ENOSPC", "short"])
 def test_every_failing_operation_leaves_the_last_commit(tmp_path: Path, kind: str) -> None:
     """Fail the n-th write, sync or reservation for every n: the file holds the last state or, unknown, the next."""
