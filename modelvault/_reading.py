@@ -1,8 +1,8 @@
 """A search under way in one state of the database.
 
-On an event loop a slice takes about a millisecond, and between two of them others run. Where records are only tested, and
-few of them become anything, a slice is much larger and happens in a worker thread: the GIL is not needed there. Making
-rows needs it, so that another thread would only take it from the loop, and keep it for longer than a slice.
+On an event loop a slice takes about a millisecond, and between two of them others run. Where records are only tested,
+and few of them become anything, a slice is much larger and happens in a worker thread: the GIL is not needed there.
+Making rows needs it, so that another thread would only take it from the loop, and keep it for longer than a slice.
 """
 
 from __future__ import annotations
@@ -64,12 +64,14 @@ class Opener(Protocol):
 class Reading:
     """A search, and the state that it reads until `close`. Each slice is one call of `go`."""
 
-    __slots__ = ("_access", "_away", "_count", "_most", "_roots", "_sparse", "_state", "_view", "opened", "search")
+    __slots__ = ("_access", "_away", "_count", "_most", "_sparse", "_state", "_view", "opened", "search")
 
-    def __init__(self, access: Access, opened: Opened, view: View, most: int) -> None:
+    def __init__(self, access: Access, opened: Opened, view: View, search: Search, most: int) -> None:
         self.opened = opened
+        self.search = search
         self._access = access
         self._view = view
+        self._state = view.state
         self._most = most
         self._count = min(FIRST, most)
         self._away = FIRST_AWAY
@@ -85,19 +87,16 @@ class Reading:
         """
         opened, view = await opener.open()
         try:
-            reading = cls(opener.access, opened, view, most)
             shape = shape_of(opened.shown.face, selection)
 
-            def plan(roots: Any, wait: bool) -> None:
+            def plan(roots: Any, wait: bool) -> Search:
                 found = plan_of(opened.finder, selection, roots, wait, ordered=ordered, anew=anew)
-                reading.search = Search(opened.finder, selection, found, roots, shape)
-                reading._roots, reading._state = roots, view.state
+                return Search(opened.finder, selection, found, roots, shape)
 
-            await view.read(plan)
+            return cls(opener.access, opened, view, await view.read(plan), most)
         except BaseException:
             view.close()
             raise
-        return reading
 
     def close(self) -> None:
         """Give the state up."""

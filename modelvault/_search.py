@@ -1,7 +1,7 @@
 """A plan carried out, in slices: which rows come next, how many there are, what their keys are.
 
-A slice may look at so many rows and give so many; with `wait` False, ColdPage where it would wait for the disk: nothing is
-lost, and it can be repeated. So whoever reads decides slice by slice where the next one happens.
+A slice may look at so many rows and give so many; with `wait` False, ColdPage where it would wait for the disk:
+nothing is lost, and it can be repeated. So whoever reads decides slice by slice where the next one happens.
 """
 
 from __future__ import annotations
@@ -30,16 +30,18 @@ MANY: Final = 1 << 10  # rows that wait to be sorted: from here on that takes lo
 
 
 class Slice(NamedTuple):
-    """What a slice may do: give `count` rows, look at `budget`, wait for the disk, let the GIL go meanwhile."""
+    """What a slice may do: give `most` rows, look at `budget`, wait for the disk, let the GIL go meanwhile."""
 
-    count: int
+    most: int
     budget: int
     wait: bool
     release: bool
 
 
-def plan_of(finder: Binding, selection: Selection, roots: Any, wait: bool, *, ordered: bool = True, anew: bool = False) -> Plan:
-    """The plan of a selection: the one that was best for others of its form, else (or `anew`) the best one. ColdPage."""
+def plan_of(
+    finder: Binding, selection: Selection, roots: Any, wait: bool, *, ordered: bool = True, anew: bool = False
+) -> Plan:
+    """The plan of a selection: the one that was best for others of its form, or `anew` the best one. ColdPage."""
     planner, table = finder.planner, finder.store.table
     if selection.distinct and selection.fields is not None:
         selection = selection._replace(limit=None)  # nobody knows how many rows give so many values
@@ -65,7 +67,7 @@ def shape_of(face: Face, selection: Selection) -> Shape:
 class Search:
     """The rows of one selection in the roots of one state, as a plan finds them. `shape`: what is made of them."""
 
-    __slots__ = ("_left", "_seen", "_skip", "done", "order", "is_part", "is_test", "plan", "scan", "shape", "sort")
+    __slots__ = ("_left", "_seen", "_skip", "done", "is_part", "is_test", "order", "plan", "scan", "shape", "sort")
 
     def __init__(self, finder: Binding, selection: Selection, plan: Plan, roots: Any, shape: Shape) -> None:
         codecs = finder.face.codecs
@@ -103,12 +105,12 @@ class Search:
             return [key for key, _ in self.pairs(slice)]
         if self._pass_over(slice):
             return []
-        found = self.scan.keys(self._wanted(slice.count), slice.budget, slice.wait, slice.release)
+        found = self.scan.keys(self._wanted(slice.most), slice.budget, slice.wait, slice.release)
         self.done = self.scan.done
         return self._given(found)
 
     def tally(self, slice: Slice) -> int:
-        """How many of the next rows there are; with `done` those were all. Builds no row; for plans that do not sort."""
+        """How many of the next rows there are. Builds no row; for plans that do not sort."""
         if self._pass_over(slice):
             return 0
         _, budget, wait, release = slice
@@ -158,7 +160,7 @@ class Search:
         return False
 
     def _next(self, shape: Shape | None, slice: Slice) -> list[Any]:
-        count = self._wanted(slice.count)
+        count = self._wanted(slice.most)
         if self.sort is not None:
             found = self.sort.fetch(shape, count, slice.wait)
             self.done = self.sort.done
@@ -231,4 +233,3 @@ def resumed(plan: Plan, selection: Selection, order: SortKeys) -> bytes:
         return primary
     by_path = dict(zip((term.path for term in selection.order), parts, strict=True))
     return b"".join((plan.lead, *(by_path[term.path] for term in plan.order), primary))
-
