@@ -24,6 +24,8 @@ __all__ = [
     "Parts",
     "Pick",
     "Plan",
+    "Point",
+    "Points",
     "Source",
     "Way",
     "are_points",
@@ -38,6 +40,12 @@ Estimate = Callable[[str | None, bytes | None, bytes | None], float]
 
 Pick = tuple[Any, ...]
 """The name of a way."""
+
+Point = tuple[str | None, Callable[[Any], bytes]]
+"""Where rows with one value are found: in which index (None: by primary key), and by which key."""
+
+Points = dict[Path, Point]
+"""The same for each path that has an index of its own."""
 
 EVERYTHING: Final = ("everything",)
 SEEK: Final = 10.0  # a way down a tree, in rows read one after the other
@@ -60,9 +68,9 @@ class Layout:
         self.key: dict[Path, Axis] = {self.primary: Axis(typed(schema, self.primary), open=True)}
         self.axes = {path: Axis(typed(schema, path)) for index in schema.indexes for path in index.paths}
 
-    def points(self) -> dict[Path, tuple[str | None, Callable[[Any], bytes]]]:
-        """Where rows with one value at a path are found: in which index (None: by primary key), and by which key."""
-        found: dict[Path, tuple[str | None, Callable[[Any], bytes]]] = {}
+    def points(self) -> Points:
+        """Where rows with one value at a path are found, if there is an index of just this path."""
+        found: Points = {}
         for index in sorted(self.schema.indexes, key=lambda index: not index.unique):
             if len(index.paths) == 1 and index.paths[0] not in found:
                 found[index.paths[0]] = index.name, self.axes[index.paths[0]].key

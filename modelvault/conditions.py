@@ -10,7 +10,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Literal, NamedTuple
 
-__all__ = ["ALL", "NONE", "OPERATORS", "Condition", "Every", "Negation", "Order", "Selection", "Some", "Test"]
+__all__ = [
+    "ALL",
+    "EVERYTHING",
+    "NONE",
+    "OPERATORS",
+    "Condition",
+    "Every",
+    "Negation",
+    "Order",
+    "Selection",
+    "Some",
+    "Test",
+]
 
 OPERATORS: Final[dict[str, int | None]] = {
     "eq": 1,
@@ -31,7 +43,7 @@ OPERATORS: Final[dict[str, int | None]] = {
 """The operators, and how many values each takes: None for any number."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)  # not frozen: that would make making one take twice as long
 class Test:
     """The field at `path` compares with `values` as `op` says.
 
@@ -102,3 +114,7 @@ class Selection(NamedTuple):
     distinct: bool = False
     after: bytes | None = None
     shape: Literal["row", "dict", "tuple"] = "row"
+
+
+EVERYTHING: Final = Selection()
+"""All rows, by primary key."""

@@ -431,6 +431,13 @@ class Collection(Questions[M]):
         """The row with this primary key; NotFoundError (a LookupError) if there is none."""
         return drive(self._twin.get_or_raise(key))
 
+    def get_by(self, field: PathOf[M], value: Any) -> M | None:
+        """The row with this value in a field, None if there is none; with a unique index nearly as quick as `get`.
+
+        ModelVaultQueryError if several rows have it.
+        """
+        return drive(self._twin.get_by(field, value))
+
     def get_many(self, keys: Iterable[Any]) -> list[M | None]:
         """The rows with these primary keys, in the order of the keys and of one commit; None where there is no row."""
         return drive(self._twin.get_many(keys))

@@ -7,7 +7,7 @@ and that the value could be stored there, with the error that storing it would r
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Final
@@ -34,6 +34,7 @@ class Target:
     * `type`: what is compared: without optional and custom; of a list, its elements'
     * `keys`: packs its values; None where they have no key form: objects, dicts, tuples, unions, any, lists of lists
     * `listed`: the field is a list or set; `many`: it is one, or lies inside one
+    * `takes`: packs its values, where they are no lists; None where they have no key form
     """
 
     path: tuple[str, ...]
@@ -42,6 +43,7 @@ class Target:
     listed: bool
     many: bool
     place: str
+    takes: Callable[[Any], bytes] | None = None
 
     @property
     def kind(self) -> str:
@@ -107,6 +109,15 @@ class Targets:
     def check(self, condition: Condition) -> Condition:
         """The condition with every test checked, and None compared by `null`."""
         if isinstance(condition, Test):
+            target = self._found.get(condition.path)
+            if target is not None and target.takes is not None and condition.op == "eq":
+                value = condition.values[0]
+                if value is not None:
+                    try:
+                        target.takes(value)
+                        return condition
+                    except (TypeError, ValueError, OverflowError):
+                        pass  # the long way says what is wrong
             return check_test(self.find(condition.path), condition)
         if isinstance(condition, Negation):
             return Negation(self.check(condition.part))
@@ -155,7 +166,8 @@ def locate(schema: Schema, path: tuple[str, ...]) -> Target:
     comparable = lists <= 1 and (leaf.kind in SCALARS or leaf.kind in ("enum", "literal"))
     inner = next((step.items[0] for step in way if step.kind in LISTS), type)
     keys = KeyCodec(inner) if comparable else None
-    return Target(path, leaf, keys, lists > 0, many or lists > 0, schema.name)
+    takes = None if keys is None or lists else keys.tagged
+    return Target(path, leaf, keys, lists > 0, many or lists > 0, schema.name, takes)
 
 
 def unknown(schema: Schema, path: tuple[str, ...], segment: str, inside: Type) -> ModelVaultQueryError:
