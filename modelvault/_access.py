@@ -310,7 +310,7 @@ class Access:
         self.settled: Callable[[], None] = nothing
         """Called after each rollback: definitions may be gone."""
         if not read_only:
-            engine.turns = self.queue
+            engine.checkpoints.turns = self.queue
         _open.add(self)
 
     # The state of the handle

@@ -25,6 +25,8 @@ ROWS = [
     ["schema"],
     ["mapping", "patches"],
     ["_version", "_keeper"],
+    ["_committed"],
+    ["_checkpoints", "_following"],
     ["_engine", "_runner", "_progress", "_ranges", "targets"],
     ["query", "_queue", "_ways", "migrations"],
     ["_access", "_prepared"],
@@ -60,7 +62,9 @@ CORE_ROWS = [
 NAMING = {name for row in ROWS[2 : ROWS.index(["mapping", "patches"]) + 1] for name in row}
 STRANGERS = {
     **{name: {"_core"} for name in NAMING},
-    **dict.fromkeys(("_version", "_keeper", "_engine", "_queue", "_access"), NAMING),
+    **dict.fromkeys(
+        ("_version", "_keeper", "_committed", "_checkpoints", "_following", "_engine", "_queue", "_access"), NAMING
+    ),
     "_runner": NAMING | {"_core"},
     "query": {"_core"},
     "pages": {"_core"},
