@@ -1,4 +1,4 @@
-"""`python -m benchmarks.install`: the peers' packages, one peer at a time, so that one that cannot be had stops nobody."""
+"""`python -m benchmarks.install`: what each peer needs, one by one, so that one that cannot be had stops nobody."""
 
 import subprocess
 import sys

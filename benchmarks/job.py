@@ -18,8 +18,8 @@ class Job:
     """`prepare` runs in the peer's process and gives the batch to be timed.
 
     `needs` are the verbs that a peer must have. `most` is our target in the job's unit, `times` how many times our
-    cost each peer's has to be at least, and `floor` how many times the physical limit ours may be. A job that `grows` is
-    measured at every size: its target is the cost at the largest size over that at the smallest.
+    cost each peer's has to be at least, and `floor` how many times the physical limit ours may be. A job that
+    `grows` is measured at every size: its target is the cost at the largest size over that at the smallest.
     """
 
     name: str

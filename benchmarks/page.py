@@ -58,9 +58,8 @@ def targets(report: Mapping[str, Any]) -> list[str]:
     """The targets and whether they hold."""
     lines = ["## Targets\n", "| work | target | measured | |", "|---|---|---|---|"]
     for one in report["targets"]:
-        lines.append(
-            f"| {one['job']} | {one['target']} | {one['measured']} | {'holds' if one['holds'] else 'falls short'} |"
-        )
+        verdict = "holds" if one["holds"] else "falls short"
+        lines += [f"| {one['job']} | {one['target']} | {one['measured']} | {verdict} |"]
     return [*lines, ""]
 
 

@@ -21,9 +21,10 @@ SCHEMA = """
 """
 COLUMNS = "id, email, name, age, active, score, created, tags, street, city, zip"
 NAMES = COLUMNS.split(", ")
+CHANGES = ", ".join(f"{name} = EXCLUDED.{name}" for name in NAMES if name not in ("id", "email", "city"))
 INSERT = f"""
     INSERT INTO users ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT (id) DO UPDATE SET {", ".join(f"{name} = EXCLUDED.{name}" for name in NAMES if name not in ("id", "email", "city"))}
+    ON CONFLICT (id) DO UPDATE SET {CHANGES}
 """
 SELECT = f"SELECT {COLUMNS} FROM users"
 

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from benchmarks.batch import Batch, each
 from benchmarks.data import Address, User
@@ -18,11 +18,10 @@ class Floor:
     """Each verb does no more than nobody can do without."""
 
     durability = "pwrite and fdatasync of pages of a file that was written before"
-    how = (
-        "no database: a dict lookup and a model from ready values for get, pwrite and fdatasync of the bytes for writes"
-    )
+    how = "no database: a dict lookup and a model from ready values, pwrite and fdatasync of the bytes"
     most_rows = 10**9
     lookup = durable = True
+    models: ClassVar[dict[int, User]] = {}
 
     @staticmethod
     def version() -> str:
@@ -36,8 +35,6 @@ class Floor:
             os.pwrite(self.descriptor, b"\0" * SPACE, 0)
             os.fsync(self.descriptor)
         self.place = 0
-
-        self.models: dict[int, User] = {}
 
     def synced_write(self, size: int = PAGE) -> None:
         """Write some bytes at the next place and wait for the disk."""

@@ -28,9 +28,7 @@ class Zodb(Common):
     """One connection with room for 100,000 cached objects."""
 
     durability = "FileStorage: synced at every commit"
-    how = (
-        "a Persistent object for each model in an LOBTree, BTrees as indexes; answers are the cached objects themselves"
-    )
+    how = "Persistent objects in an LOBTree, BTrees as indexes; answers are the cached objects, not copies"
     most_rows = 200_000
     in_memory = durable = forks = True
 

@@ -152,7 +152,7 @@ async def ticks(gaps: list[float]) -> None:
 
 @job("worst stall of the loop under load", SECTION, "session", "asyncio", "stored", unit="ms", most=5, rounds=5)
 def stall(site: Site) -> Batch:
-    """Gathered gets and inserts, a scan, a count and all rows, while another task wants to run every half millisecond."""
+    """Gathered gets and inserts, a filter, a count and all rows, beside a task with a timer of half a millisecond."""
     path = site.private()
     fresh = rows(10**9, site.rows + 1)
     keys = shuffled(site.rows, 1000)
