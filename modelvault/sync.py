@@ -352,7 +352,7 @@ class Questions(Generic[M]):
         """At most `size` rows behind the cursor of another page, and the cursor of the next page.
 
         Each page continues in the order of the query exactly behind the last row of the one before, however the
-        collection has changed. ModelVaultQueryError for the cursor of another query, or one that was changed.
+        collection has changed. CursorError for the cursor of another query, or one that was changed.
         """
         return drive(self._twin.page(size, after))
 
@@ -462,7 +462,8 @@ class Collection(Questions[M]):
     def update(self, key: Any, patch: Any) -> M:
         """Change the fields that `patch` names (a dict, or an instance), validated; the row as it is then.
 
-        ValueError if there is no such row, if a field is unknown, or if the primary key would change.
+        NotFoundError (a ValueError) if there is no such row, ValueError if a field is unknown, or if the primary key
+        would change.
         """
         return drive(self._twin.update(key, patch))
 
