@@ -82,10 +82,10 @@ def lifespan(
     @asynccontextmanager
     async def opened(app: FastAPI) -> AsyncIterator[None]:
         place = path() if callable(path) else path
-        opening = (
+        opens = (
             AsyncDatabase.open_in_memory(**options) if place == ":memory:" else AsyncDatabase.open(place, **options)
         )
-        async with opening as db:
+        async with opens as db:
             for model in models:
                 await db.collection(model)
             attach(app, db)
