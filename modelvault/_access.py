@@ -425,6 +425,28 @@ class Access:
             warnings.warn(text, ResourceWarning, stacklevel=2, source=self)
             self.engine.close()
 
+    def fork(self, runner: Runner) -> Access:
+        """A second database in memory, which begins as the last commit of this one. ValueError for one on disk."""
+        if self.attend() is not None:
+            raise ModelVaultTransactionError(
+                "transaction error: a fork begins as the last commit, and this transaction is none yet: end it first"
+            )
+        if not self.volatile:
+            raise ValueError(f"only a database in memory can be forked, not {self.path}: copy the file")
+        with self.mutex:
+            return Access(self.engine.fork(), runner, self.path, read_only=False)
+
+    def drop(self) -> None:
+        """Close a database in memory that no task or thread uses any more, without waiting."""
+        with self.mutex:
+            if self.alert & CLOSED:
+                return
+            self.alert |= CLOSED
+        if self.unit is not None:
+            self._end(self.unit, False)
+        self._release()
+        self.runner.close()
+
     # Reading
 
     async def catch_up(self) -> None:
