@@ -6,8 +6,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Literal, TypeVar
 
-from modelvault._change import CHUNK, Upgrades, model_job, run
+from modelvault._change import CHUNK, run
 from modelvault._core.drive import drive
+from modelvault._job import Upgrades, model_job
 from modelvault.collection import AsyncCollection
 from modelvault.database import AsyncDatabase
 from modelvault.errors import ModelVaultSchemaError
