@@ -11,10 +11,12 @@ from modelvault._core.record import RecordCodec
 from modelvault.converters import converter
 from modelvault.fits import with_choices
 from modelvault.lineage import default_of, is_constant, is_optional
-from modelvault.schema import Field, Type
+from modelvault.members import tagged
+from modelvault.rules import bare
+from modelvault.schema import SCALARS, Field, Type
 from modelvault.types import MISSING
 
-__all__ = ["alone", "fill_type", "first_fill", "next_fill", "plain_default", "unbound"]
+__all__ = ["alone", "fill_type", "first_fill", "next_fill", "plain_default", "sorted_out", "unbound"]
 
 
 def alone(field: Field, version: int = 0) -> RecordCodec:
@@ -33,6 +35,11 @@ def plain(type: Type) -> Type:
 def unbound(type: Type) -> Type:
     """`plain`, and unions know their members."""
     return with_choices(plain(type))
+
+
+def sorted_out(type: Type) -> Type:
+    """`plain`, and values of unions are Members."""
+    return tagged(plain(type))
 
 
 def first_fill(strict: bool, field: Field) -> bytes | None:
@@ -54,19 +61,26 @@ def first_fill(strict: bool, field: Field) -> bytes | None:
 def next_fill(strict: bool, source: Field, field: Field) -> bytes:
     """The fill of a field whose type may have changed."""
     assert source.stored_fill is not None
-    value = alone(replace(source, type=unbound(source.type))).decode(source.stored_fill)[source.name]
+    value = alone(replace(source, type=sorted_out(source.type))).decode(source.stored_fill)[source.name]
     convert = converter(source.type, field.type, partial(plain_default, strict))
     value = value if convert is None or value is None else convert(value)
-    return alone(replace(field, type=unbound(field.type))).encode({field.name: value})
+    return alone(replace(field, type=sorted_out(field.type))).encode({field.name: value})
 
 
 def plain_default(strict: bool, field: Field) -> Callable[[], Any] | None:
-    """What makes a field's default as the dict interface sees it."""
+    """What makes a field's default as a rewrite sees it."""
     default = None if strict else default_of(field)
     if default is None:
         return None
-    bound, bare = alone(field), alone(replace(field, type=unbound(field.type)))
-    return lambda: bare.decode(bound.encode({field.name: default()}))[field.name]
+    bound, plain = alone(field), alone(replace(field, type=sorted_out(field.type)))
+
+    def make() -> Any:
+        return plain.decode(bound.encode({field.name: default()}))[field.name]
+
+    if field.factory is None and bare(field.type).kind in SCALARS:
+        value = make()
+        return lambda: value
+    return make
 
 
 def fill_type(type: Type, path: tuple[str, ...], value: Any) -> Type:

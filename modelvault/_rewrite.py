@@ -24,7 +24,7 @@ from modelvault._building import (
 )
 from modelvault._core.record import Face, RecordCodec
 from modelvault._core.walk import Tree
-from modelvault._fills import alone, plain_default, unbound
+from modelvault._fills import alone, plain_default, sorted_out
 from modelvault._job import Job, Row, current
 from modelvault._leftovers import discard, forget_migration, mark_key, shadow_trees, sweep
 from modelvault._progress import Progress
@@ -34,6 +34,7 @@ from modelvault._version import CATALOG, Definition, Write
 from modelvault.converters import converter
 from modelvault.errors import ColdPage, DuplicateKeyError, ModelVaultError, ModelVaultSchemaError
 from modelvault.lineage import has_outer_ref
+from modelvault.members import has_union, retag, strip, tagged
 from modelvault.schema import Field
 
 __all__ = ["Rewrite"]
@@ -48,14 +49,14 @@ class Rewrite:
         self.meter = meter
         self.source = job.store
         primary = job.store.schema.primary
-        self.reading = [
-            Face(job.store.codecs(type), primary) for type in (unbound(job.store.schema.type), job.store.schema.type)
-        ]
-        bare = unbound(job.new.type)
+        old = job.store.schema.type
+        self.reading = [Face(job.store.codecs(type), primary) for type in (sorted_out(old), tagged(old))]
+        bare = sorted_out(job.new.type)
         self.writing = Face([RecordCodec(bare, job.new.version, job.new.primary)], job.new.primary)
+        self.has_members = has_union(old)
         self.convert = converter(job.store.schema.type, job.new.type, partial(plain_default, job.strict))
         self.fields = {
-            field.name: (alone(replace(field, type=unbound(field.type))), alone(field)) for field in sealed(job)
+            field.name: (alone(replace(field, type=sorted_out(field.type))), alone(field)) for field in sealed(job)
         }
         self.after: bytes | None = None
         self.bad: list[tuple[Any, Exception]] = []
@@ -218,7 +219,7 @@ class Rewrite:
     def put(self, target: Store, write: Write, key: bytes, record: bytes, wait: bool, *, raising: bool = False) -> None:
         """Write one row anew, or note what is wrong with it."""
         try:
-            same, fresh = self.writing.encode(self.row(record))
+            same, fresh = self.encode(self.row(record))
             if same != key:
                 raise ModelVaultSchemaError(
                     f"schema error: an upgrade cannot change a primary key ({self.name(key)!r})"
@@ -252,12 +253,27 @@ class Rewrite:
 
     def row(self, record: bytes) -> Row:
         """The new row, as a plain dict."""
-        row = self.decode(record)
+        found = self.decode(record)
+        if not self.job.upgrades:
+            return found if self.convert is None else self.convert(found)
+        row: Row = strip(found) if self.has_members else found
         for upgrade in self.job.upgrades.values():
             changed = upgrade(row)
             row = row if changed is None else changed
-        fresh: Row = row if self.convert is None else self.convert(row)
-        return self.settle(fresh) if self.job.upgrades else fresh
+            if row.__class__ is not dict:
+                raise TypeError(f"an upgrade function gives a dict, or None for the one it was given, not {row!r:.60}")
+        if self.has_members:
+            row = retag(found, row)
+        return row if self.convert is None else self.convert(row)
+
+    def encode(self, row: Row) -> tuple[bytes, bytes]:
+        """The key and record of a new row. From an upgrade function, values may be as the model has them."""
+        try:
+            return self.writing.encode(row)
+        except (ValueError, TypeError, AttributeError, ArithmeticError):
+            if not self.job.upgrades:
+                raise
+        return self.writing.encode(self.settle(row))
 
     def decode(self, record: bytes) -> Row:
         """The old row; its timestamps as datetimes where they are within Python's range."""
@@ -268,7 +284,7 @@ class Rewrite:
         return row
 
     def settle(self, row: Row) -> Row:
-        """A row from an upgrade function, in which values may be as the model has them."""
+        """The row with plain values where it has the model's."""
         found = {}
         for name, value in row.items():
             bare, bound = self.fields.get(name, (None, None))

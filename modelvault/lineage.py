@@ -6,7 +6,7 @@ are *relabelled*, and a field that they lack gets a *fill*.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any, Final
 
@@ -20,13 +20,16 @@ __all__ = [
     "adopt",
     "carry",
     "default_of",
+    "former_names",
     "has_outer_ref",
     "is_constant",
     "is_optional",
+    "partners",
     "relabel",
     "rename_path",
     "sources",
     "typed_values",
+    "without_constraints",
 ]
 
 Path = tuple[str, ...]
@@ -37,17 +40,56 @@ CHOICES: Final = frozenset(("enum", "literal"))
 
 
 def sources(old: Type, new: Type) -> dict[str, Field]:
-    """For each field of the new object its field in the old one, if it has one."""
+    """For each field of the new object its field in the old one, if it has one.
+
+    A declared name of before counts where the field's own name is not there, or belongs to another field by then: so a
+    field can give its name to a new one, and names can move on along a chain.
+    """
     before = {field.name: field for field in old.fields if field.name}
-    after = {field.name for field in new.fields}
+    former = former_names(before.keys(), new)
+    taken = set(former.values())
     found = {}
     for field in new.fields:
-        name = field.name
-        if name not in before and field.renamed_from in before and field.renamed_from not in after:
-            name = field.renamed_from
+        name = former.get(field.name, "" if field.name in taken else field.name)
         if name in before:
             found[field.name] = before[name]
     return found
+
+
+def former_names(before: Collection[str], new: Type) -> dict[str, str]:
+    """The old names of the fields that were renamed; a field that gives its name to another comes after that one."""
+    former: dict[str, str] = {}
+    taken: set[str] = set()
+    moved = True
+    while moved:
+        moved = False
+        for field in new.fields:
+            if field.name in former or (field.name in before and field.name not in taken):
+                continue
+            name = next((name for name in field.renamed_from if name in before and name not in taken), None)
+            if name is not None:
+                former[field.name] = name
+                taken.add(name)
+                moved = True
+    return former
+
+
+def partners(old: Type, new: Type) -> list[int | None]:
+    """For each member of a union its place in another one: where the same type is, else its own if the kind agrees."""
+    bare_old = [without_constraints(bare(item)) for item in old.items]
+    bare_new = [without_constraints(bare(item)) for item in new.items]
+    places: list[int | None] = [None] * len(bare_old)
+    left = set(range(len(bare_new)))
+    for number, item in enumerate(bare_old):
+        same = [place for place in sorted(left, key=lambda place: place != number) if bare_new[place] == item]
+        if same:
+            places[number] = same[0]
+            left.discard(same[0])
+    for number, item in enumerate(bare_old):
+        if places[number] is None and number in left and bare_new[number].kind == item.kind:
+            places[number] = number
+            left.discard(number)
+    return places
 
 
 def rename_path(old: Type, new: Type, path: Path) -> Path | None:
@@ -78,10 +120,15 @@ def relabel(lens: Type, old: Type, new: Type) -> Type:
             type = relabel(field.type, before[field.name], after[name]) if name else field.type
             fields.append(Field(name, type))
         return replace(lens, fields=tuple(fields))
-    if lens.kind == old.kind == new.kind and len(lens.items) == len(old.items) == len(new.items):
-        parts = zip(lens.items, old.items, new.items, strict=True)
+    if lens.kind == old.kind == new.kind and has_counterparts(lens, old) and has_counterparts(old, new):
+        parts = zip(lens.items, old.items, new.items, strict=False)
         return replace(lens, items=tuple(relabel(*part) for part in parts))
     return lens
+
+
+def has_counterparts(old: Type, new: Type) -> bool:
+    """Whether the items of two types of one kind belong together by their places; a union may have grown."""
+    return len(old.items) == len(new.items) or (new.kind == "union" and len(old.items) < len(new.items))
 
 
 def adopt(stored: Type, mapped: Type) -> Type:
@@ -99,9 +146,9 @@ def adopt(stored: Type, mapped: Type) -> Type:
         return adopt_object(stored, mapped)
     if mapped.kind in CHOICES:
         return in_order(stored, mapped)
-    if len(stored.items) == len(mapped.items):
-        parts = zip(stored.items, mapped.items, strict=True)
-        return replace(mapped, items=tuple(adopt(*part) for part in parts))
+    if has_counterparts(stored, mapped):
+        parts = zip(stored.items, mapped.items, strict=False)
+        return replace(mapped, items=(*(adopt(*part) for part in parts), *mapped.items[len(stored.items) :]))
     return mapped
 
 
@@ -164,10 +211,18 @@ def carry(
             fill = None if source.stored_fill is None else again(source, field)
             fields.append(replace(field, type=carry(source.type, field.type, fresh, again), stored_fill=fill))
         return replace(new, fields=tuple(fields))
-    if old.kind == new.kind and len(old.items) == len(new.items):
-        parts = zip(old.items, new.items, strict=True)
-        return replace(new, items=tuple(carry(*part, fresh, again) for part in parts))
+    if old.kind == new.kind and has_counterparts(old, new):
+        parts = zip(old.items, new.items, strict=False)
+        items = (*(carry(*part, fresh, again) for part in parts), *new.items[len(old.items) :])
+        return replace(new, items=items)
     return new
+
+
+def without_constraints(type: Type) -> Type:
+    """The type, whatever its values are held to."""
+    items = tuple(without_constraints(item) for item in type.items)
+    fields = tuple(replace(field, type=without_constraints(field.type)) for field in type.fields)
+    return replace(type, items=items, fields=fields, constraints=())
 
 
 def is_optional(type: Type) -> bool:

@@ -22,9 +22,11 @@ from modelvault.lineage import (
     has_outer_ref,
     is_constant,
     is_optional,
+    partners,
     rename_path,
     sources,
     typed_values,
+    without_constraints,
 )
 from modelvault.mapping import describe
 from modelvault.rules import bare
@@ -216,18 +218,41 @@ class Differences:
             self.objects(old, new, path)
         elif old.kind == new.kind and old.kind in CONTAINERS and len(old.items) == len(new.items):
             for before, after in zip(old.items, new.items, strict=True):
-                self.types(path, before, after)
+                self.types((*path[:-1], f"{path[-1]}[]"), before, after)
+        elif old.kind == new.kind == "union":
+            self.unions(path, old, new)
         elif old.kind in CHOICES and old.kind == new.kind:
             self.choices(path, old, new)
         elif replace(old, constraints=()) == replace(new, constraints=()):
             return
         elif old.kind in INTEGERS and new.kind == "int":
             self.add(f"~ {name}: {words}")
+        elif new.kind == "union" and (place := partners(Type("union", (old,)), new)[0]) is not None:
+            reason = f"type changed for field {quoted(path)}"
+            self.add(f"~ {name}: {words}", "needs_migration", reason, f"convert_field:{name}", rewrite=True)
+            self.types(path, old, new.items[place])
         elif is_convertible(old, new):
             reason = f"type changed for field {quoted(path)}"
             self.add(f"~ {name}: {words}", "needs_migration", reason, f"convert_field:{name}", rewrite=True)
         else:
             self.add(f"~ {name}: {words}", "breaking", f"type changed for field {quoted(path)}", rewrite=True)
+
+    def unions(self, path: Path, old: Type, new: Type) -> None:
+        """Two unions: members find their partners; new ones behind the others change nothing for the rows."""
+        places = partners(old, new)
+        gone = [item for item, place in zip(old.items, places, strict=True) if place is None]
+        fresh = [item for number, item in enumerate(new.items) if number not in places]
+        name, reason = ".".join(path), f"type changed for field {quoted(path)}"
+        for item in gone:
+            self.add(f"~ {name}: no longer {describe(item)}", "breaking", reason, rewrite=True)
+        if not gone and places != list(range(len(places))):
+            line = f"~ {name}: {describe(old)} -> {describe(new)}"
+            self.add(line, "needs_migration", reason, f"convert_field:{name}", rewrite=True)
+        elif fresh:
+            self.add(f"~ {name}: also {', '.join(map(describe, fresh))}")
+        for item, place in zip(old.items, places, strict=True):
+            if place is not None:
+                self.types(path, item, new.items[place])
 
     def choices(self, path: Path, old: Type, new: Type) -> None:
         before, after = typed_values(old), typed_values(new)
@@ -309,12 +334,6 @@ def backfill(path: Path) -> str:
     return f"backfill_top_level_field:{path[0]}" if len(path) == 1 else f"backfill_field_at_path:{'.'.join(path)}"
 
 
-def without_constraints(type: Type) -> Type:
-    items = tuple(without_constraints(item) for item in type.items)
-    fields = tuple(replace(field, type=without_constraints(field.type)) for field in type.fields)
-    return replace(type, items=items, fields=fields, constraints=())
-
-
 def is_mixed(choices: Type) -> bool:
     """Whether the values are of several kinds: their keys have a tag then."""
     return len({value.__class__ for value in choices.values}) > 1
@@ -324,10 +343,6 @@ def is_convertible(old: Type, new: Type) -> bool:
     """Whether values of one type become values of the other by themselves."""
     if new.kind == "any":
         return True
-    if new.kind == "union":
-        members = old.items if old.kind == "union" else (old,)
-        known = [without_constraints(bare(item)) for item in new.items]
-        return all(without_constraints(bare(member)) in known for member in members)
     if old.kind in INTEGERS:
         return new.kind in ("float64", "decimal")
     if old.kind in CHOICES:

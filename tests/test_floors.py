@@ -20,7 +20,7 @@ ROWS = [
     ["expressions", "pages"],
     ["specs", "partials"],
     ["fits", "rules", "conversions"],
-    ["fields_json", "lineage"],
+    ["fields_json", "lineage", "members"],
     ["annotations", "converters"],
     ["schema"],
     ["mapping", "patches"],
