@@ -58,7 +58,7 @@ async def run(
     if not inside:
         await sweep(catalog)
     meter.close()
-    return job.new.version
+    return job.version
 
 
 async def within(
@@ -95,11 +95,11 @@ async def redefine(catalog: Catalog, job: Job, meter: Progress, unit: Unit) -> N
     fresh: list[str] = []
 
     def define(write: Write, wait: bool) -> Definition:
-        current(write, job)
-        definition, old = next_definition(write, job, fresh)
+        old = current(write, job)
+        definition, spare = next_definition(write, job, fresh)
         write.define(definition)
-        discard(write, old)
-        forget_migration(write, job.store.definition)
+        discard(write, spare)
+        forget_migration(write, old)
         return definition
 
     store = Store(catalog.access.engine.pager, await unit.perform(define))
@@ -113,6 +113,9 @@ def next_definition(write: Write, job: Job, fresh: list[str]) -> tuple[Definitio
     fresh: gets the names of the indexes to build.
     """
     old = job.store.definition
+    definition = {key: value for key, value in old.items() if key != "migration"} | {"version": job.version}
+    if not job.changed:
+        return definition, shadow_trees(old)
     empty = write.roots[old["tree"]][3] == 0
     carried = carry(
         job.store.schema.type, job.new.type, partial(first_fill, job.strict), partial(next_fill, job.strict)
@@ -126,7 +129,6 @@ def next_definition(write: Write, job: Job, fresh: list[str]) -> tuple[Definitio
         if name is None:
             fresh.append(index.name)
         indexes.append([index.name, write.new_tree() if name is None else spare.pop(name)])
-    definition = {key: value for key, value in old.items() if key != "migration"}
     definition |= {"schemas": [*older, newest.to_json()], "indexes": indexes}
     return definition, [*spare.values(), *shadow_trees(old)]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from dataclasses import field as given
+from inspect import iscoroutinefunction
 from typing import Any, Final
 
 from modelvault._access import Unit
@@ -12,17 +13,20 @@ from modelvault._store import Catalog, Store, unknown_collection
 from modelvault._version import Definition, Write
 from modelvault.errors import ModelVaultSchemaError
 from modelvault.lineage import adopt, sources
+from modelvault.mapping import describe
 from modelvault.migrations import Change, Plan, compare
+from modelvault.rules import bare
 from modelvault.schema import Schema
 from modelvault.types import INTEGERS
 
-__all__ = ["Job", "Row", "Upgrades", "check", "current", "fields_job", "model_job", "stored"]
+__all__ = ["Job", "Row", "Upgrade", "Upgrades", "check", "current", "fields_job", "model_job", "stored"]
 
 Row = dict[str, Any]
-Upgrades = Mapping[int, Callable[[Row], Row | None]]
-"""Functions that make a row of the version before into one of this version: by changing it, or giving another."""
+Upgrade = Callable[[Row], Row | None]
+"""Makes a row of the version before into one of this version: by changing it, or giving another."""
+Upgrades = Mapping[int, Upgrade]
 
-MAX_VERSION: Final = 65535
+MAX_VERSION: Final = 65535  # of the schemas that records name
 
 
 @dataclass(slots=True)
@@ -33,12 +37,17 @@ class Job:
     new: Schema
     plan: Plan
     strict: bool
-    upgrades: dict[int, Callable[[Row], Row | None]] = given(default_factory=dict)
+    upgrades: dict[int, Upgrade] = given(default_factory=dict)
 
     @property
     def name(self) -> str:
         """The collection."""
         return self.store.name
+
+    @property
+    def version(self) -> int:
+        """The number of the collection's schema afterwards."""
+        return self.plan.target
 
     @property
     def changed(self) -> bool:
@@ -56,22 +65,38 @@ def fields_job(catalog: Catalog, unit: Unit | None, name: str, fields_json: str,
         if "primary field" in str(error):
             raise lost_primary(old) from None
         raise
-    return Job(store, new, Plan(old.name, old.version, compare(old, new, strict=True)), True)
+    return Job(store, new, Plan(old.name, store.version, compare(old, new, strict=True)), True)
 
 
 def model_job(catalog: Catalog, unit: Unit | None, cls: type, upgrade: Upgrades | None = None) -> Job:
     """What a model class makes of its collection."""
     mapped = catalog.mapped(cls)
+    upgrades = checked(upgrade)
     store = stored(catalog, unit, mapped.name)
     old = store.schema
-    pending = {number: function for number, function in sorted((upgrade or {}).items()) if number > old.version}
-    version = max([old.version + 1, *pending])
-    new = replace(mapped, type=adopt(old.type, mapped.type), version=version)
+    new = replace(mapped, type=adopt(old.type, mapped.type), version=old.version + 1)
     source = sources(old.type, new.type).get(new.primary)
     if source is None or source.name != old.primary:
-        raise lost_primary(old)
-    plan = Plan(old.name, old.version, compare(old, new, strict=False), list(pending))
+        raise lost_primary(old, f"; {cls.__name__} has {quoted(new.primary)} for it")
+    pending = {number: function for number, function in upgrades.items() if number > store.version}
+    plan = Plan(old.name, store.version, compare(old, new, strict=False), list(pending))
     return Job(store, new, plan, False, pending)
+
+
+def checked(upgrade: object) -> dict[int, Upgrade]:
+    """The upgrade functions in their order; TypeError or ValueError for what can be none."""
+    if upgrade is None:
+        return {}
+    if not isinstance(upgrade, Mapping):
+        raise TypeError(f"upgrade takes functions by version, {{2: fn}}, not {type(upgrade).__name__}")
+    for number, function in upgrade.items():
+        if not isinstance(number, int) or isinstance(number, bool):
+            raise TypeError(f"upgrade takes functions by version, an int, not {number!r}")
+        if number < 2:
+            raise ValueError(f"upgrade: there is no version before {number}: the first that rows can come to is 2")
+        if not callable(function) or iscoroutinefunction(function):
+            raise TypeError(f"upgrade: for version {number} a plain function of a row is needed, not {function!r}")
+    return {number: upgrade[number] for number in sorted(upgrade)}
 
 
 def stored(catalog: Catalog, unit: Unit | None, name: str) -> Store:
@@ -83,10 +108,15 @@ def stored(catalog: Catalog, unit: Unit | None, name: str) -> Store:
     return store
 
 
-def lost_primary(schema: Schema) -> ModelVaultSchemaError:
+def lost_primary(schema: Schema, but: str = "") -> ModelVaultSchemaError:
     return ModelVaultSchemaError(
-        f'schema error: schema update must retain top-level primary field "{schema.primary}" of {schema.name}'
+        f"schema error: schema update must retain top-level primary field {quoted(schema.primary)} of {schema.name}"
+        f"{but}; for another key make a new collection and copy the rows"
     )
+
+
+def quoted(name: str) -> str:
+    return f'"{name}"'
 
 
 def check(job: Job, force: bool) -> None:
@@ -94,11 +124,12 @@ def check(job: Job, force: bool) -> None:
     old, new = job.store.schema, job.new
     before, after = old.find((old.primary,)), new.find((new.primary,))
     assert before is not None and after is not None
+    before, after = bare(before), bare(after)
     same = before.kind == after.kind and before.values == after.values
     if not same and not (before.kind in INTEGERS and after.kind in INTEGERS):
-        raise lost_primary(old)
+        raise lost_primary(old, f", {describe(before)}: it cannot become {describe(after)}")
     if new.version > MAX_VERSION:
-        raise ModelVaultSchemaError(f"schema error: {old.name} has had {MAX_VERSION} schema versions: load it anew")
+        raise ModelVaultSchemaError(f"schema error: {old.name} has had {MAX_VERSION} schemas: load it anew")
     if force or job.upgrades:
         return
     stops = [change for change in job.plan.changes if stops_at(change, job.strict)]
@@ -113,7 +144,7 @@ def check(job: Job, force: bool) -> None:
 
 def stops_at(change: Change, strict: bool) -> bool:
     """Whether a change is made only when somebody insists."""
-    return change.level == "breaking" or change.manual or (strict and change.level != "safe")
+    return change.stops or (strict and change.level != "safe")
 
 
 def current(write: Write, job: Job) -> Definition:

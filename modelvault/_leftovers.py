@@ -6,7 +6,7 @@ ago still finds its rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from itertools import islice
 from typing import Any
 
@@ -20,8 +20,10 @@ from modelvault.errors import ColdPage
 __all__ = ["discard", "forget_migration", "mark_key", "shadow_trees", "sweep"]
 
 
-def discard(write: Write, trees: Iterable[int]) -> None:
+def discard(write: Write, trees: Collection[int]) -> None:
     """Note trees that no collection uses any more, for `sweep`."""
+    if not trees:
+        return
     write.take_room()
     catalog = Tree(write.draft, write.roots[CATALOG])
     for tree in trees:

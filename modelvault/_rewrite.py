@@ -188,6 +188,7 @@ class Rewrite:
         old = write.definitions[self.job.name]
         definition = {key: value for key, value in old.items() if key != "migration"}
         definition |= {"tree": shadow["tree"], "schemas": [shadow["schema"]], "indexes": shadow["indexes"]}
+        definition["version"] = self.job.version
         forget_migration(write, old)
         trees = [old["tree"], *(tree for _, tree in old["indexes"])]
         discard(write, trees + [shadow["journal"]] if "journal" in shadow else trees)

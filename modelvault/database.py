@@ -179,7 +179,7 @@ class AsyncDatabase:
         """
         schema = Schema.from_fields_json(name, fields_json, primary_field, indexes_json)
         store = await self._catalog.register(schema, None, new=True)
-        return store.definition["id"], store.schema.version
+        return store.definition["id"], store.version
 
     def collection_names(self) -> list[str]:
         """The names of all collections, sorted by code point."""

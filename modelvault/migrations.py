@@ -47,6 +47,7 @@ class Change:
 
     * rewrite: every row is written anew.
     * manual: rows need a value that no default gives: only an upgrade function or `force` gets past it.
+    * reads: every row is read, for an index.
     """
 
     line: str
@@ -55,6 +56,12 @@ class Change:
     step: str = ""
     rewrite: bool = False
     manual: bool = False
+    reads: bool = False
+
+    @property
+    def stops(self) -> bool:
+        """Whether it is made only when somebody insists."""
+        return self.level == "breaking" or self.manual
 
     @property
     def automatic(self) -> bool:
@@ -72,6 +79,8 @@ class Plan(dict[str, Any]):
         self.name = name
         self.version = version
         """The schema version that is stored."""
+        self.target = max(version + 1, *upgrades) if upgrades else version + 1
+        """The schema version afterwards."""
         self.changes = tuple(changes)
         self.upgrades = tuple(upgrades)
         """The versions whose upgrade functions the rows have not been through."""
@@ -116,8 +125,19 @@ class Plan(dict[str, Any]):
     def __str__(self) -> str:
         lines = [change.line for change in self.changes]
         lines += [f"* upgrade function for version {number}: every row" for number in self.upgrades]
-        head = f"{self.name}, version {self.version}: {self.change}" if lines else f"{self.name}: nothing changed"
+        if not lines:
+            return f"{self.name}: nothing changed"
+        head = f"{self.name}, version {self.version} -> {self.target}: {self.change}, {self.effort}"
+        if not self.upgrades and any(change.stops for change in self.changes):
+            head += "; needs an upgrade function, or force"
         return "\n  ".join([head, *lines])
+
+    @property
+    def effort(self) -> str:
+        """What happens to the rows, in words."""
+        if self.rewrite:
+            return "every row is written anew"
+        return "every row is read" if any(change.reads for change in self.changes) else "no row is touched"
 
 
 def compare(old: Schema, new: Schema, *, strict: bool) -> list[Change]:
@@ -158,7 +178,9 @@ class Differences:
         order = [field.name for field in old.fields if field.name in kept]
         if self.strict and order != [origin[field.name].name for field in new.fields if field.name in origin]:
             self.add("~ the order of the fields", "breaking", "field reorder breaks positional record encoding")
-        if old.extras and not new.extras:
+        if new.extras and not old.extras:
+            self.add(f"+ keys that are no fields are kept, in {'.'.join(path) or 'the row'}")
+        elif old.extras and not new.extras:
             reason = f"extra keys are no longer kept in {quoted(path)}"
             self.add(f"- keys that are no fields, in {'.'.join(path) or 'the row'}", "breaking", reason, rewrite=True)
 
@@ -306,13 +328,15 @@ class Differences:
             known = before.get(index.name)
             if known == index:
                 continue
+            line = f"{'+' if known is None else '~'} {words}"
+            twins = [other for other in (*freed, *([known] if known else [])) if other.paths == index.paths]
             if known is not None and self.strict:
-                self.add(f"~ {words}", "breaking", f'index changed: "{index.name}"')
-            elif index.unique and not any(index.paths == other.paths and other.unique for other in freed):
+                self.add(line, "breaking", f'index changed: "{index.name}"', reads=True)
+            elif index.unique and not any(other.unique for other in twins):
                 reason = f'new unique index "{index.name}" needs rebuild/validation'
-                self.add(f"+ {words}", "needs_migration", reason, "rebuild_indexes")
+                self.add(line, "needs_migration", reason, "rebuild_indexes", reads=True)
             else:
-                self.add(f"{'+' if known is None else '~'} {words}")
+                self.add(line, reads=not twins)
         for index in freed:
             self.add(f"- index {index.name}")
 

@@ -154,7 +154,7 @@ async def async_apply(
     unit = db._access.attend()
     job = model_job(db._catalog, unit, cls, upgrade)
     if upgrade is not None and not job.changed:
-        return job.store.schema.version
+        return job.store.version
     return await run(db._catalog, job, unit, force=force, chunk=chunk, progress=progress, dry_run=dry_run)
 
 
