@@ -6,6 +6,7 @@ from modelvault.database import AsyncDatabase
 from modelvault.errors import (
     ClosedError,
     CorruptionError,
+    CursorError,
     DuplicateKeyError,
     LockedError,
     ModelVaultError,
@@ -32,6 +33,7 @@ __all__ = [
     "ClosedError",
     "Collection",
     "CorruptionError",
+    "CursorError",
     "Database",
     "DuplicateKeyError",
     "LockedError",

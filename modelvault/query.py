@@ -307,7 +307,7 @@ class Questions(Generic[M]):
         """At most `size` rows behind the cursor of another page, and the cursor of the next page.
 
         Each page continues in the order of the query exactly behind the last row of the one before, however the
-        collection has changed. ModelVaultQueryError for the cursor of another query, or one that was changed.
+        collection has changed. CursorError for the cursor of another query, or one that was changed.
         """
         selection = self._selection
         size = read_count("page size", size, LIMIT)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from modelvault import _engine
+from modelvault import _checkpoints
 from modelvault._core.file import DiskFile, MemoryFile
 from modelvault._engine import Engine, Version, Write, entries, new_content
 from modelvault.errors import ClosedError, LockedError, ModelVaultFormatError
@@ -278,14 +278,14 @@ def test_a_version_pinned_while_a_checkpoint_is_sealed_stays_readable(
     assert engine.log.used, "there is something to seal"
     expected = items(engine, engine.latest, tree)
     pinned: list[Version] = []
-    real = _engine.seal
+    real = _checkpoints.seal
 
     def pinning(*args: Any) -> Any:
         new = real(*args)
         pinned.append(engine.pin())
         return new
 
-    monkeypatch.setattr(_engine, "seal", pinning)
+    monkeypatch.setattr(_checkpoints, "seal", pinning)
     engine.checkpoint()
     write = engine.begin()
     put(write, tree, b"later", b"2")

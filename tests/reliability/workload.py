@@ -16,7 +16,7 @@ import anyio
 import pytest
 from pydantic import BaseModel
 
-from modelvault import AsyncDatabase, Database, DuplicateKeyError, _engine, models
+from modelvault import AsyncDatabase, Database, DuplicateKeyError, _checkpoints, _engine, models
 from tests.faults import Medium, SimulatedDisk, SimulatedFile
 from tests.worlds import gather
 
@@ -259,14 +259,14 @@ class Installed:
         self.patch = pytest.MonkeyPatch()
 
     def __enter__(self) -> SimulatedDisk:
+        self.patch.setattr(_engine, "DiskFile", self.disk)
         for name, value in {
-            "DiskFile": self.disk,
             "FIRST_LOG": 2 * PAGE_SIZE,
             "SMALL_LOG": 8 * PAGE_SIZE,
             "IDLE": IDLE,
             "WINDOW": IDLE,
         }.items():
-            self.patch.setattr(_engine, name, value)
+            self.patch.setattr(_checkpoints, name, value)
         return self.disk
 
     def __exit__(self, *_: object) -> None:
