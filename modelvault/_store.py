@@ -166,6 +166,11 @@ class Store:
         self._plain: Binding | None = None
         self._models: weakref.WeakKeyDictionary[type, Binding] = weakref.WeakKeyDictionary()
 
+    @property
+    def version(self) -> int:
+        """The number of the schema, as users count: a change that changes nothing counts, too."""
+        return int(self.definition.get("version", self.schema.version))
+
     def codecs(self, newest: Type) -> list[RecordCodec]:
         """The codecs of all schema versions, the oldest first; `newest` is the newest one's type with its bindings."""
         if len(self.schemas) > 1:

@@ -9,9 +9,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, overload
 
 from modelvault._access import Access, Unit
-from modelvault._change import CHUNK, Job, backfill, fields_job, rebuild, run
+from modelvault._change import CHUNK, run
 from modelvault._engine import CACHE_SIZE, DURABILITY, PAGE_SIZE, Engine
+from modelvault._job import Job, fields_job
 from modelvault._queue import TIMEOUT
+from modelvault._repairs import backfill, rebuild
 from modelvault._runner import LoopRunner, Runner
 from modelvault._store import Catalog
 from modelvault.collection import AsyncCollection
@@ -185,7 +187,7 @@ class AsyncDatabase:
         """
         schema = Schema.from_fields_json(name, fields_json, primary_field, indexes_json)
         store = await self._catalog.register(schema, None, new=True)
-        return store.definition["id"], store.schema.version
+        return store.definition["id"], store.version
 
     def collection_names(self) -> list[str]:
         """The names of all collections, sorted by code point."""
