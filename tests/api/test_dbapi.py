@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 import threading
@@ -44,7 +45,7 @@ class User:
     active: bool = True
     born: date = date(2000, 1, 1)
     seen: datetime = datetime(2024, 1, 1, tzinfo=timezone.utc)
-    key: UUID = UUID(int=7)
+    key: UUID = UUID("00000000-0000-0000-0000-000000000007")  # noqa: RUF009
     price: Decimal = Decimal("1.50")
     raw: bytes = b"\x00\xff"
     tags: list[str] = field(default_factory=list)
@@ -54,7 +55,7 @@ USERS = [
     User(1, "ada", 36, Address("London"), 1.5, Level.HIGH, tags=["admin"]),
     User(2, "bob", None, Address("Paris", "75"), 2.5, born=date(1999, 5, 5), active=False),
     User(3, "cid", 17, Address("London"), -1.0, seen=datetime(2024, 6, 1, 12, tzinfo=timezone.utc)),
-    User(4, "d%n", 36, Address("Rome"), 0.0, price=Decimal("20"), key=UUID(int=9), tags=["admin", "old"]),
+    User(4, "d%n", 36, Address("Rome"), 0.0, price=Decimal(20), key=UUID(int=9), tags=["admin", "old"]),
 ]
 
 
@@ -124,11 +125,9 @@ def test_exceptions_are_those_of_pep_249_and_those_of_0_16() -> None:
 
 def test_a_path_is_opened_for_reading_and_closed_with_the_connection(tmp_path: Path) -> None:
     path = tmp_path / "a.modelvault"
-    with pytest.raises(FileNotFoundError) as missing:
-        open(path)
     with pytest.raises(dbapi.OperationalError) as raised:
         dbapi.connect(path)
-    assert (raised.value.errno, str(path) in str(raised.value)) == (missing.value.errno, True)
+    assert (raised.value.errno, raised.value.filename) == (errno.ENOENT, str(path))
     assert not path.exists()
     with Database.open(path) as db:
         db.collection(User).insert(USERS[0])
@@ -231,9 +230,7 @@ def test_rows_come_in_every_way(cursor: dbapi.Cursor) -> None:
 @pytest.mark.parametrize("size", [1, 3, 255, 256, 257, 999, 1000, 5000])
 def test_many_rows_come_whole_and_in_order(sql: str, size: int) -> None:
     with Database.open_in_memory() as db:
-        db.register_collection(
-            "t", '[{"path": ["n"], "type": "int64"}, {"path": ["k"], "type": "int64"}]', "n", None
-        )
+        db.register_collection("t", '[{"path": ["n"], "type": "int64"}, {"path": ["k"], "type": "int64"}]', "n", None)
         db.collection("t").insert_many({"n": n, "k": n // 7} for n in range(1000))
         cursor = dbapi.connect(db).execute(sql)
         assert cursor.fetchone() == (0,)
@@ -265,8 +262,8 @@ def test_description_names_columns_and_types(cursor: dbapi.Cursor) -> None:
     for name in ("id", "age", "score", "active", "price"):
         assert types[name] == dbapi.NUMBER
         assert types[name] != dbapi.STRING
-    assert dbapi.STRING == types["name"]
-    assert dbapi.STRING == types["level"]
+    assert types["name"] == dbapi.STRING
+    assert types["level"] == dbapi.STRING
     assert types["born"] == dbapi.DATETIME == types["seen"]
     assert types["raw"] == dbapi.BINARY
     assert types["address"] == dbapi.OBJECT == types["tags"]
@@ -455,7 +452,7 @@ def test_sql_that_is_not_known_is_not_guessed(cursor: dbapi.Cursor, sql: str) ->
         ("address.city = 'London'", [1, 3]),
         ("users.address.city = 'London'", [1, 3]),
         ('"address"."city" = \'London\'', [1, 3]),
-        ('"address.city" = \'London\'', [1, 3]),
+        ("\"address.city\" = 'London'", [1, 3]),
         ("address.zip IS NULL", [1, 3, 4]),
         ("tags = 'admin'", [1, 4]),
         ("NOT tags = 'admin'", [2, 3]),
@@ -509,7 +506,9 @@ def test_an_index_answers_what_it_can(db: Database, cursor: dbapi.Cursor) -> Non
     text = "\n".join(line for (line,) in cursor.execute("EXPLAIN SELECT upper(name) FROM users WHERE id + 1 = 2"))
     assert "Filter id + 1 = 2" in text
     assert "Compute [upper(name)]" in text
-    text = "\n".join(line for (line,) in cursor.execute("explain query plan select age, count(*) from users group by 1"))
+    text = "\n".join(
+        line for (line,) in cursor.execute("explain query plan select age, count(*) from users group by 1")
+    )
     assert "Aggregate [count(*)] by [age]" in text
 
 
