@@ -72,12 +72,16 @@ class Result:
             await rows.aclose()
 
     async def _more(self, most: int | None) -> None:
-        """Read on: so many rows of the engine, None for all."""
+        """Read on: so many rows of the engine or a few more, None for all."""
         assert self._rows is not None
-        part = await portion(self._rows, most)
-        if most is None or len(part) < most:
-            await self._leave()
-        self._add(self._finish(part))
+        found: list[Row] = []
+        while most is None or len(found) < most:
+            part = await self._rows.batch()
+            if not part:
+                await self._leave()
+                break
+            found += part
+        self._add(self._finish(found))
         if isinstance(self._finish, Cut) and self._finish.left == 0:
             await self._leave()
 
@@ -89,18 +93,6 @@ class Result:
     def _settle(self) -> None:
         if self._rows is None:
             self.count = self._read
-
-
-async def portion(rows: RowIterator[Row], most: int | None) -> list[Row]:
-    """The next rows of an iterator; fewer than `most` only at its end."""
-    found: list[Row] = []
-    step, add = rows.__anext__, found.append
-    try:
-        while most is None or len(found) < most:
-            add(await step())
-    except StopAsyncIteration:
-        pass
-    return found
 
 
 async def gathered(plan: Plan) -> list[Row]:
