@@ -21,6 +21,7 @@ class Tally:
     until_lost: bool = False
     tried: int = 0
     detail: str = ""
+    place: str = ""  # what is being tried: where it was when it hung
     losses: Counter[str] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
 
