@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 EXAMPLES = 5
 
@@ -44,3 +45,7 @@ class Tally:
         """For tests: enough was tried, and nothing was lost."""
         assert not self.losses, f"{self.part}: {dict(self.losses)}\n" + "\n".join(self.examples)
         assert self.tried >= at_least, f"{self.part}: only {self.tried} tried"
+
+    def result(self) -> dict[str, Any]:
+        """What is known so far, as JSON values."""
+        return {name: value for name, value in asdict(self).items() if name not in ("deadline", "until_lost")}
