@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from tests.reliability import cancelling, damage, failing, fuzz, histories, kills, machine, mutants, power
+from tests.reliability import cancellations, damage, failing, fuzz, histories, kills, machine, mutants, power
 from tests.reliability.tally import Tally
 
 
@@ -38,7 +38,7 @@ PARTS = [
     Part("cut files", damage.cuts, 1, 10_000),
     Part("swapped and stale pages", damage.swaps, 1, 200),
     Part("damaged log", damage.log_flips, 1, 1000),
-    Part("cancellation", cancelling.run, 3, 500),
+    Part("cancellation", cancellations.run, 3, 500),
     Part("isolation", histories.run, 3, 20),
     Part("state machine", machine.run, 3, 50),
     *(Part(f"fuzz, {name}", partial(fuzz.run, targets=(name,)), 1, 200) for name in fuzz.TARGETS),
