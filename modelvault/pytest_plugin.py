@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from modelvault._access import Access
     from modelvault.database import AsyncDatabase
     from modelvault.sync import Database
 
@@ -75,9 +76,11 @@ class Factory:
         self._open.close()
 
 
-def access_of(db: Database | AsyncDatabase) -> Any:
+def access_of(db: Database | AsyncDatabase) -> Access:
     """What stands behind a database of either kind."""
-    return getattr(db, "_twin", db)._access
+    from modelvault.sync import Database
+
+    return (db._twin if isinstance(db, Database) else db)._access
 
 
 @pytest.fixture(scope="session")
