@@ -143,13 +143,13 @@ class Engine(Committed):
 
         Nobody may be in the middle of an inline change.
         """
-        with self._lock:
+        with self.lock:
             latest = self.latest
-            pager = self.pager.fork(NO_PIN if self.write is None else self.write.draft.begin)
+            pager = self.pager.fork(self.pager.freeze() if self.write is None else self.write.draft.begin)
             self._inline = None
         twin = Engine(self.file, pager, self.meta, read_only=False, volatile=True)
-        twin._next_ids = self._next_ids
-        twin._show(copy(latest.roots), latest.definitions)
+        twin.next_ids = self.next_ids
+        twin.show(copy(latest.roots), latest.definitions)
         return twin
 
     def _share(self, file: File, path: str, read_only: bool) -> Engine:

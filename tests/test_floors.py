@@ -43,7 +43,8 @@ ROWS = [
     ["database"],
     ["sync"],
     ["models", "dbapi"],
-    ["__init__", "fastapi"],
+    ["__init__"],
+    ["fastapi", "pytest_plugin"],
 ]
 CORE_ROWS = [
     ["__init__", "format", "xxh64", "slots", "cache", "buffer", "constraint", "drive"],
