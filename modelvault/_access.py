@@ -343,7 +343,7 @@ class Access:
         self.settled: Callable[[], None] = nothing
         """Called after each rollback: definitions may be gone."""
         if not read_only:
-            engine.turns = self.queue
+            engine.checkpoints.turns = self.queue
         _open.add(self)
 
     # The state of the handle
@@ -424,6 +424,28 @@ class Access:
             text = f"unclosed database {self.path!r}: call close() or use `with`"
             warnings.warn(text, ResourceWarning, stacklevel=2, source=self)
             self.engine.close()
+
+    def fork(self, runner: Runner) -> Access:
+        """A second database in memory, which begins as the last commit of this one. ValueError for one on disk."""
+        if self.attend() is not None:
+            raise ModelVaultTransactionError(
+                "transaction error: a fork begins as the last commit, and this transaction is none yet: end it first"
+            )
+        if not self.volatile:
+            raise ValueError(f"only a database in memory can be forked, not {self.path}: copy the file")
+        with self.mutex:
+            return Access(self.engine.fork(), runner, self.path, read_only=False)
+
+    def drop(self) -> None:
+        """Close a database in memory that no task or thread uses any more, without waiting."""
+        with self.mutex:
+            if self.alert & CLOSED:
+                return
+            self.alert |= CLOSED
+        if self.unit is not None:
+            self._end(self.unit, False)
+        self._release()
+        self.runner.close()
 
     # Reading
 
@@ -585,10 +607,9 @@ _open: weakref.WeakSet[Access] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
-    """In a forked child: no inherited handle works, and none keeps the parent's file open, and so locked."""
+    """In a forked child no inherited handle works."""
     for access in list(_open):
         access.alert |= FORKED
-        access.engine.file.close()
 
 
 if hasattr(os, "register_at_fork"):

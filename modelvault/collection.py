@@ -307,7 +307,8 @@ class AsyncCollection(Questions[M]):
     async def update(self, key: Any, patch: Any) -> M:
         """Change the fields that `patch` names (a dict, or an instance), validated; the row as it is then.
 
-        ValueError if there is no such row, if a field is unknown, or if the primary key would change.
+        NotFoundError (a ValueError) if there is no such row, ValueError if a field is unknown, or if the primary key
+        would change.
         """
         key = self._key(key)
         binding = await self._ready()
@@ -316,7 +317,11 @@ class AsyncCollection(Questions[M]):
         def statement(write: Write, wait: bool) -> Any:
             row = binding.find(write.roots, key, binding.face, wait)
             if row is None:
-                raise ValueError(f"cannot update missing row: no row of {self._name} has the primary key {key!r}")
+                raise NotFoundError(
+                    f"cannot update missing row: no row of {self._name} has the primary key {key!r}",
+                    collection=self._name,
+                    key=key,
+                )
             fresh: Any = {**row, **patch} if self._mapped is None else apply_patch(row, patch, binding.schema.type)
             after, record = binding.face.encode(fresh)
             if after != packed:

@@ -1,0 +1,348 @@
+"""Checkpoints: what is committed is brought into the trees of the file, and the log's space is free again.
+
+A checkpoint has two halves. Sealing happens in memory, in the writer's turn: every draft gets its place in the file.
+Storing waits for the disk: the pages are written, then the meta that names them. In between writers go on with the log;
+what was sealed is found in memory. The keeper's thread stores, and is also who makes relaxed commits durable.
+
+A large write seals and stores its own pages as its commit.
+"""
+
+from __future__ import annotations
+
+import errno
+import threading
+import time
+from contextlib import suppress
+from copy import copy
+from dataclasses import replace
+from typing import Final, NamedTuple, NoReturn, Protocol
+
+from modelvault._committed import Committed
+from modelvault._core.commit import name_pages, seal, write_pages
+from modelvault._core.log import RECORD_SHARE
+from modelvault._core.meta import Meta
+from modelvault._core.pager import Draft
+from modelvault._core.space import Space
+from modelvault._keeper import Keeper
+from modelvault._version import CATALOG, FREE, Write, changed_entries
+from modelvault.errors import CorruptionError
+
+DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+FIRST_LOG: Final = 64 * 1024  # bytes
+SMALL_LOG: Final = 256 * 1024  # a log grows to this size in any file,
+LOG_SHARE: Final = 8  # and then up to this part of the file
+LAST_LOG: Final = 8 * 1024 * 1024
+RESERVE: Final = 16  # pages behind the last one that let deletes happen on a full disk; see Space
+SLACK: Final = 32  # pages that a checkpoint may need for the catalog and the free tree
+GROWTH: Final = 16  # pages by which the file grows at least ahead of need
+IDLE: Final = 1.0  # seconds without a commit before the log is made into a checkpoint
+WINDOW: Final = 0.05  # seconds after which a relaxed commit is durable
+
+
+class Sealed(NamedTuple):
+    """What is sealed and not stored yet: pages, the meta that names them, the one before, the log's head."""
+
+    draft: Draft
+    new: Meta
+    meta: Meta
+    position: int
+
+
+class Turns(Protocol):
+    """The writer's turn, for work in the background."""
+
+    def try_enter(self) -> bool:
+        """Take the turn if nobody has it."""
+
+    def leave(self) -> None:
+        """Give it up."""
+
+
+class Checkpoints:
+    """The checkpoints of one writable file.
+
+    durability: "full", "relaxed" or "off", as the engine has it. turns: whose turn it is to write, for the background.
+    """
+
+    def __init__(self, state: Committed, durability: str) -> None:
+        self.count = 0
+        self.turns: Turns | None = None
+        self.naming = False
+        """Is it unknown whether the file names the pages of the last `commit`?"""
+        self._state = state
+        self._durability = durability
+        self._keeper = Keeper("modelvault-keeper")
+        self._storing = threading.Lock()
+        self._sealed: Sealed | None = None
+        self._reserved = 0  # bytes of the file that surely have their disk space
+        self._logged = False  # has there been a commit that could have gone to the log?
+        self._active = 0.0  # when the last commit went to the log
+        self._watching = self._flushing = False  # jobs of the keeper that are due
+
+    # By way of the log
+
+    @property
+    def record_limit(self) -> int:
+        """Bytes of changes that a commit may have to go to the log, or to make one."""
+        return self._state.log.record_limit or FIRST_LOG // RECORD_SHARE
+
+    def reserve(self, draft: Draft, more: int = 0) -> bool:
+        """See that the file has room for a checkpoint after this write, and `more` pages; False if the disk is full."""
+        pager, meta, file = self._state.pager, self._state.meta, self._state.file
+        pages = pager.unsealed_pages + draft.single_pages + draft.extent_pages + more + RESERVE + SLACK
+        needed = (meta.page_count + pages + pages // 16) * meta.page_size
+        if needed <= self._reserved:
+            return True
+        size = file.size()
+        if size < needed:
+            growth = max(pages // 8, GROWTH) * meta.page_size
+            try:
+                file.reserve(size, needed + growth - size)
+            except OSError as error:
+                if not is_full(error):
+                    raise
+                with suppress(OSError):
+                    file.resize(size)
+                return False
+            size = needed + growth
+        self._reserved = size
+        return True
+
+    def tend(self) -> None:
+        """After a commit to the log: see to it that it becomes durable, and a checkpoint before the log is full."""
+        self._active = time.monotonic()
+        if self._durability == "relaxed" and not self._flushing:
+            self._flushing = True
+            self._keeper.call(self._flush, WINDOW)
+        log, pager = self._state.log, self._state.pager
+        full = log.is_full
+        if full or 2 * pager.draft_bytes > pager.cache_size:
+            self._begin(full)
+        elif not self._watching:
+            self._watching = True
+            self._keeper.call(self._watch, IDLE)
+
+    def _begin(self, full: bool) -> None:
+        """Begin a checkpoint, unless one is under way; what fails here fails again when the log is full."""
+        if self._sealed is not None or self._state.write is not None:
+            return
+        log, meta = self._state.log, self._state.meta
+        pages = log.pages
+        if full:
+            most = max(meta.page_count // LOG_SHARE, SMALL_LOG // meta.page_size)
+            pages = max(pages, min(2 * pages, most, LAST_LOG // meta.page_size))
+        try:
+            self._seal(pages)
+            if pages != log.pages:
+                self.wait()  # the next record goes to the new extent, which the file has to name first
+            else:
+                self._keeper.call(self._store)
+        except (OSError, CorruptionError):
+            return
+
+    def _store(self) -> None:
+        """The keeper's part of a checkpoint."""
+        with suppress(OSError, CorruptionError):
+            self.wait()
+
+    def _flush(self) -> None:
+        """Make relaxed commits durable."""
+        self._flushing = False
+        state = self._state
+        sequence = state.log.sequence
+        if self._is_over():
+            return
+        try:
+            state.log_file.sync()
+            state.log.synced(sequence)
+        except OSError as error:
+            state.poisoned = state.poisoned or error
+
+    def _watch(self) -> None:
+        """When nothing has been committed for a while, make the log into a checkpoint."""
+        self._watching = False
+        if self._is_over() or not self._state.log.used:
+            return
+        turns = self.turns
+        idle = time.monotonic() - self._active >= IDLE
+        if idle and turns is not None and turns.try_enter():
+            try:
+                if not self._is_over() and self._state.write is None:
+                    self._begin(False)
+            finally:
+                turns.leave()
+            return
+        self._watching = True
+        self._keeper.call(self._watch, IDLE)
+
+    def _is_over(self) -> bool:
+        """Whether nothing more will be written."""
+        return self._state.closed or self._state.poisoned is not None
+
+    # At once
+
+    def run(self) -> None:
+        """Bring everything that is committed into the trees of the file; blocking. The log is empty then."""
+        self.wait()
+        if self._state.log.used:
+            self._seal(self._state.log.pages)
+            self.wait()
+
+    def end(self) -> None:
+        """Leave a file that has no log, and little room behind its last page. OSError: relaxed commits may be lost."""
+        state = self._state
+        if state.poisoned is not None:
+            return
+        try:
+            self.wait()
+            if state.log.capacity:
+                self._seal(0)
+                self.wait()
+            size = (state.meta.page_count + RESERVE) * state.meta.page_size
+            if state.file.size() > size:
+                state.file.resize(size)
+        except (OSError, CorruptionError):
+            if self._durability == "relaxed" and state.poisoned is None:
+                state.log_file.sync()
+
+    def commit(self, write: Write) -> None:
+        """Commit a write by sealing and storing its own pages. After an error the caller rolls it back."""
+        state = self._state
+        self.naming = False
+        if write.space is None:
+            self.give_room(write)
+        assert write.space is not None
+        before, synced = state.meta, self._durability != "off"
+        changes = changed_entries(state.stored_definitions, write.definitions)
+        meta = self._next_meta(write.next_tree, write.next_collection, state.log.sequence + 1)
+        new = seal(write.space, write.roots, state.stored, changes, meta, self._log_pages(write))
+        write_pages(write.draft, new, before)
+        if synced:
+            state.file.sync()
+        self.naming = True
+        name_pages(state.file, new, before, synced)
+        with state.lock:
+            write.draft.complete()
+            state.stored, state.stored_definitions = write.roots, write.definitions
+            state.next_ids = (write.next_tree, write.next_collection)
+            state.meta = new
+            self._end(Sealed(write.draft, new, before, state.log.head))
+            state.log.skip(new.sequence)
+            if synced:
+                state.log.synced(new.sequence)
+            state.show(copy(write.roots), write.definitions)
+            state.write = None
+            state.pager.release(state.least_stamp())
+
+    def give_room(self, write: Write) -> None:
+        """Let a write have pages of the file, after everything that was committed before it."""
+        state = self._state
+        self.wait()
+        if state.log.used or state.pager.unsealed_pages or state.pager.unnoted:
+            self._seal(state.log.pages)
+            self.wait()
+        write.draft.generation = state.meta.generation + 1
+        write.allot(Space(write.draft, state.oldest_reader()), state.stored[CATALOG], state.stored[FREE])
+
+    def _log_pages(self, write: Write) -> int:
+        """How long the log shall be after a commit by checkpoint: the second small one makes it."""
+        log = self._state.log
+        if log.capacity or not write.draft.record_size:
+            return log.pages
+        if not self._logged:
+            self._logged = True
+            return 0
+        pages = FIRST_LOG // self._state.meta.page_size
+        return pages if self.reserve(write.draft, pages) else 0
+
+    # The two halves
+
+    def _next_meta(self, next_tree: int, next_collection: int, sequence: int) -> Meta:
+        """The next meta, but for what sealing finds out."""
+        log = self._state.log
+        return replace(
+            self._state.meta,
+            next_tree=next_tree,
+            next_collection=next_collection,
+            sequence=sequence,
+            log_start=log.start,
+            log_chain=log.chain,
+        )
+
+    def _seal(self, log_pages: int) -> None:
+        """Give the newest version its pages in the file: in memory, `wait` must follow. OSError: there is no room."""
+        state = self._state
+        pager, latest = state.pager, state.latest
+        draft = Draft(pager, state.meta.generation + 1)
+        draft.adopt()
+        space = Space(draft, state.oldest_reader())
+        roots = copy(latest.roots)
+        roots[CATALOG], roots[FREE] = state.stored[CATALOG], state.stored[FREE]
+        changes = changed_entries(state.stored_definitions, latest.definitions)
+        meta = self._next_meta(*state.next_ids, latest.sequence)
+        try:
+            new = seal(space, roots, state.stored, changes, meta, log_pages)
+        except BaseException as error:
+            if draft.waiting:
+                state.poisoned = error
+            else:
+                draft.rollback()
+                pager.page_count, pager.free_pages = state.meta.page_count, state.meta.free_pages
+            raise
+        with state.lock:
+            draft.complete()
+            pager.start_over()
+            before, state.meta = state.meta, new
+            state.stored, state.stored_definitions = roots, latest.definitions
+            state.show(copy(roots), latest.definitions)
+            pager.release(state.least_stamp())
+            self._sealed = Sealed(draft, new, before, state.log.head)
+
+    def wait(self) -> None:
+        """Store what is sealed, or wait for who does. OSError: it failed, now or before."""
+        state = self._state
+        with self._storing:
+            work = self._sealed
+            if work is None:
+                return
+            if state.poisoned is not None:
+                refuse(state.poisoned, state.path)
+            try:
+                write_pages(work.draft, work.new, work.meta)
+            except BaseException as error:
+                if not is_full(error):  # else it may be tried again: what is to be written is still in memory
+                    state.poisoned = error
+                raise
+            try:
+                if self._durability != "off":
+                    state.file.sync()
+                name_pages(state.file, work.new, work.meta, self._durability != "off")
+            except BaseException as error:
+                if not getattr(error, "harmless", False):
+                    state.poisoned = error
+                raise
+            self._sealed = None
+            self._end(work)
+
+    def _end(self, work: Sealed) -> None:
+        """A meta is stored: the log's space before it may be used again."""
+        self.count += 1
+        log = self._state.log
+        if work.new.log_page == work.meta.log_page:
+            log.release(work.position)
+        else:
+            log.move(work.new)
+        if self._durability != "off":
+            log.synced(work.new.sequence)
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error says that the disk has no room."""
+    return isinstance(error, OSError) and error.errno in DISK_FULL
+
+
+def refuse(poison: BaseException, path: str) -> NoReturn:
+    """Raise what a write gets after an error that left the state of the file unknown."""
+    message = f"an earlier write failed ({poison}); reopen the database to write again"
+    raise OSError(errno.EIO, message, path) from poison

@@ -1,0 +1,153 @@
+"""What is committed: the newest version, the checkpoint that it follows, and the log between the two; who reads what.
+
+The engine adds commits, checkpoints bring them into the trees of the file, and a follower takes over what another
+process commits. All three change what stands here.
+"""
+
+from __future__ import annotations
+
+import threading
+from copy import copy
+from typing import Any, Final
+
+from modelvault._core.file import File
+from modelvault._core.log import Log
+from modelvault._core.meta import Meta
+from modelvault._core.pager import Draft, Pager
+from modelvault._core.space import check_space, free_runs
+from modelvault._core.walk import Tree
+from modelvault._version import Definition, Version, Write, apply_entries, load_catalog
+from modelvault.errors import CorruptionError
+
+NO_PIN: Final = 2**64 - 1
+
+
+class Committed:
+    """The state of one open database. `latest` may be read without a lock; it changes in the writer's turn only.
+
+    log_file: a second handle of the file, for the log. volatile: the database is in memory; its drafts are all of it.
+    """
+
+    def __init__(self, file: File, log_file: File, pager: Pager, meta: Meta, *, volatile: bool) -> None:
+        self.file = file
+        self.log_file = log_file
+        self.pager = pager
+        self.volatile = volatile
+        self.closed = False
+        self.poisoned: BaseException | None = None
+        self.write: Write | None = None  # the one that is open
+        self.lock = threading.Lock()  # held while the newest version is exchanged, or pinned
+        self._pinned: dict[int, int] = {}  # stamp of each pinned version -> its generation
+        self.load(meta)
+
+    @property
+    def path(self) -> str:
+        """The path as given to `open`, or ':memory:'."""
+        return str(self.file.path)
+
+    def load(self, meta: Meta) -> None:
+        """Begin with the trees of a stored checkpoint."""
+        self.meta = meta  # of the newest checkpoint, stored or not
+        self.pager.page_count, self.pager.free_pages = meta.page_count, meta.free_pages
+        self.pager.start_over()
+        self.next_ids = (meta.next_tree, meta.next_collection)
+        self.stored, self.stored_definitions = load_catalog(self.pager, meta)  # what the meta names
+        self.log = Log(self.log_file, meta)
+        self.show(copy(self.stored), self.stored_definitions)
+
+    def show(self, roots: Any, definitions: dict[str, Definition]) -> None:
+        """These trees are the newest version."""
+        self.latest = Version(roots, self.meta, self.log.sequence, definitions, self.pager.unnoted)
+
+    def replay(self) -> None:
+        """Apply the records of the log that are not in the newest version yet."""
+        before = self.log.sequence
+        draft = Draft(self.pager)
+        roots = copy(self.latest.roots)
+        try:
+            changes, next_tree, next_collection = self.log.replay(draft, roots)
+        except BaseException:
+            draft.rollback()
+            raise
+        if self.log.sequence == before:
+            return
+        if next_tree is not None and next_collection is not None:
+            self.next_ids = (next_tree, next_collection)
+        draft.publish()
+        self.show(roots, apply_entries(self.latest.definitions, changes) if changes else self.latest.definitions)
+        self.pager.release(self.least_stamp())
+
+    def publish(self, write: Write, sequence: int, meta: Meta) -> None:
+        """The drafts of the write are the newest version from now on."""
+        with self.lock:
+            write.draft.publish()
+            self.next_ids = (write.next_tree, write.next_collection)
+            self.meta = meta
+            self.latest = Version(write.roots, meta, sequence, write.definitions, self.pager.unnoted)
+            self.write = None
+            self.pager.release(self.least_stamp())
+
+    # Who reads what
+
+    def pin(self) -> Version:
+        """The newest version, kept readable until `unpin`."""
+        with self.lock:
+            latest = self.latest
+            version = latest.twin(copy(latest.roots) if self.volatile else latest.roots)
+            version.stamp = self.pager.freeze()
+            self._pinned[version.stamp] = version.generation
+            return version
+
+    def unpin(self, version: Version) -> None:
+        """Give a pinned version up."""
+        with self.lock:
+            del self._pinned[version.stamp]
+            if self.closed:
+                return
+            self.pager.release(self.least_stamp())
+            self.unused(version.generation)
+
+    def unused(self, generation: int) -> None:
+        """A version of this generation is no longer read; called with the lock held."""
+
+    def reads(self, generation: int) -> bool:
+        """Whether somebody here reads this generation."""
+        return generation == self.meta.generation or generation in self._pinned.values()
+
+    @property
+    def pins(self) -> int:
+        """How many versions are pinned."""
+        return len(self._pinned)
+
+    def least_stamp(self) -> int:
+        """Drafts that were retired before this stamp are seen by nobody."""
+        least = min(self._pinned, default=NO_PIN)
+        return least if self.write is None else min(least, self.write.draft.begin)
+
+    def oldest_reader(self) -> int:
+        """The oldest generation that somebody here or in another process reads."""
+        elsewhere = self.file.oldest_snapshot(0, self.meta.generation)
+        with self.lock:  # pin() may have read `latest` a while ago and not have entered it yet
+            generation = self.meta.generation
+            return min(generation, *self._pinned.values(), generation if elsewhere is None else elsewhere)
+
+    # Looking after itself
+
+    def check(self, version: Version | None = None) -> None:
+        """Walk all trees of a pinned version, else of the newest: every page is reachable once, or free, or pending.
+
+        CorruptionError if not.
+        """
+        version = version or self.latest
+        draft = Draft(self.pager, 0, True)
+        newest = NO_PIN if self.volatile else version.generation
+        roots = [version.roots[tree] for tree in range(len(version.roots))]
+        reached = [page for root in roots for page in Tree(draft, root).check(newest)]
+        if self.volatile:
+            return
+        sealed = [(number, pages) for number, pages in reached if number < version.page_count]
+        if len(sealed) + sum(number >> 63 for number, _ in reached) != len(reached):
+            raise CorruptionError(f"{self.path}: a page is reached behind the end of the file", path=self.path)
+        meta = version.meta
+        log = [(meta.log_page, meta.log_pages)] if meta.log_pages else []
+        check_space(version.page_count, sealed + version.freed + log, free_runs(self.pager, version.roots))
