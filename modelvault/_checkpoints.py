@@ -18,7 +18,7 @@ from dataclasses import replace
 from typing import Final, NamedTuple, NoReturn, Protocol
 
 from modelvault._committed import Committed
-from modelvault._core.commit import name_pages, seal, write_pages
+from modelvault._core.commit import name_pages, reveal, seal, write_pages
 from modelvault._core.log import RECORD_SHARE
 from modelvault._core.meta import Meta
 from modelvault._core.pager import Draft
@@ -231,7 +231,7 @@ class Checkpoints:
             state.log.skip(new.sequence)
             if synced:
                 state.log.synced(new.sequence)
-            state.show(copy(write.roots), write.definitions)
+            reveal(state, state.version(copy(write.roots), write.definitions))
             state.write = None
             state.pager.release(state.least_stamp())
 

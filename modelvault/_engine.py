@@ -129,7 +129,7 @@ class Engine(Committed):
             if is_blank(file):
                 file.write_at(0, [new_content(page_size)])
                 file.sync()
-        meta = lock_newest(file) if read_only else read_meta(file)
+        meta = lock_newest(file)[0] if read_only else read_meta(file)
         pager = Pager(file, meta.page_size, cache_size, meta.seed)
         return cls(file, pager, meta, read_only=read_only, volatile=volatile, durability=durability, strict=strict)
 
@@ -152,10 +152,11 @@ class Engine(Committed):
 
         ModelVaultFormatError if it ends in an unfinished record and `strict`; CorruptionError if it misses a commit.
         """
-        self.replay()
         if self.read_only:
+            self.follower.follow()
             self.follower.check_end()
             return
+        self.replay()
         torn = self.log.torn()
         if torn and strict:
             raise ModelVaultFormatError(
@@ -163,10 +164,11 @@ class Engine(Committed):
                 f"{self.log.sequence} of {self.path} are no whole record; recovery='auto_truncate' leaves them out"
             )
         self.truncated = torn
+        if self.durability != "off" and not self.volatile:
+            self.log_file.sync()  # what was read may stand in the system's cache only
+            self.log.synced(self.log.sequence)
+        self.file.publish(self.log.sequence)
         if self.log.used:
-            if self.durability != "off":
-                self.log_file.sync()  # what was read may stand in the system's cache only
-                self.log.synced(self.log.sequence)
             self.checkpoints.tend()
 
     def close(self) -> None:
