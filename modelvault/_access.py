@@ -15,7 +15,7 @@ import os
 import warnings
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -443,27 +443,29 @@ class Access:
 
     # Writing
 
-    async def write(self, statement: Statement, unit: Unit | None = None, *, short: bool = False) -> Any:
-        """Apply a statement in the caller's transaction, else commit it.
+    def write(self, statement: Statement, unit: Unit | None = None, *, short: bool = False) -> Awaitable[Any]:
+        """Apply a statement in the caller's transaction, else commit it; to be awaited at once.
 
         unit: in this transaction, whoever calls. short: one step of the core, which runs no code of the user.
         """
         unit = unit or (self.attend() if self.alert else None)
         if unit is not None:
-            return await unit.perform(statement, short=short)
+            return unit.perform(statement, short=short)
         self.check_writable()
         if self.strays:
             self.drain()
-        if short and self.volatile:
-            await self.breathe()
-            with self.mutex:
-                write = self.engine.inline()
-                if write is not None:
-                    result = statement(write, True)
-                    self.engine.publish_inline(write)
-                    return result
-        with self.runner.guard():
-            return await self.queue.submit(statement)
+        return self._change_memory(statement) if short and self.volatile else self.queue.submit(statement)
+
+    async def _change_memory(self, statement: Statement) -> Any:
+        """Apply a short statement to a database in memory: on the spot, unless a transaction is open."""
+        await self.breathe()
+        with self.mutex:
+            write = self.engine.inline()
+            if write is not None:
+                result = statement(write, True)
+                self.engine.publish_inline(write)
+                return result
+        return await self.queue.submit(statement)
 
     async def checkpoint(self) -> None:
         """Wait for the writer's turn, and bring what is committed into the trees of the file."""

@@ -30,7 +30,7 @@ from modelvault.errors import CorruptionError
 DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 FIRST_LOG: Final = 64 * 1024  # bytes
-SMALL_LOG: Final = 256 * 1024  # a log grows to this size in any file,
+SMALL_LOG: Final = 1024 * 1024  # a log grows to this size in any file,
 LOG_SHARE: Final = 8  # and then up to this part of the file
 LAST_LOG: Final = 8 * 1024 * 1024
 RESERVE: Final = 16  # pages behind the last one that let deletes happen on a full disk; see Space
@@ -84,8 +84,14 @@ class Checkpoints:
 
     @property
     def record_limit(self) -> int:
-        """Bytes of changes that a commit may have to go to the log, or to make one."""
-        return self._state.log.record_limit or FIRST_LOG // RECORD_SHARE
+        """Bytes of changes that a commit may have to go to the log, or to a longer one the next time."""
+        return max(self._state.log.record_limit, SMALL_LOG // RECORD_SHARE)
+
+    @property
+    def _most_pages(self) -> int:
+        """How long a log may be in a file of this size."""
+        meta = self._state.meta
+        return min(max(meta.page_count // LOG_SHARE, SMALL_LOG // meta.page_size), LAST_LOG // meta.page_size)
 
     def reserve(self, draft: Draft, more: int = 0) -> bool:
         """See that the file has room for a checkpoint after this write, and `more` pages; False if the disk is full."""
@@ -127,11 +133,8 @@ class Checkpoints:
         """Begin a checkpoint, unless one is under way; what fails here fails again when the log is full."""
         if self._sealed is not None or self._state.write is not None:
             return
-        log, meta = self._state.log, self._state.meta
-        pages = log.pages
-        if full:
-            most = max(meta.page_count // LOG_SHARE, SMALL_LOG // meta.page_size)
-            pages = max(pages, min(2 * pages, most, LAST_LOG // meta.page_size))
+        log = self._state.log
+        pages = max(log.pages, min(2 * log.pages, self._most_pages)) if full else log.pages
         try:
             self._seal(pages)
             if pages != log.pages:
@@ -246,15 +249,17 @@ class Checkpoints:
         write.allot(Space(write.draft, state.oldest_reader()), state.stored[CATALOG], state.stored[FREE])
 
     def _log_pages(self, write: Write) -> int:
-        """How long the log shall be after a commit by checkpoint: the second small one makes it."""
-        log = self._state.log
-        if log.capacity or not write.draft.record_size:
+        """How long the log shall be after a commit by checkpoint, so that the next one like it can go to the log.
+
+        The second commit that is small enough makes the log.
+        """
+        log, size = self._state.log, write.draft.record_size
+        if not size or (not log.capacity and not self._logged):
+            self._logged = self._logged or size > 0
             return log.pages
-        if not self._logged:
-            self._logged = True
-            return 0
-        pages = FIRST_LOG // self._state.meta.page_size
-        return pages if self.reserve(write.draft, pages) else 0
+        room = max(FIRST_LOG, 2 * RECORD_SHARE * size) // self._state.meta.page_size
+        pages = max(log.pages, min(room, self._most_pages))
+        return pages if pages == log.pages or self.reserve(write.draft, pages) else log.pages
 
     # The two halves
 
