@@ -11,10 +11,10 @@ DEBUG  := build/debug/lib
 export PYTHONPATH := $(CURDIR)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types wheel bench cases debug build clean
+.PHONY: help demo test lint types wheel bench bench-full cases debug build clean
 
 help:                ## this list
-	@grep -E '^[a-z]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 demo: $(VENV)/.demo $(VENV)/.data build   ## load 336,776 flights into one file and ask it a dozen questions
 	@$(BIN)/python examples/flights.py
@@ -40,8 +40,12 @@ wheel: $(VENV)/.build                     ## build a wheel, install it into an e
 	@cp tests/smoke.py build/empty && cd build/empty && bin/python -W error smoke.py  # beside nothing of the tests
 	@ls -l build/wheel/*.whl
 
-bench: $(VENV)/.bench build               ## ours beside SQLite, LMDB and the physical floor, in one table
+bench: $(VENV)/.peers build               ## ours beside its peers and the machine's limits, in some minutes
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-full: $(VENV)/.peers build          ## the same at 10,000, 100,000 and 1,000,000 rows: writes docs/benchmarks.md
+	@$(BIN)/python -m benchmarks --rows 10000 100000 1000000 --patience 15 --out build/bench-full $(ARGS)
+	@cp build/bench-full/benchmarks.md docs/ && mkdir -p docs/images && cp build/bench-full/images/*.svg docs/images/
 
 cases: $(VENV)/.bench build               ## our own benchmarks under pytest-benchmark
 	@$(BIN)/python -m pytest benchmarks/cases --benchmark-columns=median,iqr,rounds --benchmark-sort=name $(ARGS)
@@ -68,6 +72,11 @@ $(VENV)/bin/python:
 $(VENV)/.%: pyproject.toml | $(VENV)/bin/python
 	@echo "installing the tools for: $*"
 	@$(PIP) install --group $*
+	@touch $@
+
+$(VENV)/.peers: benchmarks/compare/__init__.py benchmarks/install.py $(VENV)/.bench
+	@echo "installing the peers of the benchmarks"
+	@$(BIN)/python -m benchmarks.install
 	@touch $@
 
 $(VENV)/.data: pyproject.toml $(VENV)/.build | $(VENV)/bin/python

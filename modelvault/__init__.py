@@ -1,11 +1,14 @@
 """An embedded database for Pydantic models and dataclasses: typed collections in one file, async and blocking."""
 
+from typing import TYPE_CHECKING, Any
+
 from modelvault import models
 from modelvault.collection import AsyncCollection
 from modelvault.database import AsyncDatabase
 from modelvault.errors import (
     ClosedError,
     CorruptionError,
+    CursorError,
     DuplicateKeyError,
     LockedError,
     ModelVaultError,
@@ -24,6 +27,9 @@ from modelvault.query import AsyncQuery
 from modelvault.sync import Collection, Database, Query, Transaction
 from modelvault.transaction import AsyncTransaction
 
+if TYPE_CHECKING:
+    from modelvault import dbapi
+
 __all__ = [
     "AsyncCollection",
     "AsyncDatabase",
@@ -32,6 +38,7 @@ __all__ = [
     "ClosedError",
     "Collection",
     "CorruptionError",
+    "CursorError",
     "Database",
     "DuplicateKeyError",
     "LockedError",
@@ -51,6 +58,7 @@ __all__ = [
     "avg",
     "col",
     "count",
+    "dbapi",
     "desc",
     "fields",
     "max_",
@@ -60,3 +68,12 @@ __all__ = [
 ]
 
 __version__ = "1.0.0.dev0"
+
+
+def __getattr__(name: str) -> Any:
+    """`modelvault.dbapi`, loaded when it is first used."""
+    if name == "dbapi":
+        from importlib import import_module
+
+        return import_module("modelvault.dbapi")
+    raise AttributeError(f"module 'modelvault' has no attribute {name!r}")

@@ -48,7 +48,7 @@ Reader = Callable[[Any, bool], T]
 class Unit:
     """An open transaction: the writer's turn, one Write, and the task or thread that it belongs to."""
 
-    __slots__ = ("access", "alive", "dirty", "error", "marks", "owner", "turns", "write")
+    __slots__ = ("access", "alive", "changes", "dirty", "error", "marks", "owner", "turns", "write")
 
     def __init__(self, access: Access, write: Write, owner: object) -> None:
         self.access = access
@@ -56,6 +56,7 @@ class Unit:
         self.owner: object = owner
         self.alive = True
         self.dirty = False
+        self.changes = 0  # statements, and what undid them: whoever reads on looks whether there were more
         self.error: BaseException | None = None
         self.turns = Turns(access.runner)  # one operation at a time: child tasks may use the transaction too
         self.marks: list[Mark] = []
@@ -78,14 +79,15 @@ class Unit:
         """A context that an exception undoes. alone: no other task's operations happen meanwhile."""
         return Mark(self, alone)
 
-    async def read(self, reader: Reader[T]) -> T:
-        """The result of a look at the transaction's own state."""
+    async def read(self, reader: Reader[T], *, away: bool = False) -> T:
+        """The result of a look at the transaction's own state. away: not on the thread of an event loop."""
         async with self.hold():
             self.check()
-            try:
-                return reader(self.write.roots, self.access.runner.waits)
-            except ColdPage:
-                pass  # and out of here: what comes next is no error during the handling of this one
+            if self.access.runner.waits or not away:
+                try:
+                    return reader(self.write.roots, self.access.runner.waits)
+                except ColdPage:
+                    pass  # and out of here: what comes next is no error during the handling of this one
             return await self.access.runner.finish(reader, self.write.roots, True)
 
     async def perform(self, statement: Statement, *, short: bool = False) -> Any:
@@ -96,6 +98,7 @@ class Unit:
         async with self.hold():
             self.check()
             self.dirty = True
+            self.changes += 1
             try:
                 cold = False
                 try:
@@ -239,6 +242,7 @@ class Mark:
                     raise ModelVaultTransactionError("transaction error: a savepoint inside this one is still open")
                 unit.marks.pop()
                 if undo:
+                    unit.changes += 1
                     unit.write.rewind(savepoint)
                     unit.access.settled()
                 else:
@@ -252,44 +256,73 @@ class Mark:
 class View:
     """A state of the database for a reader that takes its time: a pinned version, or the caller's own transaction."""
 
-    __slots__ = ("_access", "_unit", "_version")
+    __slots__ = ("_access", "_busy", "_closed", "_pins", "_unit")
 
     def __init__(self, access: Access, unit: Unit | None) -> None:
         self._access = access
         self._unit = unit
-        self._version: Version | None = None if unit is not None else access.pin()
+        self._busy = False  # in another thread
+        self._closed = False
+        self._pins: list[Version] = []
+        if unit is None:
+            self._pins.append(access.pin())
 
-    async def read(self, reader: Reader[T]) -> T:
-        """The result of a look at this state."""
+    @property
+    def unit(self) -> Unit | None:
+        """The transaction, if it is one."""
+        return self._unit
+
+    @property
+    def state(self) -> int:
+        """Another number after each change that this shows."""
+        return 0 if self._unit is None else self._unit.changes
+
+    async def read(self, reader: Reader[T], *, away: bool = False) -> T:
+        """The result of a look at this state. away: it takes long, so not on the thread of an event loop."""
         access = self._access
         if self._unit is not None:
-            return await self._unit.read(reader)
-        version = self._version
-        if version is None or access.alert & (CLOSED | FORKED):
+            return await self._unit.read(reader, away=away)
+        if self._closed or access.alert & (CLOSED | FORKED):
             access.attend()
             raise ClosedError("the iterator is closed")
         await access.breathe()
+        if access.runner.waits or not away:
+            try:
+                return reader(self._pins[0].roots, access.runner.waits)
+            except ColdPage:
+                pass
+        return await access.runner.run(self._read_away, reader)
+
+    def _read_away(self, reader: Reader[T]) -> T:
+        """What the worker thread does. Who waited for it may be gone, and may have closed this already."""
+        self._busy = True
         try:
-            return reader(version.roots, access.runner.waits)
-        except ColdPage:
-            pass
-        return await access.runner.run(reader, version.roots, True)
+            if self._closed:
+                raise ClosedError("the iterator is closed")
+            return reader(self._pins[0].roots, True)
+        finally:
+            self._busy = False
+            if self._closed:
+                self._unpin()
 
     def shows(self, definition: Definition) -> bool:
         """Whether a collection has this definition in it."""
-        state = self._version if self._unit is None else self._unit.write
-        return state is not None and state.definitions.get(definition["name"]) == definition
+        state = self._unit.write if self._unit is not None else self._pins[0]
+        return state.definitions.get(definition["name"]) == definition
 
     def close(self) -> None:
-        """Give the state up; may be called again."""
-        version, self._version = self._version, None
-        if version is not None:
-            self._access.engine.unpin(version)
+        """Give the state up; may be called again. A look that goes on in another thread keeps it until it ends."""
+        self._closed = True
+        if not self._busy:
+            self._unpin()
+
+    def _unpin(self) -> None:
+        while self._pins:
+            self._access.engine.unpin(self._pins.pop())
 
     def __del__(self) -> None:
         # The garbage collector may come while this thread holds the engine's lock.
-        if getattr(self, "_version", None) is not None:
-            self._access.strays.append(self._version)
+        self._access.strays.extend(self._pins)
 
 
 class Access:
@@ -306,7 +339,7 @@ class Access:
         self.alert = FOLLOWER if engine.read_only else 0
         self.credit = CREDIT
         self.unit: Unit | None = None
-        self.strays: deque[Version | None] = deque()
+        self.strays: deque[Version] = deque()
         self.settled: Callable[[], None] = nothing
         """Called after each rollback: definitions may be gone."""
         if not read_only:
@@ -392,6 +425,28 @@ class Access:
             warnings.warn(text, ResourceWarning, stacklevel=2, source=self)
             self.engine.close()
 
+    def fork(self, runner: Runner) -> Access:
+        """A second database in memory, which begins as the last commit of this one. ValueError for one on disk."""
+        if self.attend() is not None:
+            raise ModelVaultTransactionError(
+                "transaction error: a fork begins as the last commit, and this transaction is none yet: end it first"
+            )
+        if not self.volatile:
+            raise ValueError(f"only a database in memory can be forked, not {self.path}: copy the file")
+        with self.mutex:
+            return Access(self.engine.fork(), runner, self.path, read_only=False)
+
+    def drop(self) -> None:
+        """Close a database in memory that no task or thread uses any more, without waiting."""
+        with self.mutex:
+            if self.alert & CLOSED:
+                return
+            self.alert |= CLOSED
+        if self.unit is not None:
+            self._end(self.unit, False)
+        self._release()
+        self.runner.close()
+
     # Reading
 
     async def catch_up(self) -> None:
@@ -437,9 +492,7 @@ class Access:
     def drain(self) -> None:
         """Give up what forgotten views had pinned."""
         while self.strays:
-            version = self.strays.popleft()
-            if version is not None:
-                self.engine.unpin(version)
+            self.engine.unpin(self.strays.popleft())
 
     # Writing
 

@@ -138,6 +138,20 @@ class Engine(Committed):
         """A new database in memory."""
         return cls.open_file(MemoryFile(), volatile=True, page_size=page_size)
 
+    def fork(self) -> Engine:
+        """A second database in memory, which begins as the newest version of this one. They share pages, not changes.
+
+        Nobody may be in the middle of an inline change.
+        """
+        with self.lock:
+            latest = self.latest
+            pager = self.pager.fork(self.pager.freeze() if self.write is None else self.write.draft.begin)
+            self._inline = None
+        twin = Engine(self.file, pager, self.meta, read_only=False, volatile=True)
+        twin.next_ids = self.next_ids
+        twin.show(copy(latest.roots), latest.definitions)
+        return twin
+
     def _share(self, file: File, path: str, read_only: bool) -> Engine:
         """This engine for a second, read-only user of its file; LockedError for a second writer."""
         if not read_only:

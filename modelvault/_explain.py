@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from modelvault._planner import name_of
 from modelvault._ranges import Bound, Path, Ranges
@@ -13,7 +13,10 @@ from modelvault.conditions import ALL, Condition, Every, Negation, Selection, Te
 from modelvault.rules import bare
 from modelvault.schema import Schema
 
-__all__ = ["described", "explained"]
+if TYPE_CHECKING:
+    from modelvault._core.scan import Scan
+
+__all__ = ["analyzed", "described", "explained"]
 
 NAMES: Final = {
     "eq": "Eq",
@@ -49,6 +52,12 @@ def explained(schema: Schema, selection: Selection, plan: Plan) -> str:
     if plan.way is not NOWHERE:
         lines.append("  " + how_ordered(selection, plan))
     return "\n".join(lines) + "\n"
+
+
+def analyzed(scan: Scan, returned: int, seconds: float) -> str:
+    """What `explain(analyze=True)` adds: what it took to find the rows."""
+    lines = ["Analyze:", f"  examined {scan.examined}", f"  returned {returned}", f"  pages {scan.pages}"]
+    return "\n".join([*lines, f"  time {1000 * seconds:.3f} ms"]) + "\n"
 
 
 def how_ordered(selection: Selection, plan: Plan) -> str:

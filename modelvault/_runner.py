@@ -66,7 +66,7 @@ class Runner(ABC):
 
     @abstractmethod
     def identity(self) -> object:
-        """Who is running: the task, or the thread."""
+        """Who is running: the task, or the thread where there is none."""
 
     @abstractmethod
     def waiter(self) -> Waiter:
@@ -251,7 +251,7 @@ class LoopRunner(Runner):
         if trio is not None:
             with suppress(RuntimeError):
                 return trio.lowlevel.current_task()
-        raise RuntimeError("no running event loop: use modelvault.Database where there is none")
+        return threading.current_thread()  # it may make handles, for tasks to use
 
     def waiter(self) -> LoopWaiter:
         asyncio: Any = sys.modules.get("asyncio")
@@ -259,9 +259,10 @@ class LoopRunner(Runner):
         loop = None if asyncio is None else asyncio._get_running_loop()
         if loop is not None and (trio is None or asyncio.current_task(loop) is not None):
             return AsyncioWaiter(loop)
-        if trio is None:
-            raise RuntimeError("no running event loop: use modelvault.Database where there is none")
-        return TrioWaiter(trio)
+        if trio is not None:
+            with suppress(RuntimeError):
+                return TrioWaiter(trio)
+        raise RuntimeError("no running event loop: use modelvault.Database where there is none")
 
     async def run(self, function: Callable[..., T], *args: Any) -> T:
         try:

@@ -14,8 +14,8 @@ from modelvault._core.pager import Pager
 from modelvault._core.record import Face, RecordCodec
 from modelvault._core.table import Table
 from modelvault._engine import Definition, Version, Write
-from modelvault.conditions import Test
-from modelvault.errors import ColdPage, ModelVaultQueryError, ModelVaultSchemaError
+from modelvault._planner import Planner
+from modelvault.errors import ColdPage, CorruptionError, ModelVaultQueryError, ModelVaultSchemaError
 from modelvault.mapping import attach_refs, bind, bind_older, schema_of
 from modelvault.schema import SCALARS, Field, Index, Schema, Shape, Type
 
@@ -50,23 +50,21 @@ class Binding:
     """One Python side of a stored collection: the functions that its verbs call.
 
     `find(roots, key, face, wait)`, `record(roots, packed, wait)`, `size(roots)`,
-    `scan(roots, after, face, count, wait)`,
-    `lookup(roots, index, prefix, after, face, count, wait)`, `keys(roots, index, prefix, wait)`,
+    `keys(roots, index, prefix, wait)`,
     `put(write, packed, record, create, wait)`, `remove(write, packed, wait)`; `pack(key)` gives a key as bytes.
     """
 
     __slots__ = (
         "__weakref__",
+        "_planner",
         "face",
         "find",
         "keys",
-        "lookup",
         "pack",
         "plain_key",
         "put",
         "record",
         "remove",
-        "scan",
         "schema",
         "size",
         "store",
@@ -83,38 +81,20 @@ class Binding:
         self.record: Callable[..., bytes | None] = table.record
         self.put: Callable[..., Any] = table.put
         self.remove: Callable[..., Any] = table.delete
-        self.scan: Callable[..., Any] = table.scan
-        self.lookup: Callable[..., Any] = table.lookup
+        self._planner: Planner | None = None
         self.keys: Callable[..., list[bytes]] = table.keys
         self.size: Callable[..., int] = table.count
 
     def retire(self) -> None:
         """The collection is gone: its creation was rolled back. Handles that use this binding look for another one."""
-        self.find = self.record = self.scan = self.size = self.lookup = self.keys = self.put = self.remove = gone
+        self.find = self.record = self.size = self.keys = self.put = self.remove = gone
 
-    def find_rows(self, roots: Any, key: Any, face: Face | None, wait: bool) -> list[Any]:
-        """The row with this primary key, if there is one; without a face, its record."""
-        if face is not None:
-            row = self.find(roots, key, face, wait)
-            return [] if row is None else [row]
-        record = self.record(roots, self.pack(key), wait)
-        return [] if record is None else [record]
-
-    def prefix(self, conditions: tuple[Test, ...]) -> bytes:
-        """The beginning of the index entries at which these fields have these values."""
-        return b"".join(component(self.schema, condition) for condition in conditions)
-
-    def filter(self, conditions: tuple[Test, ...]) -> Callable[[bytes], bool]:
-        """A test of records, without decoding them."""
-        tests = [
-            (self.store.extractors((condition.path,)), component(self.schema, condition)) for condition in conditions
-        ]
-
-        def holds(record: bytes) -> bool:
-            version = record_version(record)
-            return all(entry in extractors[version].extract(record) for extractors, entry in tests)
-
-        return holds
+    @property
+    def planner(self) -> Planner:
+        """How this collection is searched."""
+        if self._planner is None:
+            self._planner = Planner(self.schema)
+        return self._planner
 
 
 def record_version(record: bytes) -> int:
@@ -141,11 +121,6 @@ def fill_field(field: Field) -> Field:
 def gone(*_: object) -> NoReturn:
     """In place of a table's method: sends the caller the long way, which begins with finding out."""
     raise ColdPage("the collection was rolled back")
-
-
-def component(schema: Schema, condition: Test) -> bytes:
-    """The index entry of a value, as the field at the condition's path would have it."""
-    return KeyCodec(element(schema, condition.path)).tagged(condition.values[0])
 
 
 def key_codec(schema: Schema) -> KeyCodec:
@@ -177,6 +152,9 @@ class Store:
         self.schemas = [*(Schema.from_json(source, older=True) for source in older), Schema.from_json(newest)]
         self.schema = self.schemas[-1]
         self.name = self.schema.name
+        names = [definition["name"], *(name for name, _ in definition["indexes"])]
+        if names != [self.name, *(index.name for index in self.schema.indexes)]:
+            raise CorruptionError(f"the catalog is damaged: the definition of {names[0]} is at odds with its schema")
         codecs = self.codecs(self.schema.type)
         self._face = Face(codecs, self.schema.primary)  # tells the older ones what they lack
         self._codecs = {codec.version: codec for codec in codecs}
@@ -190,6 +168,11 @@ class Store:
         self.alive = True
         self._plain: Binding | None = None
         self._models: weakref.WeakKeyDictionary[type, Binding] = weakref.WeakKeyDictionary()
+
+    @property
+    def version(self) -> int:
+        """The number of the schema, as users count: a change that changes nothing counts, too."""
+        return int(self.definition.get("version", self.schema.version))
 
     def codecs(self, newest: Type) -> list[RecordCodec]:
         """The codecs of all schema versions, the oldest first; `newest` is the newest one's type with its bindings."""

@@ -444,7 +444,7 @@ class Resolver:
                 found = self.resolve(hint, {})
             if name in absent:
                 found = Type("optional", (Type("tuple", (found,)),))
-            fields.append(Field(name, found))
+            fields.append(Field(name, found, renamed_from=former_names(getattr(hint, "__metadata__", ()))))
         plain = Type("object", fields=tuple(fields), python=Shape(dict, "typeddict", tuple(hints)))
         if not absent:
             return plain
@@ -462,8 +462,12 @@ def field_of(
     """A field; one whose default is None can hold it, whatever its annotation says (`age: int = None`)."""
     if default is None and type.kind not in ("optional", "any"):
         type = Type("optional", (type,))
-    former = next((entry.name for entry in metadata if isinstance(entry, RenamedFrom)), None)
-    return Field(name, type, default, factory, renamed_from=former)
+    return Field(name, type, default, factory, renamed_from=former_names(metadata))
+
+
+def former_names(metadata: Iterable[Any]) -> tuple[str, ...]:
+    """The names that a field had before, of the metadata of its annotation."""
+    return tuple(entry.name for entry in metadata if isinstance(entry, RenamedFrom))
 
 
 def is_slot(cls: type, name: str) -> bool:

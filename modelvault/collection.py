@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from modelvault._access import Work
 from modelvault._answers import Answers
 from modelvault._progress import Progress
+from modelvault._reading import Opened
 from modelvault._rows import Slices
 from modelvault._store import Binding, Catalog, shape, unknown_collection
 from modelvault.errors import ColdPage, CorruptionError, ModelVaultSchemaError, NotFoundError, StaleSchemaError
@@ -26,8 +27,8 @@ from modelvault.targets import Target, Targets
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from modelvault._access import Reader, Unit, View
-    from modelvault._engine import Definition, Write
+    from modelvault._access import Access, Reader, Unit, View
+    from modelvault._engine import Definition, Version, Write
     from modelvault._queue import Statement
     from modelvault.conditions import Condition, Selection
     from modelvault.query import Source
@@ -293,7 +294,8 @@ class AsyncCollection(Questions[M]):
     async def update(self, key: Any, patch: Any) -> M:
         """Change the fields that `patch` names (a dict, or an instance), validated; the row as it is then.
 
-        ValueError if there is no such row, if a field is unknown, or if the primary key would change.
+        NotFoundError (a ValueError) if there is no such row, ValueError if a field is unknown, or if the primary key
+        would change.
         """
         key = self._key(key)
         binding = await self._ready()
@@ -302,7 +304,11 @@ class AsyncCollection(Questions[M]):
         def statement(write: Write, wait: bool) -> Any:
             row = binding.find(write.roots, key, binding.face, wait)
             if row is None:
-                raise ValueError(f"cannot update missing row: no row of {self._name} has the primary key {key!r}")
+                raise NotFoundError(
+                    f"cannot update missing row: no row of {self._name} has the primary key {key!r}",
+                    collection=self._name,
+                    key=key,
+                )
             fresh: Any = {**row, **patch} if self._mapped is None else apply_patch(row, patch, binding.schema.type)
             after, record = binding.face.encode(fresh)
             if after != packed:
@@ -479,61 +485,83 @@ class Selections(Answers):
             raise fixed_key(self.name)
         return changer(changes, schema.type)
 
-    async def open_view(self) -> tuple[Binding, View, Callable[[Any], Any] | None]:
-        """What an iteration over the rows begins with."""
+    @property
+    def access(self) -> Access:
+        """The collection's database."""
+        return self._collection._access
+
+    async def open(self) -> tuple[Opened, View]:
+        """The stored collection, and a state of the database to read it in."""
         collection = self._collection
         while True:
-            binding = await collection._ready()
+            shown = await collection._ready()
+            finder = shown if collection._whole is None else await collection._whole._ready()
             view = await collection._access.view(collection._unit)
-            if view.shows(binding.store.definition):
-                return binding, view, collection._check
+            if view.shows(shown.store.definition) and finder.store is shown.store:
+                return Opened(finder, shown, collection._check), view
             view.close()  # another thread changed the schema in between
+
+    def at_hand(self) -> tuple[Opened, Version] | None:
+        """The same of the last commit, not pinned; None if something stands in the way, or has to be waited for."""
+        collection = self._collection
+        binding = collection._binding
+        access = collection._access
+        if binding is None or access.alert or collection._unit is not None or collection._whole is not None:
+            return None
+        latest = access.engine.latest
+        if latest.definitions is not collection._era:
+            return None
+        return Opened(binding, binding, collection._check), latest
 
     async def update(self, selection: Selection, change: Callable[[Any], Any]) -> int:
         """Change the rows, all or none; how many there were."""
 
-        def changed(binding: Binding, records: list[bytes], keys: list[bytes], write: Write, wait: bool) -> None:
-            for key, record in zip(keys, records, strict=True):
-                after, fresh = binding.face.encode(change(binding.face.decode(record)))
-                if after != key:
-                    raise fixed_key(self.name)
-                binding.put(write, after, fresh, False, wait)
+        async def alter(unit: Unit, binding: Binding, keys: list[bytes]) -> None:
+            face = binding.face
+            records = await unit.read(partial(records_of, binding, keys))
+            rows = [face.encode(change(face.decode(record))) for record in records]
+            if [key for key, _ in rows] != keys:
+                raise fixed_key(self.name)
+            await unit.perform(partial(put_part, binding, rows))
 
-        return await self._alter(selection, changed)
+        return await self._alter(selection, alter)
 
     async def delete(self, selection: Selection) -> int:
         """Delete the rows, all or none; how many there were."""
 
-        def deleted(binding: Binding, records: list[bytes], keys: list[bytes], write: Write, wait: bool) -> None:
-            for key in keys:
-                binding.remove(write, key, wait)
+        async def alter(unit: Unit, binding: Binding, keys: list[bytes]) -> None:
+            await unit.perform(partial(remove_part, binding, keys))
 
-        return await self._alter(selection, deleted)
+        return await self._alter(selection, alter)
 
-    async def _alter(self, selection: Selection, statement: Callable[..., None]) -> int:
-        """Apply a statement to all records of a selection as one transaction, or as one step of the open one."""
+    async def _alter(self, selection: Selection, alter: Callable[..., Awaitable[None]]) -> int:
+        """Alter all rows of a selection as one transaction, or as one step of the open one."""
         collection = self._collection._whole or self._collection
         await collection._ready()
         unit = collection._unit or collection._access.attend()
         selection = selection._replace(fields=None, shape="row", distinct=False)
         if unit is not None:
-            return await self._alter_in(unit, collection, selection, statement)
+            return await self._alter_in(unit, collection, selection, alter)
         async with Work(collection._access) as unit:
-            return await self._alter_in(unit, collection, selection, statement)
+            return await self._alter_in(unit, collection, selection, alter)
 
     async def _alter_in(
-        self, unit: Unit, collection: AsyncCollection[Any], selection: Selection, statement: Callable[..., None]
+        self,
+        unit: Unit,
+        collection: AsyncCollection[Any],
+        selection: Selection,
+        alter: Callable[..., Awaitable[None]],
     ) -> int:
+        """The keys first, then the rows: no row is met again where a change has moved it."""
         inside = copy(collection)
         inside._unit = unit
         async with unit.savepoint(alone=True):
-            found = await Selections(inside).search(selection)
-            records = [record for _, record in found.entries]
-            for start in range(0, len(records), SLICE):
-                part = records[start : start + SLICE]
-                await unit.perform(partial(statement, found.binding, part, [found.key(record) for record in part]))
+            opened, keys = await Selections(inside).keys(selection)
+            for start in range(0, len(keys), SLICE):
+                part = keys[start : start + SLICE]
+                await alter(unit, opened.finder, part)
                 await collection._access.breathe(len(part))
-        return len(records)
+        return len(keys)
 
 
 def fixed_key(name: str) -> ModelVaultSchemaError:
@@ -565,6 +593,19 @@ def find_part(binding: Binding, keys: list[Any], roots: Any, wait: bool) -> list
     """The rows with these keys, None where there is no row."""
     find, face = binding.find, binding.face
     return [find(roots, key, face, wait) for key in keys]
+
+
+def records_of(binding: Binding, keys: list[bytes], roots: Any, wait: bool) -> list[bytes]:
+    """The records of rows that are there, by their packed keys."""
+    records = [binding.record(roots, key, wait) for key in keys]
+    assert all(record is not None for record in records)
+    return records  # type: ignore[return-value]
+
+
+def remove_part(binding: Binding, keys: list[bytes], write: Write, wait: bool) -> None:
+    """Delete rows by their packed keys. After a ColdPage it may be called again: some are gone already."""
+    for key in keys:
+        binding.remove(write, key, wait)
 
 
 def put_part(binding: Binding, rows: list[Any], write: Write, wait: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = [
     "ClosedError",
     "CorruptionError",
+    "CursorError",
     "DuplicateKeyError",
     "LockedError",
     "ModelVaultError",
@@ -36,6 +37,10 @@ class ModelVaultValidationError(ModelVaultError, ValueError):
 
 class ModelVaultQueryError(ModelVaultError, ValueError):
     """A query cannot be understood or answered."""
+
+
+class CursorError(ModelVaultQueryError):
+    """The cursor of a page is none, was changed, or belongs to another query."""
 
 
 class ModelVaultTransactionError(ModelVaultError, RuntimeError):
@@ -81,8 +86,11 @@ class StaleSchemaError(ModelVaultSchemaError):
     """A row was made for a schema that changed before it could be written. It was not; doing it again will do."""
 
 
-class NotFoundError(ModelVaultError, LookupError):
-    """A row that had to exist does not. `key` is its primary key."""
+class NotFoundError(ModelVaultError, LookupError, ValueError):
+    """A row that had to exist does not. `key` is its primary key.
+
+    It is a ValueError too: that is what 0.16's `update` raised.
+    """
 
     def __init__(self, message: str, *, collection: str | None = None, key: object = None) -> None:
         super().__init__(message)

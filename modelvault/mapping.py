@@ -219,8 +219,10 @@ def bind_older(older: Type, newest: Type) -> Type:
         members = {(value.__class__, value): member for value, member in zip(newest.values, newest.python, strict=True)}
         python = tuple(members[value.__class__, value] for value in older.values)
         return dataclasses.replace(older, python=python)
-    items = tuple(bind_older(old, new) for old, new in zip(older.items, newest.items, strict=True))
-    return dataclasses.replace(older, items=items, python=newest.python)
+    # A union may have grown at its end.
+    items = tuple(bind_older(old, new) for old, new in zip(older.items, newest.items, strict=False))
+    python = newest.python
+    return dataclasses.replace(older, items=items, python=python[: len(items)] if older.kind == "union" else python)
 
 
 def bind_older_object(older: Type, newest: Type) -> Type:

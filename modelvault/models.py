@@ -6,8 +6,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Literal, TypeVar
 
-from modelvault._change import CHUNK, Upgrades, model_job, run
+from modelvault._change import CHUNK, run
 from modelvault._core.drive import drive
+from modelvault._job import Upgrades, model_job
 from modelvault.collection import AsyncCollection
 from modelvault.database import AsyncDatabase
 from modelvault.errors import ModelVaultSchemaError
@@ -153,7 +154,7 @@ async def async_apply(
     unit = db._access.attend()
     job = model_job(db._catalog, unit, cls, upgrade)
     if upgrade is not None and not job.changed:
-        return job.store.schema.version
+        return job.store.version
     return await run(db._catalog, job, unit, force=force, chunk=chunk, progress=progress, dry_run=dry_run)
 
 

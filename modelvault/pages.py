@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final, Generic, TypeVar
 
-from modelvault.errors import ModelVaultQueryError
+from modelvault.errors import CursorError
 
 __all__ = ["Page", "read_cursor", "write_cursor"]
 
@@ -56,7 +56,7 @@ def write_cursor(query: str, given: int, position: bytes) -> str:
 
 
 def read_cursor(query: str, cursor: str) -> tuple[int, bytes]:
-    """How many rows were given, and the position, from a cursor of this query; ModelVaultQueryError if it is none."""
+    """How many rows were given, and the position, from a cursor of this query; CursorError if it is none."""
     if not isinstance(cursor, str):
         raise TypeError(f"argument 'after': {type(cursor).__name__!r} object is not an instance of 'str'")
     try:
@@ -65,13 +65,13 @@ def read_cursor(query: str, cursor: str) -> tuple[int, bytes]:
         data = b""
     body, check = data[:-CHECK], data[-CHECK:]
     if len(body) < 1 + HASH + 1 or digest(body, CHECK) != check or write_text(data) != cursor:
-        raise ModelVaultQueryError("query error: this is no cursor, or it was changed: begin with the first page again")
+        raise CursorError("query error: this is no cursor, or it was changed: begin with the first page again")
     if body[0] != VERSION:
-        raise ModelVaultQueryError(
+        raise CursorError(
             f"query error: the cursor has version {body[0]}, not {VERSION}: begin with the first page again"
         )
     if body[1 : 1 + HASH] != digest(query.encode(), HASH):
-        raise ModelVaultQueryError(
+        raise CursorError(
             "query error: the cursor belongs to another query: "
             "collection, conditions and order must be those of the page that it came with"
         )
@@ -99,4 +99,4 @@ def unvarint(data: bytes) -> tuple[int, bytes]:
         shift += 7
         if byte < 0x80:
             return number, data[at + 1 :]
-    raise ModelVaultQueryError("query error: this is no cursor, or it was changed: begin with the first page again")
+    raise CursorError("query error: this is no cursor, or it was changed: begin with the first page again")

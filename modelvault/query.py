@@ -75,6 +75,9 @@ class RowIterator(Protocol[M_co]):
     async def __anext__(self) -> M_co:
         """The next row."""
 
+    async def batch(self) -> Sequence[M_co]:
+        """The next rows, as many as come at once; none at the end."""
+
     async def aclose(self) -> None:
         """Give up what the iteration holds."""
 
@@ -307,7 +310,7 @@ class Questions(Generic[M]):
         """At most `size` rows behind the cursor of another page, and the cursor of the next page.
 
         Each page continues in the order of the query exactly behind the last row of the one before, however the
-        collection has changed. ModelVaultQueryError for the cursor of another query, or one that was changed.
+        collection has changed. CursorError for the cursor of another query, or one that was changed.
         """
         selection = self._selection
         size = read_count("page size", size, LIMIT)
@@ -504,6 +507,10 @@ class MadeRows(Generic[M]):
 
     async def __anext__(self) -> M:
         return self._make(await self._rows.__anext__())
+
+    async def batch(self) -> list[M]:
+        """The next rows, as many as come at once; none at the end."""
+        return [self._make(row) for row in await self._rows.batch()]
 
     async def aclose(self) -> None:
         """Give the snapshot up; there are no more rows."""

@@ -58,9 +58,18 @@ class ConstraintSpec:
 
 @dataclass(frozen=True, slots=True)
 class RenamedFrom:
-    """`Annotated[str, RenamedFrom("name")]`: the field was called `name` in an earlier version of the model."""
+    """`Annotated[str, RenamedFrom("name")]`: the field was called `name` in an earlier version of the model.
+
+    It may stand there several times: once for each name that the field has had.
+    """
 
     name: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise TypeError(f"RenamedFrom takes the field's former name as a str, not {type(self.name).__name__}")
+        if not self.name:
+            raise ValueError("RenamedFrom takes the field's former name, not an empty one")
 
 
 def dotted(field: object) -> str:

@@ -107,7 +107,7 @@ class Field:
     * `default` or `factory`: what a new row has that does not say.
     * `fill`: makes what stands in for it in rows that are older than the field; without one that is None where the
       type allows it, else the default. `stored_fill` is the same as the catalog keeps it: a record of this field alone.
-    * `renamed_from`: its name in an earlier version of the model.
+    * `renamed_from`: its names in earlier versions of the model.
 
     A field without a name is one that a newer version of the schema dropped.
     """
@@ -118,7 +118,7 @@ class Field:
     factory: Callable[[], object] | None = field(default=None, compare=False, repr=False)
     fill: Callable[[], object] | None = field(default=None, compare=False, repr=False)
     stored_fill: bytes | None = field(default=None, compare=False, repr=False)
-    renamed_from: str | None = field(default=None, compare=False, repr=False)
+    renamed_from: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

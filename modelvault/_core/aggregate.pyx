@@ -208,17 +208,24 @@ cdef class Aggregate(Sink):
         else:
             self.last = self.groups[b""] = self.new_group(NULL, 0)
 
-    def step(self, size_t budget=ENDLESS, bint wait=True, bint release=False):
-        """Read on, at most `budget` rows of the scan; whether all is read. wait, release: as in Scan."""
+    def step(self, size_t budget=ENDLESS, bint wait=True, bint release=False, size_t count=ENDLESS):
+        """Read on, at most `budget` rows of the scan, `count` that match; whether all is read. wait, release: as in Scan."""
         cdef bint bare = self.order is None and all([(<Function>function).route is None for function in self.functions])
         cdef size_t found
         cdef Py_ssize_t i
         if not self.scan.done:
-            found = self.scan.run(COUNT if bare else ROWS, None if bare else self, ENDLESS, budget, wait, release)
+            found = self.scan.run(COUNT if bare else ROWS, None if bare else self, count, budget, wait, release)
             if bare:
                 for i in range(len(self.functions)):
                     self.last.cells[i].count += found
         return self.scan.done
+
+    def add_rows(self, list rows not None):
+        """Take in rows that were read before: (primary key, record) pairs."""
+        for key, record in rows:
+            self.take(
+                <const unsigned char*>PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key),
+                <const unsigned char*>PyBytes_AS_STRING(record), PyBytes_GET_SIZE(record))
 
     def result(self):
         """A tuple for each group, in the order of their values, None last: those, then the results of the functions.

@@ -4,6 +4,7 @@ from cython cimport final
 from libc.stddef cimport size_t
 
 from modelvault._core.objects cimport Object, Part
+from modelvault._core.record cimport Shape
 from modelvault._core.route cimport Route, Span
 
 
@@ -21,8 +22,9 @@ cdef class Branch:
 
 
 @final
-cdef class Columns:
+cdef class Columns(Shape):
     cdef readonly tuple paths
+    cdef bint nested            # makes dicts
     cdef list versions
     cdef list routes            # of each version
     cdef list branches          # of each version

@@ -193,15 +193,18 @@ cdef object pruned(object value, Object place, dict tree):
     return found
 
 
-cdef class Columns:
+cdef class Columns(Shape):
     """The values at `paths` in the records of these schema versions; `codecs` from the oldest to the newest.
+
+    As the shape of rows it makes tuples of values, or with `nested` dicts.
 
     Raises ModelVaultQueryError for a path that the newest version does not have.
     """
 
-    def __init__(self, codecs not None, paths not None):
+    def __init__(self, codecs not None, paths not None, bint nested=False):
         cdef RecordCodec newest = codecs[len(codecs) - 1]
         cdef RecordCodec codec
+        self.nested = nested
         self.paths = tuple([tuple(path) for path in paths])
         self.versions, self.routes, self.branches = [], [], []
         fresh = [Route(newest, path) for path in self.paths]
@@ -220,6 +223,9 @@ cdef class Columns:
                 if get16(record) == <int>self.versions[i]:
                     return i
         return fail_corrupt("it is of no known schema version")
+
+    cdef object decode_at(self, const unsigned char* data, size_t size):
+        return self.pick(data, size) if self.nested else self.read(data, size)
 
     cdef tuple read(self, const unsigned char* record, size_t size):
         """The values, one for each path: None below None, a list where the path goes through a list."""

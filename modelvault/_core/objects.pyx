@@ -17,7 +17,7 @@ from modelvault._core.buffer cimport (
     DEPTH_LIMIT, fail_corrupt, fail_depth, fail_short, get16, get32, need, put16, put32, put_bytes, put_byte, take,
 )
 from modelvault._core.codec cimport enter
-from modelvault._core.container cimport Custom, Dict, List, Optional, Tuple, VarTuple
+from modelvault._core.container cimport Custom, Dict, List, Optional, Set, Tuple, Union, VarTuple
 from modelvault._core.slots cimport allocate, find_slot, is_plain, keeps_values_inline, set_dict
 
 from modelvault.errors import ModelVaultQueryError, ModelVaultSchemaError, ModelVaultValidationError
@@ -613,10 +613,16 @@ cdef int fill_inside(Codec mine, Codec newest) except -1:
         return fill_inside((<List>mine).item, (<List>newest).item)
     if isinstance(mine, VarTuple) and isinstance(newest, VarTuple):
         return fill_inside((<VarTuple>mine).item, (<VarTuple>newest).item)
+    if isinstance(mine, Set) and isinstance(newest, Set):
+        return fill_inside((<Set>mine).item, (<Set>newest).item)
     if isinstance(mine, Dict) and isinstance(newest, Dict):
+        fill_inside((<Dict>mine).key_codec, (<Dict>newest).key_codec)
         return fill_inside((<Dict>mine).value_codec, (<Dict>newest).value_codec)
     if isinstance(mine, Tuple) and isinstance(newest, Tuple):
         for inner, outer in zip((<Tuple>mine).items, (<Tuple>newest).items):
+            fill_inside(inner, outer)
+    if isinstance(mine, Union) and isinstance(newest, Union):   # the newest may have more members, behind those of mine
+        for inner, outer in zip((<Union>mine).items, (<Union>newest).items):
             fill_inside(inner, outer)
     return 0
 

@@ -180,7 +180,7 @@ cdef class SortKeys:
             <const unsigned char*>PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
         return bytes(out)
 
-    def entry(self, bytes key not None) -> tuple[bytes, bytes]:
+    def parts(self, bytes key not None) -> tuple[list[bytes], bytes]:
         """(components, primary key) of a sort key: what an ascending index over these fields has for the row.
 
         CorruptionError for bytes that are no sort key of this order.
@@ -200,13 +200,13 @@ cdef class SortKeys:
             at = reader.at - start
         source = flipped if self.desc else key
         if not (self.desc and self.textual):
-            return b"".join(parts), source[at:]
+            return parts, source[at:]
         start = <const unsigned char*>PyBytes_AS_STRING(source)
         reader.at, reader.end, reader.depth = start + at, start + PyBytes_GET_SIZE(source), 0
         primary = read_text_key(&reader, False)
         if reader.at != reader.end:
             raise CorruptionError("damaged key: bytes are left behind its value")
-        return b"".join(parts), primary
+        return parts, primary
 
 
 cdef int skip_component(Reader* reader, Term term) except -1:

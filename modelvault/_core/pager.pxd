@@ -65,6 +65,7 @@ cdef class Pager:
     cdef DiskFile disk              # the file again if its C methods may be called: it is exactly a DiskFile
     cdef readonly size_t page_size
     cdef readonly uint64_t stamp    # drafts with this stamp may be changed in place
+    cdef uint64_t shared            # older drafts may belong to a fork as well; 0: none do
     cdef public uint64_t page_count # pages in use by the format: the end of the file as the last commit knew it
     cdef public uint64_t free_pages # of them in the free tree
     cdef uint64_t seed              # of every page's checksum

@@ -21,8 +21,13 @@ cdef class RecordCodec:
     cdef int check_version(self, const unsigned char* data, size_t size) except -1
 
 
+cdef class Shape:
+    # What records are made into.
+    cdef object decode_at(self, const unsigned char* data, size_t size)
+
+
 @final
-cdef class Face:
+cdef class Face(Shape):
     cdef readonly tuple codecs
     cdef RecordCodec newest
     cdef readonly KeyCodec keys # of the primary key
@@ -31,7 +36,6 @@ cdef class Face:
     cdef dict by_version
 
     cdef int write(self, Buffer key, Buffer record, object source) except -1
-    cdef object decode_at(self, const unsigned char* data, size_t size)
     cdef RecordCodec codec_of(self, const unsigned char* data, size_t size)
 
 

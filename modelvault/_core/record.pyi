@@ -1,6 +1,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, final
 
+from typing_extensions import disjoint_base
+
 from modelvault._core.keys import KeyCodec
 
 _Convert: TypeAlias = Callable[[Any], Any]
@@ -16,8 +18,12 @@ class RecordCodec:
     def decode(self, data: bytes) -> Any: ...
     def read(self, data: bytes, path: tuple[str, ...]) -> Any: ...
 
+@disjoint_base
+class Shape:
+    def make(self, record: bytes) -> Any: ...
+
 @final
-class Face:
+class Face(Shape):
     codecs: tuple[RecordCodec, ...]
     keys: KeyCodec
     def __init__(self, codecs: Sequence[RecordCodec], primary: str) -> None: ...

@@ -203,7 +203,19 @@ cdef class RecordCodec:
         return self.root.read_part(start + 2, len(data) - 2, path, 0)
 
 
-cdef class Face:
+cdef class Shape:
+    """What records are made into: rows, or some of their fields."""
+
+    cdef object decode_at(self, const unsigned char* data, size_t size):
+        """What is made of a record. CorruptionError."""
+        raise TypeError("a shape makes records into something")
+
+    def make(self, bytes record not None):
+        """What is made of a record of any of its versions. CorruptionError."""
+        return self.decode_at(record, len(record))
+
+
+cdef class Face(Shape):
     """All schema versions of a collection as one Python side sees them; `codecs` from the oldest to the newest."""
 
     def __init__(self, codecs not None, str primary not None):

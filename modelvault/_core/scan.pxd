@@ -7,7 +7,7 @@ from libc.stdint cimport uint64_t
 from modelvault._core.buffer cimport Buffer
 from modelvault._core.feed cimport Feed, Mode, RowFeed
 from modelvault._core.program cimport Program
-from modelvault._core.record cimport Face
+from modelvault._core.record cimport Shape
 from modelvault._core.table cimport Table
 from modelvault._core.tree cimport Roots
 
@@ -45,7 +45,7 @@ cdef class Sink:
 
 @final
 cdef class RowSink(Sink):
-    cdef Face face
+    cdef Shape shape
     cdef list rows
 
 

@@ -3,7 +3,7 @@ from typing import Any, TypeAlias, final
 from typing_extensions import disjoint_base
 
 from modelvault._core.program import Program
-from modelvault._core.record import Face
+from modelvault._core.record import Shape
 from modelvault._core.table import Table
 from modelvault._core.tree import Roots
 
@@ -32,7 +32,7 @@ class Scan:
     @property
     def position(self) -> bytes | None: ...
     def fetch(
-        self, face: Face | None, count: int, budget: int = ..., wait: bool = True, release: bool = False
+        self, shape: Shape | None, count: int, budget: int = ..., wait: bool = True, release: bool = False
     ) -> list[Any]: ...
     def keys(self, count: int, budget: int = ..., wait: bool = True, release: bool = False) -> list[bytes]: ...
     def count(self, budget: int = ..., wait: bool = True, release: bool = False) -> int: ...

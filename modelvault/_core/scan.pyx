@@ -23,7 +23,7 @@ from modelvault._core.feed cimport (
 )
 from modelvault._core.pager cimport Page
 from modelvault._core.program cimport Program
-from modelvault._core.record cimport Face
+from modelvault._core.record cimport Shape
 from modelvault._core.table cimport Table
 from modelvault._core.tree cimport Roots
 
@@ -123,10 +123,10 @@ cdef class Scan:
 
     # Going on
 
-    def fetch(self, Face face, size_t count, size_t budget=ENDLESS, bint wait=True, bint release=False):
-        """The next rows, at most `count`, as the face shows them; without a face (primary key, record) pairs."""
+    def fetch(self, Shape shape, size_t count, size_t budget=ENDLESS, bint wait=True, bint release=False):
+        """The next rows, at most `count`, in this shape; without one (primary key, record) pairs."""
         cdef RowSink sink = RowSink.__new__(RowSink)
-        sink.face, sink.keyed = face, face is None
+        sink.shape, sink.keyed = shape, shape is None
         self.run(ROWS, sink, count, budget, wait, release)
         return sink.rows
 
@@ -319,15 +319,15 @@ cdef class Sink:
 
 @final
 cdef class RowSink(Sink):
-    """Rows as a face shows them, or (primary key, record) pairs."""
+    """Rows in some shape, or (primary key, record) pairs."""
 
     def __cinit__(self):
         self.rows = []
 
     cdef int take(
             self, const unsigned char* key, size_t key_size, const unsigned char* record, size_t size) except -1:
-        if self.face is not None:
-            self.rows.append(self.face.decode_at(record, size))
+        if self.shape is not None:
+            self.rows.append(self.shape.decode_at(record, size))
         else:
             self.rows.append((key[:key_size], record[:size]))
         return 0

@@ -6,7 +6,7 @@ from libc.stdint cimport uint64_t
 
 from modelvault._core.buffer cimport Buffer
 from modelvault._core.order cimport SortKeys
-from modelvault._core.record cimport Face
+from modelvault._core.record cimport Shape
 from modelvault._core.scan cimport Scan, Sink
 
 
@@ -43,7 +43,7 @@ cdef class Sort(Sink):
     cdef size_t memory
     cdef Buffer rows
     cdef Item* items
-    cdef size_t count
+    cdef readonly size_t count      # rows kept in memory
     cdef size_t capacity
     cdef size_t given               # items, of those sorted in memory
     cdef bint sorted
@@ -59,6 +59,7 @@ cdef class Sort(Sink):
     cdef int prune(self) except -1
     cdef int spill(self) except -1
     cdef int finish(self) except -1
-    cdef int give(self, Face face, list found, size_t count) except -1
-    cdef int give_merged(self, Face face, list found, size_t count) except -1
+    cdef size_t go_on(self, list found, Shape shape, size_t count, bint wait) except? 0
+    cdef size_t give(self, list found, Shape shape, size_t count) except? 0
+    cdef size_t give_merged(self, list found, Shape shape, size_t count) except? 0
     cdef int sink_down(self, size_t i) except -1

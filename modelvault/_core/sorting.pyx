@@ -17,7 +17,7 @@ from libc.string cimport memcmp, memcpy
 from modelvault._core.buffer cimport Buffer, get32, get64_big, put32, put_bytes, take
 from modelvault._core.feed cimport ROWS
 from modelvault._core.order cimport SortKeys
-from modelvault._core.record cimport Face
+from modelvault._core.record cimport Shape
 from modelvault._core.scan cimport Scan, Sink, gc_off, gc_on
 
 from modelvault._core.file import open_scratch
@@ -65,12 +65,12 @@ cdef uint64_t head_of(const unsigned char* key, size_t size) noexcept nogil:
     return get64_big(padded)
 
 
-cdef object row_of(const unsigned char* row, Face face):
-    """A row as a face shows it, or (primary key, record)."""
+cdef object row_of(const unsigned char* row, Shape shape):
+    """A row in some shape, or (primary key, record)."""
     cdef const unsigned char* key = row + HEADER + get32(row)
     cdef const unsigned char* record = key + get32(row + 4)
-    if face is not None:
-        return face.decode_at(record, get32(row + 8))
+    if shape is not None:
+        return shape.decode_at(record, get32(row + 8))
     return key[:get32(row + 4)], record[:get32(row + 8)]
 
 
@@ -206,8 +206,9 @@ cdef class Sort(Sink):
         cdef size_t i
         for i in range(self.count):
             self.items[i].place += <size_t>self.rows.data
-        with nogil:
-            qsort(self.items, self.count, sizeof(Item), compare_items)
+        if self.count:
+            with nogil:
+                qsort(self.items, self.count, sizeof(Item), compare_items)
         return 0
 
     cdef int prune(self) except -1:
@@ -270,15 +271,25 @@ cdef class Sort(Sink):
 
     # Giving
 
-    def fetch(self, Face face, size_t count, bint wait=True):
-        """The next rows, at most `count`, as the face shows them; without a face (primary key, record) pairs.
+    def fetch(self, Shape shape, size_t count, bint wait=True):
+        """The next rows, at most `count`, in this shape; without one (primary key, record) pairs.
 
         ColdPage: rows have to be read from the temporary file and `wait` is False. ValueError before `step` has said True.
         """
         cdef list found = []
+        self.go_on(found, shape, count, wait)
+        return found
+
+    def skip(self, size_t count, bint wait=True):
+        """Pass over the next `count` rows; how many there were. Errors as in fetch."""
+        return self.go_on(None, None, count, wait)
+
+    cdef size_t go_on(self, list found, Shape shape, size_t count, bint wait) except? 0:
+        """Append the next rows to `found`, unless it is None; how many there were."""
+        cdef size_t passed
         cdef bint collecting
         if self.done:
-            return found
+            return 0
         if not self.sorted:
             raise ValueError("the rows are not sorted yet")
         if self.runs and not wait:
@@ -286,41 +297,44 @@ cdef class Sort(Sink):
         count = min(count, self.limit)
         collecting = gc_off(count)
         try:
-            if self.runs:
-                self.give_merged(face, found, count)
-            else:
-                self.give(face, found, count)
+            passed = self.give_merged(found, shape, count) if self.runs else self.give(found, shape, count)
         except BaseException:
             self.close()
             raise
         finally:
             gc_on(collecting, count)
         if self.limit != ENDLESS:
-            self.limit -= <size_t>len(found)
+            self.limit -= passed
         if self.limit == 0 or (self.given == self.count and not self.runs):
             self.close()
-        return found
+        return passed
 
-    cdef int give(self, Face face, list found, size_t count) except -1:
+    cdef size_t give(self, list found, Shape shape, size_t count) except? 0:
         """Rows that are in memory."""
-        while <size_t>len(found) < count and self.given < self.count:
-            found.append(row_of(<const unsigned char*>self.items[self.given].place, face))
+        cdef size_t passed = min(count, self.count - self.given)
+        cdef size_t end = self.given + passed
+        while self.given < end:
+            if found is not None:
+                found.append(row_of(<const unsigned char*>self.items[self.given].place, shape))
             self.given += 1
-        return 0
+        return passed
 
-    cdef int give_merged(self, Face face, list found, size_t count) except -1:
+    cdef size_t give_merged(self, list found, Shape shape, size_t count) except? 0:
         """Rows from the runs, the best of their first ones each time."""
         cdef Run run
         cdef list runs = self.runs
-        while <size_t>len(found) < count and runs:
+        cdef size_t passed = 0
+        while passed < count and runs:
             run = runs[0]
-            found.append(row_of(run.row, face))
+            if found is not None:
+                found.append(row_of(run.row, shape))
+            passed += 1
             if not run.next():
                 runs[0] = runs[len(runs) - 1]
                 runs.pop()
             if runs:
                 self.sink_down(0)
-        return 0
+        return passed
 
     cdef int sink_down(self, size_t i) except -1:
         """Put the run at this place of the heap where it belongs."""

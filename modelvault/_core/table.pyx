@@ -111,59 +111,14 @@ cdef class Table:
         """How many rows there are."""
         return roots.at(self.tree).entries
 
-    def scan(self, Roots roots not None, bytes after, Face face, size_t count, bint wait=True):
-        """(rows, last key): up to `count` rows behind the key `after` (None: from the first), in key order.
-
-        Without a face the rows are records, as bytes. The last key is None at the end.
-        """
-        cdef Cursor cursor = Cursor.__new__(Cursor)
-        cdef const unsigned char* value
-        cdef size_t size
-        cdef list rows = []
-        cursor.reset(self.pager, roots.at(self.tree))
-        cdef bint more = begin(cursor, after, wait)
-        while more:
-            value = cursor.value(&size, wait)
-            rows.append(value[:size] if face is None else face.decode_at(value, size))
-            if <size_t> len(rows) >= count:
-                return rows, key_of(cursor)
-            more = cursor.next(wait)
-        return rows, None
-
-    def lookup(
-            self, Roots roots not None, str index not None, bytes prefix not None, bytes after, Face face, size_t count,
-            bint wait=True):
-        """(rows, last entry): up to `count` rows whose entries in an index begin with `prefix`, in the order of the index.
-
-        after: an entry to go on behind, None for the first. Rows and end as in scan.
-        """
-        cdef TableIndex found = self.index(index)
-        cdef Cursor cursor = Cursor.__new__(Cursor)
-        cdef const unsigned char* key
-        cdef const unsigned char* value
-        cdef size_t size, length = PyBytes_GET_SIZE(prefix)
-        cdef Page page
-        cdef list rows = []
-        cursor.reset(self.pager, roots.at(found.tree))
-        cdef bint more = begin(cursor, prefix if after is None else after, wait, after is not None)
-        while more and cursor.begins_with(<const unsigned char*> PyBytes_AS_STRING(prefix), length):
-            key = cursor.key(&size)
-            page = tree_find(self.pager, roots.at(self.tree), key + length, size - length, wait, &value, &size)
-            if page is None:
-                raise self.stray(found)
-            rows.append(value[:size] if face is None else face.decode_at(value, size))
-            if <size_t> len(rows) >= count:
-                return rows, key_of(cursor)
-            more = cursor.next(wait)
-        return rows, None
-
     def keys(self, Roots roots not None, str index not None, bytes prefix not None, bint wait=True):
         """The primary keys, as bytes, of the rows whose entries in an index begin with `prefix`."""
         cdef TableIndex found = self.index(index)
         cdef Cursor cursor = Cursor.__new__(Cursor)
         cdef list keys = []
         cursor.reset(self.pager, roots.at(found.tree))
-        cdef bint more = begin(cursor, prefix, wait, False)
+        cdef bint more = cursor.seek(
+            <const unsigned char*> PyBytes_AS_STRING(prefix), PyBytes_GET_SIZE(prefix), wait)
         while more and cursor.begins_with(<const unsigned char*> PyBytes_AS_STRING(prefix), PyBytes_GET_SIZE(prefix)):
             keys.append(key_of(cursor)[len(prefix):])
             more = cursor.next(wait)
@@ -466,19 +421,6 @@ cdef bint has_entry(Entries entries, const unsigned char* entry, size_t size) no
         else:
             high = middle
     return False
-
-
-cdef bint begin(Cursor cursor, bytes key, bint wait, bint behind=True) except -1:
-    """To the first entry at or (`behind`) after `key`; to the very first for None. Whether there is one."""
-    if key is None:
-        return cursor.first(wait)
-    cdef const unsigned char* start = <const unsigned char*> PyBytes_AS_STRING(key)
-    cdef size_t size = PyBytes_GET_SIZE(key)
-    if not cursor.seek(start, size, wait):
-        return False
-    if behind and cursor.compare(start, size) == 0:
-        return cursor.next(wait)
-    return True
 
 
 cdef bytes key_of(Cursor cursor):

@@ -18,7 +18,8 @@ from modelvault import errors
         ("ModelVaultTransactionError", (RuntimeError,)),
         ("CorruptionError", (errors.ModelVaultFormatError,)),
         ("DuplicateKeyError", (errors.ModelVaultSchemaError,)),
-        ("NotFoundError", (LookupError,)),
+        ("CursorError", (errors.ModelVaultQueryError,)),
+        ("NotFoundError", (LookupError, ValueError)),
         ("StaleSchemaError", (errors.ModelVaultSchemaError,)),
         ("ClosedError", (RuntimeError,)),
         ("LockedError", (OSError,)),
@@ -27,7 +28,7 @@ from modelvault import errors
 def test_each_error_has_the_root_and_a_builtin(name: str, bases: tuple[type, ...]) -> None:
     cls = getattr(errors, name)
     assert issubclass(cls, errors.ModelVaultError)
-    assert issubclass(cls, bases)
+    assert all(issubclass(cls, base) for base in bases)
     assert cls.__doc__
     assert name in errors.__all__
 

@@ -64,8 +64,21 @@ def test_a_loop_runner_tells_tasks_apart(backend: str) -> None:
 
     anyio.run(main, backend=backend)
     assert len(set(map(id, seen))) == 2
+    assert runner.identity() is threading.current_thread()
     with pytest.raises(RuntimeError, match=r"no running event loop: use modelvault\.Database"):
-        runner.identity()
+        runner.waiter()
+
+
+def test_a_thread_makes_handles_while_a_task_has_a_transaction(backend: str) -> None:
+    async def main() -> None:
+        async with AsyncDatabase.open_in_memory() as db:
+            await db.register_collection("notes", '[{"path": ["id"], "type": "int64"}]', "id")
+            async with db.transaction():
+                await db.insert("notes", {"id": 1})
+                notes = await anyio.to_thread.run_sync(db.collection, "notes")
+                assert await notes.count() == 1
+
+    anyio.run(main, backend=backend)
 
 
 def test_a_waiter_is_set_from_anywhere(backend: str) -> None:

@@ -1,0 +1,116 @@
+"""Fills: what stands in a field's place in rows that are older than the field, as the catalog keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from modelvault._core.record import RecordCodec
+from modelvault.converters import converter
+from modelvault.fits import with_choices
+from modelvault.lineage import default_of, is_constant, is_optional
+from modelvault.members import tagged
+from modelvault.rules import bare
+from modelvault.schema import SCALARS, Field, Type
+from modelvault.types import MISSING
+
+__all__ = ["alone", "fill_type", "first_fill", "next_fill", "plain_default", "sorted_out", "unbound"]
+
+
+def alone(field: Field, version: int = 0) -> RecordCodec:
+    """The codec of records that have this field only."""
+    return RecordCodec(Type("object", fields=(Field(field.name, field.type),)), version)
+
+
+def plain(type: Type) -> Type:
+    """The type as the dict interface sees it, with datetimes for timestamps, which keep their zones."""
+    items = tuple(plain(item) for item in type.items)
+    fields = tuple(replace(field, type=plain(field.type), default=MISSING, factory=None) for field in type.fields)
+    python = "datetime" if type.kind == "timestamp" else None
+    return replace(type, items=items, fields=fields, python=python)
+
+
+def unbound(type: Type) -> Type:
+    """`plain`, and unions know their members."""
+    return with_choices(plain(type))
+
+
+def sorted_out(type: Type) -> Type:
+    """`plain`, and values of unions are Members."""
+    return tagged(plain(type))
+
+
+def first_fill(strict: bool, field: Field) -> bytes | None:
+    """What older rows have in place of a new field, as a record of it; None for None, or nothing."""
+    if strict:
+        if not (field.type.kind == "object" and field.type.group):
+            return None
+        try:
+            return alone(field).encode({field.name: {}})
+        except ValueError:
+            return None
+    default = default_of(field)
+    if default is None or not is_constant(field):
+        return None
+    value = default()
+    return None if value is None and is_optional(field.type) else alone(field).encode({field.name: value})
+
+
+def next_fill(strict: bool, source: Field, field: Field) -> bytes:
+    """The fill of a field whose type may have changed."""
+    assert source.stored_fill is not None
+    value = alone(replace(source, type=sorted_out(source.type))).decode(source.stored_fill)[source.name]
+    convert = converter(source.type, field.type, partial(plain_default, strict))
+    value = value if convert is None or value is None else convert(value)
+    return alone(replace(field, type=sorted_out(field.type))).encode({field.name: value})
+
+
+def plain_default(strict: bool, field: Field) -> Callable[[], Any] | None:
+    """What makes a field's default as a rewrite sees it."""
+    default = None if strict else default_of(field)
+    if default is None:
+        return None
+    bound, plain = alone(field), alone(replace(field, type=sorted_out(field.type)))
+
+    def make() -> Any:
+        return plain.decode(bound.encode({field.name: default()}))[field.name]
+
+    if field.factory is None and bare(field.type).kind in SCALARS:
+        value = make()
+        return lambda: value
+    return make
+
+
+def fill_type(type: Type, path: tuple[str, ...], value: Any) -> Type:
+    """The type with the value as the fill of the field at the path, where older rows have none."""
+    if type.kind == "optional" or (type.kind == "custom" and type.items):
+        return replace(type, items=(fill_type(type.items[0], path, value),))
+    fields = [fill_here(field, path, value) if field.name == path[0] else field for field in type.fields]
+    return replace(type, fields=tuple(fields))
+
+
+def fill_here(field: Field, path: tuple[str, ...], value: Any) -> Field:
+    """The field that the path begins with, and the fill set."""
+    if len(path) > 1:
+        field = replace(field, type=fill_type(field.type, path[1:], value))
+        if field.stored_fill is None and not field.type.group:
+            return field
+        return replace(field, stored_fill=refill(field, path[1:], value))
+    if field.stored_fill is not None:
+        return field
+    data = alone(replace(field, type=unbound(field.type))).encode({field.name: value})
+    return replace(field, stored_fill=data)
+
+
+def refill(field: Field, path: tuple[str, ...], value: Any) -> bytes:
+    """The fill of an object with one of its own fields set, unless that has a value already."""
+    codec = alone(replace(field, type=unbound(field.type)))
+    row = {} if field.stored_fill is None else codec.decode(field.stored_fill)
+    place = row.setdefault(field.name, {})
+    for name in path[:-1]:
+        place = place.setdefault(name, {})
+    if place.get(path[-1]) is None:
+        place[path[-1]] = value
+    return codec.encode(row)

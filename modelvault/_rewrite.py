@@ -1,0 +1,318 @@
+"""Every row of a collection written anew, under another schema.
+
+A rewrite fills a second set of trees, the *shadow*, row by row in primary-key order, while the collection goes on as it
+was; the last transaction puts the shadow in its place. In chunks, each is a transaction of its own: the definition says
+where the shadow is, the catalog how far it has come, and a journal has the keys of the rows that were written
+meanwhile; so another process can go on after a crash.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from modelvault._access import Unit, Work
+from modelvault._building import (
+    SHOWN,
+    SLICE,
+    batches,
+    note_duplicate,
+    read_slice,
+    refuse_duplicates,
+    unpacked,
+)
+from modelvault._core.record import Face, RecordCodec
+from modelvault._core.walk import Tree
+from modelvault._fills import alone, plain_default, sorted_out
+from modelvault._job import Job, Row, current
+from modelvault._leftovers import discard, forget_migration, mark_key, shadow_trees, sweep
+from modelvault._progress import Progress
+from modelvault._queue import BROKEN
+from modelvault._store import Catalog, Store
+from modelvault._version import CATALOG, Definition, Write
+from modelvault.converters import converter
+from modelvault.errors import ColdPage, DuplicateKeyError, ModelVaultError, ModelVaultSchemaError
+from modelvault.lineage import has_outer_ref
+from modelvault.members import has_union, retag, strip, tagged
+from modelvault.schema import Field
+
+__all__ = ["Rewrite"]
+
+
+class Rewrite:
+    """One rewrite: where its rows come from, what becomes of them, and where they go."""
+
+    def __init__(self, catalog: Catalog, job: Job, meter: Progress) -> None:
+        self.catalog = catalog
+        self.job = job
+        self.meter = meter
+        self.source = job.store
+        primary = job.store.schema.primary
+        old = job.store.schema.type
+        self.reading = [Face(job.store.codecs(type), primary) for type in (sorted_out(old), tagged(old))]
+        bare = sorted_out(job.new.type)
+        self.writing = Face([RecordCodec(bare, job.new.version, job.new.primary)], job.new.primary)
+        self.has_members = has_union(old)
+        self.convert = converter(job.store.schema.type, job.new.type, partial(plain_default, job.strict))
+        self.fields = {
+            field.name: (alone(replace(field, type=sorted_out(field.type))), alone(field)) for field in sealed(job)
+        }
+        self.after: bytes | None = None
+        self.bad: list[tuple[Any, Exception]] = []
+        self.duplicates: dict[str, dict[Any, list[Any]]] = {}
+
+    # The two ways
+
+    async def at_once(self, unit: Unit) -> None:
+        """All in one transaction."""
+        shadow: Definition = await unit.perform(self.begin)
+        target = self.shadow(shadow)
+        count = SLICE
+        while count == SLICE and len(self.bad) < SHOWN:
+            count = await unit.perform(partial(self.slice, target, 0, SLICE))
+            self.meter.add(count)
+            await self.catalog.access.breathe(count)
+        self.refuse()
+        await unit.perform(partial(self.finish, shadow))
+
+    async def in_chunks(self, chunk: int) -> None:
+        """In transactions of `chunk` rows; it goes on where an earlier attempt at the same ended."""
+        access = self.catalog.access
+        async with Work(access, None) as unit:
+            definition = await unit.perform(self.announce)
+        try:
+            target = self.shadow(definition["migration"])
+            more = True
+            while more:
+                async with Work(access, None) as unit:
+                    more = await self.chunk(unit, definition, target, chunk)
+            self.refuse()
+        except ModelVaultError:
+            await self.give_up(definition)
+            raise
+
+    async def chunk(self, unit: Unit, definition: Definition, target: Store, size: int) -> bool:
+        """One transaction; False if it was the last."""
+        await unit.perform(partial(self.resume, definition))
+        journal = definition["migration"]["journal"]
+        done = 0
+        while done < size:
+            most = min(SLICE, size - done)
+            count = await unit.perform(partial(self.slice, target, journal, most))
+            done += count
+            self.meter.add(count)
+            await self.catalog.access.breathe(count)
+            if len(self.bad) >= SHOWN:
+                return False
+            if count < most:
+                await unit.perform(partial(self.replay, target, journal))
+                if not self.bad and not self.duplicates:
+                    await unit.perform(partial(self.finish, definition["migration"]))
+                return False
+        await unit.perform(partial(self.mark, definition))
+        return True
+
+    # Statements
+
+    def begin(self, write: Write, wait: bool) -> Definition:
+        """Make the shadow's trees; where they are."""
+        current(write, self.job)
+        schema = self.job.new.to_json()
+        indexes = [[index.name, write.new_tree()] for index in self.job.new.indexes]
+        return {"schema": schema, "tree": write.new_tree(), "indexes": indexes}
+
+    def announce(self, write: Write, wait: bool) -> Definition:
+        """Enter the rewrite into the definition; the definition. One that is there already is taken up or replaced."""
+        old = current(write, self.job)
+        state = old.get("migration")
+        upgrades = list(self.job.upgrades)
+        if state is not None and state["schema"] == self.job.new.to_json() and state["upgrades"] == upgrades:
+            return old
+        discard(write, shadow_trees(old))
+        forget_migration(write, old)
+        state = self.begin(write, wait) | {"journal": write.new_tree(), "upgrades": upgrades}
+        definition = old | {"migration": state}
+        write.define(definition)
+        return definition
+
+    def resume(self, definition: Definition, write: Write, wait: bool) -> None:
+        """Find out how far it has come."""
+        if write.definitions.get(self.job.name) != definition:
+            raise ModelVaultSchemaError(
+                f"schema error: the schema of {self.job.name} changed meanwhile: this migration has ended; plan again"
+            )
+        self.after = Tree(write.draft, write.roots[CATALOG]).get(mark_key(definition))
+
+    def mark(self, definition: Definition, write: Write, wait: bool) -> None:
+        """Note how far it has come."""
+        write.take_room()
+        catalog = Tree(write.draft, write.roots[CATALOG])
+        catalog.put(mark_key(definition), self.after or b"")
+        write.roots[CATALOG] = catalog.root
+
+    def slice(self, target: Store, journal: int, most: int, write: Write, wait: bool) -> int:
+        """Write some rows anew; how many.
+
+        With a journal, a unique value that is taken is put off: the row that has it may have changed since.
+        """
+        rows = read_slice(write, self.source.definition["tree"], self.after, wait, most)
+        for key, record in rows:
+            try:
+                self.put(target, write, key, record, wait, raising=bool(journal))
+            except DuplicateKeyError:
+                note_key(write, journal, key)
+        self.after = rows[-1][0] if rows else self.after
+        return len(rows)
+
+    def replay(self, target: Store, journal: int, write: Write, wait: bool) -> None:
+        """Bring the shadow in step with the rows that changed since they were written anew."""
+        if not wait:
+            raise ColdPage("every row that changed")
+        source = Tree(write.draft, write.roots[self.source.definition["tree"]])
+        for rows in batches(write, journal):
+            for key, _ in rows:
+                target.table.delete(write, key, wait)
+            if write.is_large:
+                write.spill()
+        for rows in batches(write, journal):
+            for key, _ in rows:
+                record = source.get(key)
+                if record is not None:
+                    self.put(target, write, key, record, wait)
+            if write.is_large:
+                write.spill()
+
+    def finish(self, shadow: Definition, write: Write, wait: bool) -> None:
+        """Put the shadow in the place of the collection's trees."""
+        old = write.definitions[self.job.name]
+        definition = {key: value for key, value in old.items() if key != "migration"}
+        definition |= {"tree": shadow["tree"], "schemas": [shadow["schema"]], "indexes": shadow["indexes"]}
+        definition["version"] = self.job.version
+        forget_migration(write, old)
+        trees = [old["tree"], *(tree for _, tree in old["indexes"])]
+        discard(write, trees + [shadow["journal"]] if "journal" in shadow else trees)
+        write.define(definition)
+
+    async def give_up(self, definition: Definition) -> None:
+        """The rewrite failed: leave nothing of it."""
+
+        def erase(write: Write, wait: bool) -> None:
+            if write.definitions.get(self.job.name) == definition:
+                discard(write, shadow_trees(definition))
+                forget_migration(write, definition)
+                write.define({key: value for key, value in definition.items() if key != "migration"})
+
+        async with Work(self.catalog.access, None) as unit:
+            await unit.perform(erase)
+        await sweep(self.catalog)
+
+    # Rows
+
+    def shadow(self, shadow: Definition) -> Store:
+        """The stored collection that is being filled."""
+        schema = shadow["schema"]
+        definition = {"name": self.job.name, "id": 0, "tree": shadow["tree"], "schemas": [schema]}
+        store = Store(self.catalog.access.engine.pager, definition | {"indexes": shadow["indexes"]})
+        store.table.definition = None
+        return store
+
+    def put(self, target: Store, write: Write, key: bytes, record: bytes, wait: bool, *, raising: bool = False) -> None:
+        """Write one row anew, or note what is wrong with it."""
+        try:
+            same, fresh = self.encode(self.row(record))
+            if same != key:
+                raise ModelVaultSchemaError(
+                    f"schema error: an upgrade cannot change a primary key ({self.name(key)!r})"
+                )
+        except (ColdPage, *BROKEN):
+            raise
+        except Exception as error:
+            self.bad.append((self.name(key), error))
+            return
+        try:
+            target.table.put(write, key, fresh, False, wait)
+        except DuplicateKeyError as error:
+            if raising:
+                raise
+            self.note(target, write, error, key, fresh)
+
+    def note(self, target: Store, write: Write, error: DuplicateKeyError, key: bytes, record: bytes) -> None:
+        """Note a value that another row has."""
+        for index in target.schema.indexes:
+            if index.name == error.index:
+                keys = [
+                    k
+                    for entry in target.entries(index, record)
+                    for k in target.table.keys(write.roots, index.name, entry)
+                ]
+                note_duplicate(self.duplicates, index.name, error.key, [self.name(k) for k in (*keys, key)])
+
+    def name(self, key: bytes) -> Any:
+        """A primary key as a value."""
+        return unpacked(self.source, key)
+
+    def row(self, record: bytes) -> Row:
+        """The new row, as a plain dict."""
+        found = self.decode(record)
+        if not self.job.upgrades:
+            return found if self.convert is None else self.convert(found)
+        row: Row = strip(found) if self.has_members else found
+        for upgrade in self.job.upgrades.values():
+            changed = upgrade(row)
+            row = row if changed is None else changed
+            if row.__class__ is not dict:
+                raise TypeError(f"an upgrade function gives a dict, or None for the one it was given, not {row!r:.60}")
+        if self.has_members:
+            row = retag(found, row)
+        return row if self.convert is None else self.convert(row)
+
+    def encode(self, row: Row) -> tuple[bytes, bytes]:
+        """The key and record of a new row. From an upgrade function, values may be as the model has them."""
+        try:
+            return self.writing.encode(row)
+        except (ValueError, TypeError, AttributeError, ArithmeticError):
+            if not self.job.upgrades:
+                raise
+        return self.writing.encode(self.settle(row))
+
+    def decode(self, record: bytes) -> Row:
+        """The old row; its timestamps as datetimes where they are within Python's range."""
+        try:
+            row: Row = self.reading[0].decode(record)
+        except (OverflowError, ValueError):
+            row = self.reading[1].decode(record)
+        return row
+
+    def settle(self, row: Row) -> Row:
+        """The row with plain values where it has the model's."""
+        found = {}
+        for name, value in row.items():
+            bare, bound = self.fields.get(name, (None, None))
+            if bare is not None and bound is not None:
+                try:
+                    bare.encode({name: value})
+                except (ValueError, TypeError, AttributeError, ArithmeticError):
+                    value = bare.decode(bound.encode({name: value}))[name]
+            found[name] = value
+        return found
+
+    def refuse(self) -> None:
+        """Raise what is wrong with the rows, if anything is."""
+        if self.bad:
+            words = "; ".join(f"{key!r}: {error}" for key, error in self.bad)
+            reason = self.job.plan.reason or "every row is written anew"
+            raise ModelVaultSchemaError(
+                f"schema error: incompatible schema change: {reason}: rows of {self.job.name} cannot be read under it "
+                f"({words}{'; perhaps more' if len(self.bad) >= SHOWN else ''}); nothing has changed"
+            ) from self.bad[0][1]
+        refuse_duplicates(self.job.name, self.duplicates)
+
+
+def sealed(job: Job) -> list[Field]:
+    """The fields of the new type that have a codec of their own."""
+    return [field for field in job.new.fields if job.upgrades and not has_outer_ref(field.type)]
+
+
+def note_key(write: Write, journal: int, key: bytes) -> None:
+    write.put(journal, key, b"")

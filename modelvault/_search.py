@@ -1,0 +1,235 @@
+"""A plan carried out, in slices: which rows come next, how many there are, what their keys are.
+
+A slice may look at so many rows and give so many; with `wait` False, ColdPage where it would wait for the disk:
+nothing is lost, and it can be repeated. So whoever reads decides slice by slice where the next one happens.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from modelvault._core.aggregate import Aggregate
+from modelvault._core.columns import Columns
+from modelvault._core.order import SortKeys
+from modelvault._core.program import Program
+from modelvault._core.scan import Scan
+from modelvault._core.sorting import Sort
+from modelvault.conditions import ALL, Order, Selection
+from modelvault.errors import ModelVaultQueryError
+
+if TYPE_CHECKING:
+    from modelvault._core.record import Face, Shape
+    from modelvault._store import Binding
+    from modelvault._ways import Plan
+
+__all__ = ["Function", "Search", "Slice", "plan_of", "shape_of"]
+
+Function = tuple[str, tuple[str, ...] | None]
+
+MANY: Final = 1 << 10  # rows that wait to be sorted: from here on that takes long
+
+
+class Slice(NamedTuple):
+    """What a slice may do: give `most` rows, look at `budget`, wait for the disk, let the GIL go meanwhile."""
+
+    most: int
+    budget: int
+    wait: bool
+    release: bool
+
+
+def plan_of(
+    finder: Binding, selection: Selection, roots: Any, wait: bool, *, ordered: bool = True, anew: bool = False
+) -> Plan:
+    """The plan of a selection: the one that was best for others of its form, or `anew` the best one. ColdPage."""
+    planner, table = finder.planner, finder.store.table
+    if selection.distinct and selection.fields is not None:
+        selection = selection._replace(limit=None)  # nobody knows how many rows give so many values
+    count = table.count(roots)
+    plan = None if anew else planner.quick(selection, count, ordered=ordered)
+    if plan is None:
+        plan = planner.plan(
+            selection,
+            count,
+            lambda index, low, high: table.estimate(roots, index, low, high, wait),
+            ordered=ordered,
+        )
+    return plan
+
+
+def shape_of(face: Face, selection: Selection) -> Shape:
+    """What records are made into."""
+    if selection.fields is None:
+        return face
+    return Columns(face.codecs, selection.fields, selection.shape == "dict")
+
+
+class Search:
+    """The rows of one selection in the roots of one state, as a plan finds them. `shape`: what is made of them."""
+
+    __slots__ = ("_left", "_seen", "_skip", "done", "is_part", "is_test", "order", "plan", "scan", "shape", "sort")
+
+    def __init__(self, finder: Binding, selection: Selection, plan: Plan, roots: Any, shape: Shape) -> None:
+        codecs = finder.face.codecs
+        program = None if plan.rest == ALL else Program(codecs, plan.rest)
+        distinct = selection.distinct and selection.fields is not None
+        self.plan = plan
+        self.shape = shape
+        self.is_part = selection.fields is not None
+        self.is_test = program is not None and plan.source[0] == "rows"  # of records side by side: without the GIL
+        self.order = SortKeys(codecs, selection.order)
+        self.sort: Sort | None = None
+        self.done = selection.limit == 0
+        self._skip = selection.offset
+        self._left = selection.limit
+        self._seen = Seen(codecs, selection.fields) if distinct and selection.fields is not None else None
+        after = None if plan.sorts or selection.after is None else resumed(plan, selection, self.order)
+        self.scan = Scan(finder.store.table, roots, plan.source, program, plan.backward, after)
+        if plan.sorts:
+            most = None if distinct or selection.limit is None else selection.limit + selection.offset
+            self.sort = Sort(self.scan, self.order, most, selection.after)
+
+    def rows(self, slice: Slice) -> list[Any]:
+        """The next rows, perhaps none; `done` says whether there may be more."""
+        if self._seen is not None:
+            return self._values(slice, self._seen)
+        return [] if self._pass_over(slice) else self._given(self._next(self.shape, slice))
+
+    def pairs(self, slice: Slice) -> list[tuple[bytes, bytes]]:
+        """The next rows as (primary key, record)."""
+        return [] if self._pass_over(slice) else self._given(self._next(None, slice))
+
+    def keys(self, slice: Slice) -> list[bytes]:
+        """The primary keys of the next rows; where the plan covers it, no row is read."""
+        if self.sort is not None:
+            return [key for key, _ in self.pairs(slice)]
+        if self._pass_over(slice):
+            return []
+        found = self.scan.keys(self._wanted(slice.most), slice.budget, slice.wait, slice.release)
+        self.done = self.scan.done
+        return self._given(found)
+
+    def tally(self, slice: Slice) -> int:
+        """How many of the next rows there are. Builds no row; for plans that do not sort."""
+        if self._pass_over(slice):
+            return 0
+        _, budget, wait, release = slice
+        if self._left is None:
+            found = self.scan.count(budget, wait, release)
+        else:
+            found = self.scan.skip(self._left, budget, wait, release)
+            self._left -= found
+        self.done = self.scan.done or self._left == 0
+        return found
+
+    def sum_up(self, slice: Slice, into: Aggregate) -> bool:
+        """Bring the next rows into an aggregate; whether those were all."""
+        if self.sort is not None:
+            into.add_rows(self.pairs(slice))
+        elif not self._pass_over(slice):
+            _, budget, wait, release = slice
+            before = self.scan.returned
+            if self._left is None:
+                into.step(budget, wait, release)
+            else:
+                into.step(budget, wait, release, self._left)
+                self._left -= self.scan.returned - before
+            self.done = self.scan.done or self._left == 0
+        return self.done
+
+    @property
+    def is_long(self) -> bool:
+        """Does the next slice hold one step that takes long, because many rows are sorted?"""
+        return self.sort is not None and self.sort.count > MANY
+
+    def _pass_over(self, slice: Slice) -> bool:
+        """Sort, and pass over the offset; whether that was all that this slice could do."""
+        _, budget, wait, release = slice
+        if self.done:
+            return True
+        if self.sort is not None:
+            if not self.sort.step(budget, wait, release):
+                return True
+            if self._skip:
+                self.sort.skip(self._skip, wait)
+                self._skip = 0
+        elif self._skip:
+            self._skip -= self.scan.skip(self._skip, budget, wait, release)
+            self.done = self.scan.done
+            return self.done or self._skip > 0
+        return False
+
+    def _next(self, shape: Shape | None, slice: Slice) -> list[Any]:
+        count = self._wanted(slice.most)
+        if self.sort is not None:
+            found = self.sort.fetch(shape, count, slice.wait)
+            self.done = self.sort.done
+        else:
+            found = self.scan.fetch(shape, count, slice.budget, slice.wait, slice.release)
+            self.done = self.scan.done
+        return found
+
+    def _wanted(self, count: int) -> int:
+        return count if self._left is None else min(count, self._left)
+
+    def _given(self, found: list[Any]) -> list[Any]:
+        if self._left is not None:
+            self._left -= len(found)
+            self.done = self.done or self._left == 0
+        return found
+
+    def _values(self, slice: Slice, seen: Seen) -> list[Any]:
+        """The next values that were not there before; offset and limit count them."""
+        if self.done or (self.sort is not None and not self.sort.step(slice.budget, slice.wait, slice.release)):
+            return []
+        found = seen.fresh(self._next_pairs(slice), self.shape)
+        skipped = min(self._skip, len(found))
+        self._skip -= skipped
+        found = found[skipped:]
+        return self._given(found if self._left is None else found[: self._left])
+
+    def _next_pairs(self, slice: Slice) -> list[tuple[bytes, bytes]]:
+        left, self._left = self._left, None
+        try:
+            return self._next(None, slice)
+        finally:
+            self._left = left
+
+
+class Seen:
+    """The values that were given already, told apart by their keys, else by how they are written."""
+
+    __slots__ = ("_keys", "_known")
+
+    def __init__(self, codecs: Any, fields: tuple[tuple[str, ...], ...]) -> None:
+        self._known: set[bytes | str] = set()
+        try:
+            self._keys: SortKeys | None = SortKeys(codecs, [Order(path) for path in fields])
+        except ModelVaultQueryError:  # a list, an object
+            self._keys = None
+
+    def fresh(self, pairs: list[tuple[bytes, bytes]], shape: Any) -> list[Any]:
+        """What is made of the records that have new values."""
+        found = []
+        for _, record in pairs:
+            if self._keys is not None:
+                name: bytes | str = self._keys.key(record, b"")
+                if name not in self._known:
+                    found.append(shape.make(record))
+            else:
+                value = shape.make(record)
+                name = repr(value)
+                if name not in self._known:
+                    found.append(value)
+            self._known.add(name)
+        return found
+
+
+def resumed(plan: Plan, selection: Selection, order: SortKeys) -> bytes:
+    """Where a plan's source goes on behind a position of the selection's order."""
+    assert selection.after is not None
+    parts, primary = order.parts(selection.after)
+    if plan.source[0] != "entries":
+        return primary
+    by_path = dict(zip((term.path for term in selection.order), parts, strict=True))
+    return b"".join((plan.lead, *(by_path[term.path] for term in plan.order), primary))
