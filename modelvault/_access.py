@@ -344,6 +344,7 @@ class Access:
         """Called after each rollback: definitions may be gone."""
         if not read_only:
             engine.checkpoints.turns = self.queue
+        engine.listeners.add(self)
         _open.add(self)
 
     # The state of the handle
@@ -358,6 +359,10 @@ class Access:
         if unit is not None and unit.owner is self.runner.identity():
             return unit
         return None
+
+    def writer_left(self) -> None:
+        """See Listener: look for commits in the file."""
+        self.alert |= FOLLOWER
 
     def check_writable(self) -> None:
         """OSError on a handle that was opened read-only."""
@@ -415,7 +420,7 @@ class Access:
     def _release(self) -> None:
         self.alert |= RELEASED
         self.drain()
-        self.engine.close()
+        self.engine.close(reader=self.read_only)
 
     def __del__(self) -> None:
         alert = getattr(self, "alert", CLOSED)
@@ -423,7 +428,7 @@ class Access:
             self.alert |= CLOSED
             text = f"unclosed database {self.path!r}: call close() or use `with`"
             warnings.warn(text, ResourceWarning, stacklevel=2, source=self)
-            self.engine.close()
+            self.engine.close(reader=self.read_only)
 
     def fork(self, runner: Runner) -> Access:
         """A second database in memory, which begins as the last commit of this one. ValueError for one on disk."""

@@ -79,6 +79,7 @@ class Checkpoints:
         self._logged = False  # has there been a commit that could have gone to the log?
         self._active = 0.0  # when the last commit went to the log
         self._watching = self._flushing = False  # jobs of the keeper that are due
+        self._ended = False
 
     # By way of the log
 
@@ -181,7 +182,7 @@ class Checkpoints:
 
     def _is_over(self) -> bool:
         """Whether nothing more will be written."""
-        return self._state.closed or self._state.poisoned is not None
+        return self._ended or self._state.closed or self._state.poisoned is not None
 
     # At once
 
@@ -195,6 +196,7 @@ class Checkpoints:
     def end(self) -> None:
         """Leave a file that has no log, and little room behind its last page. OSError: relaxed commits may be lost."""
         state = self._state
+        self._ended = True
         if state.poisoned is not None:
             return
         try:

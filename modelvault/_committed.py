@@ -117,7 +117,11 @@ class Committed:
 
     def reads(self, generation: int) -> bool:
         """Whether somebody here reads this generation."""
-        return generation == self.meta.generation or generation in self._pinned.values()
+        return generation in self.generations()
+
+    def generations(self) -> set[int]:
+        """The generations that somebody here reads."""
+        return {self.meta.generation, *self._pinned.values()}
 
     @property
     def pins(self) -> int:

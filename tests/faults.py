@@ -377,6 +377,9 @@ class SimulatedFile(File):
             raise LockedError(errno.EAGAIN, "database file is locked", self.path, pid=os.getpid())
         self.medium.writer = self
 
+    def unlock_writer(self) -> None:
+        self.medium.writer = None
+
 
 class RecordingFile(SimulatedFile):
     """A simulated file of its own, for replaying power cuts."""

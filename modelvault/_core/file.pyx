@@ -168,6 +168,21 @@ cdef extern from * nogil:
     #endif
     }
 
+    /* Give up what is held from `base` on. */
+    static int file_unhold(int fd, uint64_t base) {
+    #ifdef F_OFD_SETLK
+        struct flock lock;
+        memset(&lock, 0, sizeof lock);
+        lock.l_type = F_UNLCK;
+        lock.l_whence = SEEK_SET;
+        lock.l_start = (off_t)base;
+        return fcntl(fd, F_OFD_SETLK, &lock) < 0 ? -errno : 0;
+    #else
+        (void)fd; (void)base;
+        return 0;
+    #endif
+    }
+
     /* How many bytes from `base` on another handle holds alone; 0 for none. */
     static int64_t file_held(int fd, uint64_t base, uint64_t most) {
     #ifdef F_OFD_SETLK
@@ -233,6 +248,7 @@ cdef extern from * nogil:
     int file_link(const char* descriptor, const char* path)
     int file_lock(int fd, uint64_t offset, int kind)
     int file_hold(int fd, uint64_t base, uint64_t count)
+    int file_unhold(int fd, uint64_t base)
     long long file_held(int fd, uint64_t base, uint64_t most)
     long long file_locked(int fd, uint64_t low, uint64_t high)
 
@@ -308,6 +324,9 @@ cdef class File:
 
     def lock_writer(self):
         """Become the file's only writer until close; LockedError if another handle is."""
+
+    def unlock_writer(self):
+        """Be the writer no longer. A reader's locks stay, so whoever goes on reading takes them before."""
 
     def publish(self, uint64_t sequence):
         """As the writer: let other processes see the commits up to this one."""
@@ -530,6 +549,13 @@ cdef class DiskFile(File):
             pid = self.writer()
             who = "this process" if pid == os.getpid() else "another process" + ("" if pid is None else f" (pid {pid})")
             raise LockedError(-code, f"database file is locked by {who}", self.path, pid=pid)
+        if code < 0:
+            self.fail(code)
+
+    def unlock_writer(self):
+        cdef int code = file_unhold(self.descriptor, PUBLISHED)
+        if code == 0:
+            code = file_lock(self.descriptor, WRITER, HOLD_NOTHING)
         if code < 0:
             self.fail(code)
 

@@ -127,7 +127,7 @@ def test_read_only_users_share_the_writer_of_their_process(tmp_path: Path) -> No
     assert caught.value.filename == path
     writer.close()
     assert not reader.closed
-    reader.close()
+    reader.close(reader=True)
     assert reader.closed
     with pytest.raises(ClosedError):
         reader.begin()
