@@ -90,21 +90,29 @@ class Unit:
                     pass  # and out of here: what comes next is no error during the handling of this one
             return await self.access.runner.finish(reader, self.write.roots, True)
 
-    async def perform(self, statement: Statement, *, short: bool = False) -> Any:
-        """Apply a statement to the transaction. short: one step of the core, which runs no code of the user."""
+    async def perform(self, statement: Statement, *, short: bool = False, away: bool = False) -> Any:
+        """Apply a statement to the transaction.
+
+        short: one step of the core, which runs no code of the user. away: not on the thread of an event loop; for what
+        calls `Write.take_room`.
+        """
         if not short:
             with self.access.runner.guard():
-                return await self.perform(statement, short=True)
+                return await self.perform(statement, short=True, away=away)
         async with self.hold():
             self.check()
             self.dirty = True
             self.changes += 1
             try:
-                cold = False
-                try:
-                    result = statement(self.write, self.access.runner.waits)
-                except ColdPage:
-                    cold = True
+                cold = away and not self.access.runner.waits
+                if not cold:
+                    try:
+                        self.write.waits = self.access.runner.waits
+                        result = statement(self.write, self.access.runner.waits)
+                    except ColdPage:
+                        cold = True
+                    finally:
+                        self.write.waits = True
                 if cold:
                     result = await self.access.runner.finish(statement, self.write, True)
                 if self.write.is_large:
