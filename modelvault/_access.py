@@ -15,7 +15,7 @@ import os
 import warnings
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -90,21 +90,29 @@ class Unit:
                     pass  # and out of here: what comes next is no error during the handling of this one
             return await self.access.runner.finish(reader, self.write.roots, True)
 
-    async def perform(self, statement: Statement, *, short: bool = False) -> Any:
-        """Apply a statement to the transaction. short: one step of the core, which runs no code of the user."""
+    async def perform(self, statement: Statement, *, short: bool = False, away: bool = False) -> Any:
+        """Apply a statement to the transaction.
+
+        short: one step of the core, which runs no code of the user. away: not on the thread of an event loop; for what
+        calls `Write.take_room`.
+        """
         if not short:
             with self.access.runner.guard():
-                return await self.perform(statement, short=True)
+                return await self.perform(statement, short=True, away=away)
         async with self.hold():
             self.check()
             self.dirty = True
             self.changes += 1
             try:
-                cold = False
-                try:
-                    result = statement(self.write, self.access.runner.waits)
-                except ColdPage:
-                    cold = True
+                cold = away and not self.access.runner.waits
+                if not cold:
+                    try:
+                        self.write.waits = self.access.runner.waits
+                        result = statement(self.write, self.access.runner.waits)
+                    except ColdPage:
+                        cold = True
+                    finally:
+                        self.write.waits = True
                 if cold:
                     result = await self.access.runner.finish(statement, self.write, True)
                 if self.write.is_large:
@@ -344,6 +352,7 @@ class Access:
         """Called after each rollback: definitions may be gone."""
         if not read_only:
             engine.checkpoints.turns = self.queue
+        engine.listeners.add(self)
         _open.add(self)
 
     # The state of the handle
@@ -358,6 +367,10 @@ class Access:
         if unit is not None and unit.owner is self.runner.identity():
             return unit
         return None
+
+    def writer_left(self) -> None:
+        """See Listener: look for commits in the file."""
+        self.alert |= FOLLOWER
 
     def check_writable(self) -> None:
         """OSError on a handle that was opened read-only."""
@@ -415,7 +428,7 @@ class Access:
     def _release(self) -> None:
         self.alert |= RELEASED
         self.drain()
-        self.engine.close()
+        self.engine.close(reader=self.read_only)
 
     def __del__(self) -> None:
         alert = getattr(self, "alert", CLOSED)
@@ -423,7 +436,7 @@ class Access:
             self.alert |= CLOSED
             text = f"unclosed database {self.path!r}: call close() or use `with`"
             warnings.warn(text, ResourceWarning, stacklevel=2, source=self)
-            self.engine.close()
+            self.engine.close(reader=self.read_only)
 
     def fork(self, runner: Runner) -> Access:
         """A second database in memory, which begins as the last commit of this one. ValueError for one on disk."""
@@ -496,27 +509,29 @@ class Access:
 
     # Writing
 
-    async def write(self, statement: Statement, unit: Unit | None = None, *, short: bool = False) -> Any:
-        """Apply a statement in the caller's transaction, else commit it.
+    def write(self, statement: Statement, unit: Unit | None = None, *, short: bool = False) -> Awaitable[Any]:
+        """Apply a statement in the caller's transaction, else commit it; to be awaited at once.
 
         unit: in this transaction, whoever calls. short: one step of the core, which runs no code of the user.
         """
         unit = unit or (self.attend() if self.alert else None)
         if unit is not None:
-            return await unit.perform(statement, short=short)
+            return unit.perform(statement, short=short)
         self.check_writable()
         if self.strays:
             self.drain()
-        if short and self.volatile:
-            await self.breathe()
-            with self.mutex:
-                write = self.engine.inline()
-                if write is not None:
-                    result = statement(write, True)
-                    self.engine.publish_inline(write)
-                    return result
-        with self.runner.guard():
-            return await self.queue.submit(statement)
+        return self._change_memory(statement) if short and self.volatile else self.queue.submit(statement)
+
+    async def _change_memory(self, statement: Statement) -> Any:
+        """Apply a short statement to a database in memory: on the spot, unless a transaction is open."""
+        await self.breathe()
+        with self.mutex:
+            write = self.engine.inline()
+            if write is not None:
+                result = statement(write, True)
+                self.engine.publish_inline(write)
+                return result
+        return await self.queue.submit(statement)
 
     async def checkpoint(self) -> None:
         """Wait for the writer's turn, and bring what is committed into the trees of the file."""

@@ -102,7 +102,7 @@ async def redefine(catalog: Catalog, job: Job, meter: Progress, unit: Unit) -> N
         forget_migration(write, old)
         return definition
 
-    store = Store(catalog.access.engine.pager, await unit.perform(define))
+    store = Store(catalog.access.engine.pager, await unit.perform(define, away=True))
     if fresh:
         await Building(catalog, store, fresh, meter).run(unit)
 

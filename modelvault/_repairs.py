@@ -47,7 +47,7 @@ async def backfill(catalog: Catalog, unit: Unit | None, name: str, path: tuple[s
             write.define(definition)
             return definition
 
-        fresh = Store(catalog.access.engine.pager, await unit.perform(define))
+        fresh = Store(catalog.access.engine.pager, await unit.perform(define, away=True))
         if indexes:
             await Building(catalog, fresh, indexes, Progress(store.name, False)).run(unit)
 
@@ -73,7 +73,7 @@ async def rebuild(catalog: Catalog, unit: Unit | None, name: str) -> None:
             write.define(definition)
             return definition
 
-        fresh = Store(catalog.access.engine.pager, await unit.perform(define))
+        fresh = Store(catalog.access.engine.pager, await unit.perform(define, away=True))
         await Building(catalog, fresh, names, Progress(store.name, False)).run(unit)
 
     inside = unit is not None or catalog.access.attend() is not None

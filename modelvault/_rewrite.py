@@ -74,13 +74,13 @@ class Rewrite:
             self.meter.add(count)
             await self.catalog.access.breathe(count)
         self.refuse()
-        await unit.perform(partial(self.finish, shadow))
+        await unit.perform(partial(self.finish, shadow), away=True)
 
     async def in_chunks(self, chunk: int) -> None:
         """In transactions of `chunk` rows; it goes on where an earlier attempt at the same ended."""
         access = self.catalog.access
         async with Work(access, None) as unit:
-            definition = await unit.perform(self.announce)
+            definition = await unit.perform(self.announce, away=True)
         try:
             target = self.shadow(definition["migration"])
             more = True
@@ -106,11 +106,11 @@ class Rewrite:
             if len(self.bad) >= SHOWN:
                 return False
             if count < most:
-                await unit.perform(partial(self.replay, target, journal))
+                await unit.perform(partial(self.replay, target, journal), away=True)
                 if not self.bad and not self.duplicates:
-                    await unit.perform(partial(self.finish, definition["migration"]))
+                    await unit.perform(partial(self.finish, definition["migration"]), away=True)
                 return False
-        await unit.perform(partial(self.mark, definition))
+        await unit.perform(partial(self.mark, definition), away=True)
         return True
 
     # Statements
@@ -204,7 +204,7 @@ class Rewrite:
                 write.define({key: value for key, value in definition.items() if key != "migration"})
 
         async with Work(self.catalog.access, None) as unit:
-            await unit.perform(erase)
+            await unit.perform(erase, away=True)
         await sweep(self.catalog)
 
     # Rows

@@ -79,10 +79,22 @@ class Version:
 class Write:
     """A private copy of the newest version that `Engine.commit` makes the next one.
 
-    room: gives it a Space, with which it can store pages ahead of its commit; None in memory.
+    room: gives it a Space, with which it can store pages ahead of its commit; None in memory. waits: whether who uses
+    it now may wait for the disk.
     """
 
-    __slots__ = ("base", "definitions", "draft", "next_collection", "next_tree", "room", "roots", "space", "start")
+    __slots__ = (
+        "base",
+        "definitions",
+        "draft",
+        "next_collection",
+        "next_tree",
+        "room",
+        "roots",
+        "space",
+        "start",
+        "waits",
+    )
 
     def __init__(
         self,
@@ -100,6 +112,7 @@ class Write:
         self.start = (NO_ROOT, NO_ROOT)  # catalog and free tree when it got its Space
         self.definitions = base.definitions
         self.next_tree, self.next_collection = next_ids
+        self.waits = True
 
     def new_tree(self) -> int:
         """The id of a new, empty tree."""
@@ -147,6 +160,8 @@ class Write:
         The commit will be a checkpoint, and what was committed before is made into one now. OSError ends the write.
         """
         if self.room is not None and self.space is None:
+            if not self.waits:
+                raise AssertionError("a statement that takes room must be performed away from the event loop")
             self.room(self)
 
     def spill(self) -> None:

@@ -206,11 +206,18 @@ class AsyncCollection(Questions[M]):
         """Store a row; one with the same primary key is replaced. DuplicateKeyError if a unique value is taken."""
         access = self._access
         binding = self._quick
-        if binding is None or access.alert or not access.volatile or access.engine.latest.definitions is not self._era:
+        if binding is None or access.alert or access.engine.latest.definitions is not self._era:
             return await self._store(row, False)
         if row.__class__ is not self._cls:
             check_row(self._cls, row)
         key, record = binding.face.encode(row)
+        if not access.volatile:
+            try:
+                await access.write(lambda write, wait: binding.put(write, key, record, False, wait), short=True)
+                return None
+            except StaleSchemaError:
+                pass
+            return await self._store(row, False)
         access.credit -= 1
         if access.credit < 0:
             await access.breathe()

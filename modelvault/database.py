@@ -323,7 +323,7 @@ async def open_file(
         return AsyncDatabase(Access(opened[0], runner, name, read_only=read_only))
     except BaseException:
         for engine in opened:
-            engine.close()
+            engine.close(reader=read_only)
         raise
 
 

@@ -82,6 +82,15 @@ def name_pages(file not None, new, meta, bint sync):
         raise
 
 
+def reveal(state not None, version not None):
+    """Make a version the newest one, `state.latest`, for this process and for others.
+
+    In one step: no thread here sees it before other processes do, and none of those before every thread here.
+    """
+    state.file.publish(version.sequence)
+    state.latest = version
+
+
 def write_zeros(file not None, uint64_t offset, uint64_t size):
     """Write zeros, so that what is written there later needs no new blocks of the file system."""
     zeros = bytes(min(size, <uint64_t> ZEROS))

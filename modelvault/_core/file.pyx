@@ -3,9 +3,10 @@
 Nothing here knows what the bytes mean. Every OSError carries errno and the file's name. The pager skips the Python
 methods only when the file is exactly a DiskFile, so a subclass sees every operation.
 
-Locks are OFD byte-range locks far beyond any data: the kernel drops them when the last descriptor of this open file
-goes, also after kill -9, and they exclude other handles of the same process too. One byte belongs to the writer; each
-reader process holds a shared byte at SNAPSHOTS + generation for a snapshot it uses.
+Locks are OFD byte-range locks far beyond any data (docs/format.md section 8): the kernel drops them when the last
+descriptor of this open file goes, also after kill -9, and they exclude other handles of the same process too. One byte
+belongs to the writer; each reader process holds a shared byte at SNAPSHOTS + generation for a snapshot it uses; and the
+length of the writer's lock at PUBLISHED says how many commits others may see.
 """
 
 import errno
@@ -167,6 +168,54 @@ cdef extern from * nogil:
     #endif
     }
 
+    /* Give up what is held from `base` on. */
+    static int file_unhold(int fd, uint64_t base) {
+    #ifdef F_OFD_SETLK
+        struct flock lock;
+        memset(&lock, 0, sizeof lock);
+        lock.l_type = F_UNLCK;
+        lock.l_whence = SEEK_SET;
+        lock.l_start = (off_t)base;
+        return fcntl(fd, F_OFD_SETLK, &lock) < 0 ? -errno : 0;
+    #else
+        (void)fd; (void)base;
+        return 0;
+    #endif
+    }
+
+    /* How many bytes from `base` on another handle holds alone; 0 for none. */
+    static int64_t file_held(int fd, uint64_t base, uint64_t most) {
+    #ifdef F_OFD_SETLK
+        struct flock lock;
+        memset(&lock, 0, sizeof lock);
+        lock.l_type = F_RDLCK;
+        lock.l_whence = SEEK_SET;
+        lock.l_start = (off_t)base;
+        lock.l_len = (off_t)most;
+        if (fcntl(fd, F_OFD_GETLK, &lock) < 0) return -errno;
+        return lock.l_type == F_UNLCK ? 0 : (int64_t)lock.l_len;
+    #else
+        (void)fd; (void)base; (void)most;
+        return 0;
+    #endif
+    }
+
+    /* Hold so many bytes from `base` on alone; what was held before stays. */
+    static int file_hold(int fd, uint64_t base, uint64_t count) {
+    #ifdef F_OFD_SETLK
+        struct flock lock;
+        memset(&lock, 0, sizeof lock);
+        lock.l_type = F_WRLCK;
+        lock.l_whence = SEEK_SET;
+        lock.l_start = (off_t)base;
+        lock.l_len = (off_t)count;
+        return fcntl(fd, F_OFD_SETLK, &lock) < 0 ? -errno : 0;
+    #else
+        (void)fd; (void)base; (void)count;
+        return 0;
+    #endif
+    }
+
     /* Some locked byte of the range, or 0. */
     static int64_t file_locked(int fd, uint64_t low, uint64_t high) {
     #ifdef F_OFD_SETLK
@@ -198,6 +247,9 @@ cdef extern from * nogil:
     int file_resize(int fd, uint64_t size)
     int file_link(const char* descriptor, const char* path)
     int file_lock(int fd, uint64_t offset, int kind)
+    int file_hold(int fd, uint64_t base, uint64_t count)
+    int file_unhold(int fd, uint64_t base)
+    long long file_held(int fd, uint64_t base, uint64_t most)
     long long file_locked(int fd, uint64_t low, uint64_t high)
 
 cdef enum:
@@ -205,7 +257,9 @@ cdef enum:
 
 cdef uint64_t WRITER = (<uint64_t> 1) << 62
 cdef uint64_t SNAPSHOTS = ((<uint64_t> 1) << 62) + ((<uint64_t> 1) << 32)
-cdef uint64_t LAST_GENERATION = ((<uint64_t> 1) << 61) - 1
+cdef uint64_t PUBLISHED = ((<uint64_t> 1) << 62) + ((<uint64_t> 1) << 61)
+cdef uint64_t LAST_GENERATION = ((<uint64_t> 1) << 60) - 1
+cdef uint64_t LAST_COMMIT = ((<uint64_t> 1) << 60) - 1
 
 
 cdef class File:
@@ -270,6 +324,15 @@ cdef class File:
 
     def lock_writer(self):
         """Become the file's only writer until close; LockedError if another handle is."""
+
+    def unlock_writer(self):
+        """Be the writer no longer. A reader's locks stay, so whoever goes on reading takes them before."""
+
+    def publish(self, uint64_t sequence):
+        """As the writer: let other processes see the commits up to this one."""
+
+    def published(self):
+        """The last commit that the writer in another handle lets others see; None: there is no writer, look yourself."""
 
     def lock_snapshot(self, uint64_t generation):
         """Tell writers that a reader uses this generation. Not counted: one unlock ends it."""
@@ -488,6 +551,24 @@ cdef class DiskFile(File):
             raise LockedError(-code, f"database file is locked by {who}", self.path, pid=pid)
         if code < 0:
             self.fail(code)
+
+    def unlock_writer(self):
+        cdef int code = file_unhold(self.descriptor, PUBLISHED)
+        if code == 0:
+            code = file_lock(self.descriptor, WRITER, HOLD_NOTHING)
+        if code < 0:
+            self.fail(code)
+
+    def publish(self, uint64_t sequence):
+        # Holding the GIL, so that no thread of this process is ahead of other processes, or behind them. An error (the
+        # system has no memory) leaves others with what they see until the next commit.
+        file_hold(self.descriptor, PUBLISHED, min(sequence, LAST_COMMIT) + 1)
+
+    def published(self):
+        cdef long long count = file_held(self.descriptor, PUBLISHED, LAST_COMMIT + 1)
+        if count < 0:
+            self.fail(<int> count)
+        return count - 1 if count else None
 
     def lock_snapshot(self, uint64_t generation):
         self.lock_byte(generation, HOLD_SHARED)

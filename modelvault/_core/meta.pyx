@@ -150,8 +150,8 @@ def read_copies(file):
         f'format error: bad magic bytes: expected "{expected}", got [{got}]: {file.path} is no database')
 
 
-def read_meta(file, bint repair=False):
-    """The newest meta of the file; errors as read_copies.
+def read_meta(file, bint repair=False, limit=None):
+    """The newest meta of the file, of those up to commit `limit`; errors as read_copies.
 
     A slot without a valid copy is damage, for it may have held the newest commit: CorruptionError unless `repair`.
     So is a file that is shorter than the meta says.
@@ -162,7 +162,8 @@ def read_meta(file, bint repair=False):
             raise CorruptionError(
                 f"{file.path}: both copies of meta slot {slot} are damaged; the newest commit may be lost",
                 page=2 * slot, path=file.path)
-    meta = max((copy for copy in copies if copy is not None), key=generation_of)
+    there = [copy for copy in copies if copy is not None]
+    meta = max([copy for copy in there if limit is None or copy.sequence <= limit] or there, key=generation_of)
     if file.size() < meta.page_count * meta.page_size:
         raise CorruptionError(
             f"{file.path} has {file.size()} bytes of the {meta.page_count * meta.page_size} that it had: it was cut",
