@@ -94,13 +94,22 @@ class Committed:
         with self.lock:
             latest = self.latest
             version = latest.twin(copy(latest.roots) if self.volatile else latest.roots)
-            version.stamp = self.pager.freeze()
+            version.stamp, version.pins = self.pager.freeze(), 1
             self._pinned[version.stamp] = version.generation
+            return version
+
+    def share(self, version: Version) -> Version:
+        """A pinned version once more, to be unpinned once more."""
+        with self.lock:
+            version.pins += 1
             return version
 
     def unpin(self, version: Version) -> None:
         """Give a pinned version up."""
         with self.lock:
+            version.pins -= 1
+            if version.pins:
+                return
             del self._pinned[version.stamp]
             if self.closed:
                 return
