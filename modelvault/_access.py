@@ -390,6 +390,16 @@ class Still(Unit):
             self._view.close()
 
 
+class Alone(Turns):
+    """`async with` it: one task or thread at a time."""
+
+    async def __aenter__(self) -> None:
+        await self.enter()
+
+    async def __aexit__(self, *_: object) -> None:
+        self.leave()
+
+
 class Access:
     """One open database: its engine, its way to wait, its queue of writers and the transaction that is open."""
 
@@ -406,6 +416,7 @@ class Access:
         self.unit: Unit | None = None
         self.strays: deque[Version] = deque()
         self.snapshots = 0  # open ones
+        self.upkeep = Alone(runner)
         self.settled: Callable[[], None] = nothing
         """Called after each rollback: definitions may be gone."""
         if not read_only:

@@ -13,13 +13,14 @@ from functools import partial
 from typing import Any, Final
 
 from modelvault._access import Access
+from modelvault._compaction import compacting
 from modelvault._copying import copy_pages, pour_into, pour_to_file
 from modelvault._core.file import File, MemoryFile, Replacement
 from modelvault._engine import Engine, Version
 from modelvault._progress import Progress
 from modelvault._runner import Runner
 
-__all__ = ["Tell", "export", "file_name", "load", "parts_of", "restore", "rewritten", "to_bytes"]
+__all__ = ["Tell", "compact", "export", "file_name", "load", "parts_of", "restore", "rewritten", "to_bytes"]
 
 STEP: Final = 1 << 23  # bytes that a worker thread copies before it looks whether it shall go on
 
@@ -40,19 +41,20 @@ def file_name(path: Any, argument: str) -> str:
 class Parts:
     """Work that is done in parts, in whatever thread calls `step`; `close` ends it between two parts."""
 
-    def __init__(self, parts: Iterator[int]) -> None:
+    def __init__(self, parts: Iterator[int], least: int = STEP) -> None:
         self._parts = parts
+        self._least = least
         self._lock = threading.Lock()
 
     def step(self) -> int | None:
-        """Do some parts; how many bytes they had, None at the end."""
-        done = 0
+        """Do some parts, until they have had `least` bytes, or one if that is 0; how many bytes, None at the end."""
+        done, some = 0, False
         with self._lock:
             for size in self._parts:
-                done += size
-                if done >= STEP:
-                    return done
-        return done or None
+                done, some = done + size, True
+                if done >= self._least:
+                    break
+        return done if some else None
 
     def close(self) -> None:
         """Undo what the parts have left; waits for the one under way."""
@@ -115,6 +117,34 @@ async def write_copy(
     finally:
         if version is not given:
             access.engine.unpin(version)
+
+
+async def compact(access: Access, progress: Tell) -> None:
+    """Compact the file in its place. ValueError in memory, OSError on a read-only handle."""
+    access.stay_outside("compact")
+    access.check_writable()
+    if access.volatile:
+        raise ValueError("compact_in_place is only supported for file-backed databases")
+    async with access.upkeep:
+        steps = Parts(compacting(access.engine), 0)
+        meter = Progress("compact", progress, "bytes")
+        try:
+            while (done := await in_turn(access, steps.step)) is not None:
+                meter.add(done)
+                await access.runner.rest()
+        finally:
+            steps.close()
+        meter.close()
+
+
+async def in_turn(access: Access, step: Callable[[], int | None]) -> int | None:
+    """A step with the writer's turn, which others may have between two steps."""
+    with access.runner.guard():
+        await access.queue.enter()
+        try:
+            return await access.runner.finish(step)
+        finally:
+            access.queue.leave()
 
 
 async def pin(access: Access, what: str) -> Version:

@@ -159,4 +159,6 @@ class Committed:
             raise CorruptionError(f"{self.path}: a page is reached behind the end of the file", path=self.path)
         meta = version.meta
         log = [(meta.log_page, meta.log_pages)] if meta.log_pages else []
-        check_space(version.page_count, sealed + version.freed + log, free_runs(self.pager, version.roots))
+        check_space(
+            version.page_count, sealed + version.freed + log, free_runs(self.pager, version.roots, version.page_count)
+        )

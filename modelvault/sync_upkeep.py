@@ -54,6 +54,21 @@ class Upkeep:
         """The content of a file with the last commit. ValueError on disk: `export_snapshot` writes a file."""
         return drive(self._twin.snapshot_bytes())
 
+    def compact(self, *, progress: Tell = False) -> None:
+        """Make the file as short as its content allows, in its place, while others read and write.
+
+        It is a row of small commits; a crash loses nothing. Memory stays within the cache, and a full disk does not
+        matter as long as the file has some free pages. What a reader or snapshot still uses stays: the file can get
+        shorter when they are gone. ValueError in memory; OSError (EROFS) on a read-only handle, (ENOSPC) on a disk that
+        is too full; ModelVaultTransactionError in a transaction. progress: True shows a line on standard error, a
+        function gets the count of bytes written anew now and then.
+        """
+        drive(self._twin.compact(progress=progress))
+
+    def compact_to(self, dest_path: str | os.PathLike[str], *, progress: Tell = False) -> None:
+        """Write the last commit to a file without unused space: like `export_snapshot`, slower, every tree in order."""
+        drive(self._twin.compact_to(dest_path, progress=progress))
+
     @staticmethod
     def restore_snapshot(
         snapshot_path: str | os.PathLike[str], dest_path: str | os.PathLike[str], *, progress: Tell = False

@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from modelvault._access import Access
-from modelvault._backup import Tell, export, restore, to_bytes
+from modelvault._backup import Tell, compact, export, restore, rewritten, to_bytes
 from modelvault._runner import LoopRunner
 from modelvault._store import Catalog
 
@@ -60,6 +60,21 @@ class AsyncUpkeep:
     async def snapshot_bytes(self) -> bytes:
         """The content of a file with the last commit. ValueError on disk: `export_snapshot` writes a file."""
         return await to_bytes(self._access)
+
+    async def compact(self, *, progress: Tell = False) -> None:
+        """Make the file as short as its content allows, in its place, while others read and write.
+
+        It is a row of small commits; a crash loses nothing. Memory stays within the cache, and a full disk does not
+        matter as long as the file has some free pages. What a reader or snapshot still uses stays: the file can get
+        shorter when they are gone. ValueError in memory; OSError (EROFS) on a read-only handle, (ENOSPC) on a disk that
+        is too full; ModelVaultTransactionError in a transaction. progress: True shows a line on standard error, a
+        function gets the count of bytes written anew now and then.
+        """
+        await compact(self._access, progress)
+
+    async def compact_to(self, dest_path: str | os.PathLike[str], *, progress: Tell = False) -> None:
+        """Write the last commit to a file without unused space: like `export_snapshot`, slower, every tree in order."""
+        await rewritten(self._access, dest_path, progress)
 
     @staticmethod
     async def restore_snapshot(

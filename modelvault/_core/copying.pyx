@@ -30,7 +30,7 @@ def used_pages(Pager pager not None, Roots roots not None, uint64_t page_count, 
     cdef bytearray used = bytearray(b"\1") * page_count
     used[:META_COUNT] = bytes(META_COUNT)
     used[log_page:log_page + log_pages] = bytes(log_pages)
-    for _, first, pages in free_runs(pager, roots):
+    for _, first, pages in free_runs(pager, roots, page_count):
         used[first:first + pages] = bytes(pages)
     return used
 
@@ -192,8 +192,7 @@ cdef int graft_extent(
 
 cdef Page copy_page(Draft draft, Page page, Ref* ref):
     """A draft with the content of a page; `ref` then names it."""
-    cdef Page copy = draft.create(page.data[PAGE_TYPE], page.data[PAGE_LEVEL], page.size)
-    memcpy(copy.data + PAGE_TYPE, page.data + PAGE_TYPE, page.size - PAGE_TYPE)
+    cdef Page copy = draft.copy(page)
     ref.number = copy.number
     ref.birth = copy.serial
     ref.checksum = 0

@@ -157,17 +157,25 @@ def read_meta(file, bint repair=False):
     So is a file that is shorter than the meta says.
     """
     copies = read_copies(file)
+    meta = newest(copies)
+    while file.size() < meta.page_count * meta.page_size:
+        copies = read_copies(file)      # the file may have got shorter with the next commit
+        if newest(copies).generation == meta.generation:
+            raise CorruptionError(
+                f"{file.path} has {file.size()} bytes of the {meta.page_count * meta.page_size} that it had: it was cut",
+                page=file.size() // meta.page_size, path=file.path)
+        meta = newest(copies)
     for slot in (0, 1):
         if copies[2 * slot] is None and copies[2 * slot + 1] is None and not repair:
             raise CorruptionError(
                 f"{file.path}: both copies of meta slot {slot} are damaged; the newest commit may be lost",
                 page=2 * slot, path=file.path)
-    meta = max((copy for copy in copies if copy is not None), key=generation_of)
-    if file.size() < meta.page_count * meta.page_size:
-        raise CorruptionError(
-            f"{file.path} has {file.size()} bytes of the {meta.page_count * meta.page_size} that it had: it was cut",
-            page=file.size() // meta.page_size, path=file.path)
     return meta
+
+
+def newest(list copies not None):
+    """The newest of four copies, of which at least one is whole."""
+    return max((copy for copy in copies if copy is not None), key=generation_of)
 
 
 def generation_of(meta):
