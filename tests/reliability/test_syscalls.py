@@ -18,4 +18,4 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the library tha
 def test_a_strike_leaves_old_or_new(operation: str, error: int, tmp_path: Path) -> None:
     found = syscalls.run(operation, error, tmp_path)
     assert not found["wrong"]
-    assert found["calls"] >= (30 if operation == "compact" else 5)
+    assert found["calls"] >= (20 if operation == "compact" else 5)
