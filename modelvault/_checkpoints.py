@@ -200,16 +200,26 @@ class Checkpoints:
         if state.poisoned is not None:
             return
         try:
-            self.wait()
-            if state.log.capacity:
-                self._seal(0)
-                self.wait()
-            size = (state.meta.page_count + RESERVE) * state.meta.page_size
-            if state.file.size() > size:
-                state.file.resize(size)
+            self.drop_log()
+            self.trim()
         except (OSError, CorruptionError):
             if self._durability == "relaxed" and state.poisoned is None:
                 state.log_file.sync()
+
+    def drop_log(self) -> None:
+        """Bring everything into the trees of the file, and do without a log; blocking. OSError."""
+        self.wait()
+        if self._state.log.capacity:
+            self._seal(0)
+            self.wait()
+
+    def trim(self) -> None:
+        """Let the file have little room behind its last page. OSError."""
+        state = self._state
+        size = (state.meta.page_count + RESERVE) * state.meta.page_size
+        if state.file.size() > size:
+            self._reserved = 0
+            state.file.resize(size)
 
     def commit(self, write: Write) -> None:
         """Commit a write by sealing and storing its own pages. After an error the caller rolls it back."""

@@ -235,6 +235,13 @@ class Engine(Committed):
             self.read_only = True
         self.file.unlock_writer()
 
+    def leave(self) -> None:
+        """End the use of a file without a log that stays open: it ends behind the last page then. OSError."""
+        self.closed = True
+        if self.log_file is not self.file:
+            self.log_file.close()
+        self.file.resize(self.meta.page_count * self.meta.page_size)
+
     def check_open(self) -> None:
         """ClosedError after close() and in a forked child."""
         if self.closed:

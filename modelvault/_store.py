@@ -322,5 +322,5 @@ class Catalog:
 
     def definitions(self, unit: Unit | None) -> dict[str, Definition]:
         """All definitions as the transaction, else the last commit, has them: another object after each change."""
-        source = self.access.engine.latest if unit is None else unit.write
+        source = self.access.engine.latest if unit is None else unit.shown
         return source.definitions

@@ -423,7 +423,7 @@ class AsyncCollection(Questions[M]):
         await self._access.catch_up()
         self._look()
         if self._binding is None:
-            if self._mapped is None or self._access.read_only:
+            if self._mapped is None or self._access.read_only or (self._unit is not None and self._unit.frozen):
                 raise unknown_collection(self._name)
             await self._catalog.register(self._mapped, self._unit)
             self._look()

@@ -28,10 +28,10 @@ ROWS = [
     ["_committed"],
     ["_checkpoints", "_following"],
     ["_engine", "_runner", "_progress", "_ranges", "targets"],
-    ["query", "_queue", "_ways", "migrations"],
+    ["query", "_queue", "_ways", "migrations", "_copying", "_compaction"],
     ["_access", "_prepared", "_sql"],
     ["_planner"],
-    ["_store", "_explain"],
+    ["_store", "_explain", "_backup"],
     ["_leftovers", "_fills", "_search"],
     ["_building", "_job", "_reading"],
     ["_rewrite", "_rows"],
@@ -39,8 +39,8 @@ ROWS = [
     ["_repairs"],
     ["_answers"],
     ["collection"],
-    ["transaction"],
-    ["database"],
+    ["transaction", "snapshot", "upkeep"],
+    ["database", "sync_upkeep"],
     ["sync"],
     ["models", "dbapi"],
     ["__init__"],
@@ -57,7 +57,7 @@ CORE_ROWS = [
     ["walk", "index", "route", "log"],
     ["space", "leaf", "entry"],
     ["program", "order", "columns"],
-    ["table", "commit"],
+    ["table", "commit", "copying", "packing"],
     ["feed"],
     ["scan"],
     ["sorting", "aggregate"],
@@ -85,7 +85,21 @@ STRANGERS = {
     "pages": {"_core"},
     "expressions": {"_core"},
 }
-FILES = {"file", "meta", "cache", "pager", "node", "cells", "tree", "cursor", "walk", "log", "space"}
+FILES = {
+    "file",
+    "meta",
+    "cache",
+    "pager",
+    "node",
+    "cells",
+    "tree",
+    "cursor",
+    "walk",
+    "log",
+    "space",
+    "copying",
+    "packing",
+}
 CODECS = {"slots", "buffer", "constraint", "codec", "scalar", "temporal", "container", "keys", "anything", "objects"}
 CODECS |= {"record", "index", "route", "leaf", "program", "order", "columns", "entry"}
 CORE_STRANGERS = {**dict.fromkeys(CODECS, FILES), **dict.fromkeys(FILES, CODECS), "commit": CODECS}

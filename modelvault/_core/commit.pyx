@@ -34,7 +34,8 @@ def seal(Space space not None, Roots roots not None, Roots base not None, entrie
     cdef Pager pager = draft.pager
     cdef bint moved = log_pages != meta.log_pages
     changed = changed_trees(roots, base)
-    space.spend_reserve = entry_count(roots) < entry_count(base)    # what deletes may still do on a full disk
+    if entry_count(roots) < entry_count(base):
+        space.spend_reserve = True      # what deletes may still do on a full disk
     draft.free_forwarded()
     if moved and meta.log_pages:
         draft.free_sealed(meta.log_page, meta.log_pages)

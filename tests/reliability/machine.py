@@ -15,7 +15,14 @@ from typing import Any
 
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from modelvault import Database, DuplicateKeyError, fields
 from tests.faults import Faults
@@ -166,9 +173,7 @@ class Machine(RuleBasedStateMachine):
         f = fields(Row)
         found = sorted(self.rows.values(), key=lambda one: one.id)
         between = [one for one in found if low <= one.batch < high]
-        assert self.collection.where(f.batch >= low, f.batch < high).all() == sorted(
-            between, key=lambda one: one.id
-        )
+        assert self.collection.where(f.batch >= low, f.batch < high).all() == sorted(between, key=lambda one: one.id)
         tagged = [one for one in found if f"t{tag}" in one.tags]
         assert self.collection.where(f.tags.contains(f"t{tag}")).count() == len(tagged)
         ordered = sorted(found, key=lambda one: (one.email, one.id))[:limit]

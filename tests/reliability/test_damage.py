@@ -21,6 +21,7 @@ from tests.reliability.tally import Tally
 
 pytestmark = pytest.mark.damaged
 
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A sound file: small pages, rows with a long value, indexes, free pages."""
