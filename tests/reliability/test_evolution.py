@@ -97,9 +97,10 @@ class Chain:
         steps: list[Step] = []
         version = self.version
         free = list(range(len(version.parts)))
+        gone = {part.name for part in version.parts}
         for _ in range(self.draw(st.integers(1, 3))):
             before = len(version.parts)
-            step = any_step(version.parts, self.draw, free)
+            step = any_step(version.parts, self.draw, free, gone)
             touched = [place for place in range(before) if version.parts[place] not in step.parts]
             free = [] if len(step.parts) < before else [place for place in free if place not in touched]
             indexes = tuple((moved(path, step), unique) for path, unique in version.indexes)
@@ -182,6 +183,8 @@ class Attempt:
         upgrades = self.upgrades() if how == "upgrade" else None
         if how == "safe":
             good = plan.automatic
+            if not good and not self.version.indexes:
+                return  # it may fit as a model that knows some of the fields
             self.expect(good, lambda: models.collection(chain.db, self.cls, migrate="safe").count())
             if good:
                 self.arrive(chain.number + bool(plan.changes))
