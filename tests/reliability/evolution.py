@@ -195,9 +195,9 @@ def new_part(draw: Any, name: str, depth: int = 0) -> Part:
     return part
 
 
-def added(parts: tuple[Part, ...], draw: Any, gone: Set[str]) -> Step:
+def added(parts: tuple[Part, ...], draw: Any, gone: Set[str], depth: int) -> Step:
     """A new field: optional, or with a default; one that has neither is refused."""
-    part = new_part(draw, fresh_name(parts, draw, gone))
+    part = new_part(draw, fresh_name(parts, draw, gone), depth)
     how = draw(st.sampled_from(["optional", "default", "default", "required"]))
     value: Any = None
     if how == "optional":
@@ -318,7 +318,7 @@ def all_there(values: list[Any]) -> bool:
 def inside(parts: tuple[Part, ...], place: int, draw: Any) -> Step:
     """A change within a field that holds models."""
     part = parts[place]
-    step = any_step(part.parts, draw)
+    step = any_step(part.parts, draw, depth=1)
 
     def lift(value: Any) -> Any:
         if part.kind == "parts":
@@ -348,12 +348,14 @@ def inside(parts: tuple[Part, ...], place: int, draw: Any) -> Step:
     return replace(found, moved={f"{part.name}.{old}": f"{part.name}.{new}" for old, new in step.moved.items()})
 
 
-def any_step(parts: tuple[Part, ...], draw: Any, places: list[int] | None = None, gone: Set[str] = frozenset()) -> Step:
+def any_step(
+    parts: tuple[Part, ...], draw: Any, places: list[int] | None = None, gone: Set[str] = frozenset(), depth: int = 0
+) -> Step:
     """Some change: of one of the fields at `places`, or a new one, which has none of the names that are gone."""
     free = list(range(len(parts))) if places is None else places
     what = draw(st.sampled_from(["add", "drop", "rename", "retype", "retype", "inside", "inside"]))
     if what == "add" or not free or (what == "drop" and len(parts) == 1):
-        return added(parts, draw, gone)
+        return added(parts, draw, gone, depth)
     place = draw(st.sampled_from(free))
     if what == "drop":
         return dropped(parts, place)

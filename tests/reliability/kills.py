@@ -22,12 +22,15 @@ PER_FILE = 30
 
 
 class Server:
-    """The process that makes writers."""
+    """The process that makes writers: a module that forks one for each line that it reads."""
+
+    def __init__(self, module: str = "tests.reliability.writer_process") -> None:
+        self.module = module
 
     def __enter__(self) -> Server:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.reliability.writer_process"],
+            [sys.executable, "-m", self.module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
@@ -41,10 +44,10 @@ class Server:
         self.process.stdout.close()
         self.process.wait()
 
-    def write_and_kill(self, path: Path, seed: int, mode: str, done: list[int], seconds: float) -> list[str]:
-        """A writer, killed after that time; the lines that it said."""
+    def kill(self, order: str, seconds: float) -> list[str]:
+        """A writer with these orders, killed after that time; the lines that it said."""
         assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.write(f"{path} {seed} {mode} {' '.join(map(str, done))}\n".encode())
+        self.process.stdin.write(f"{order}\n".encode())
         self.process.stdin.flush()
         pid = int(self.process.stdout.readline().split()[1])
         time.sleep(seconds)
@@ -107,7 +110,7 @@ def one(tally: Tally, server: Server, file: Path, mode: str, workers: list[Worke
     done = [worker.batch for worker in workers]
     place = f"{mode}, seed {workers[0].seed}, after {done}"
     latest = list(done)
-    for line in server.write_and_kill(file, workers[0].seed, mode, done, seconds):
+    for line in server.kill(f"{file} {workers[0].seed} {mode} {' '.join(map(str, done))}", seconds):
         if line.startswith("error"):
             tally.lose("the writer fails", f"{place}: {line}")
             return 0
