@@ -82,9 +82,7 @@ def lifespan(
     @asynccontextmanager
     async def opened(app: FastAPI) -> AsyncIterator[None]:
         place = path() if callable(path) else path
-        opens = (
-            AsyncDatabase.open_in_memory(**options) if place == ":memory:" else AsyncDatabase.open(place, **options)
-        )
+        opens = AsyncDatabase.open_in_memory(**options) if place == ":memory:" else AsyncDatabase.open(place, **options)
         async with opens as db:
             for model in models:
                 await db.collection(model)
