@@ -1,4 +1,8 @@
-"""The extensions, their directives and the debug switch. Everything else about the package is in pyproject.toml."""
+"""The extensions, their directives and two switches. Everything else about the package is in pyproject.toml.
+
+MODELVAULT_DEBUG=1: with bounds, None and initialisation checks. MODELVAULT_SANITIZE=1: under AddressSanitizer and
+UndefinedBehaviorSanitizer, whose libraries must be preloaded into Python.
+"""
 
 import os
 from pathlib import Path
@@ -8,9 +12,11 @@ from setuptools import Extension, setup
 
 CORE = Path("modelvault/_core")
 DEBUG = os.environ.get("MODELVAULT_DEBUG") == "1"
-BUILD = Path("build/debug" if DEBUG else "build")
+SANITIZE = os.environ.get("MODELVAULT_SANITIZE") == "1"
+BUILD = Path("build/debug" if DEBUG else "build/sanitize" if SANITIZE else "build")
 
-FLAGS = ["-O1", "-g", "-Wall"] if DEBUG else ["-O3", "-g0", "-Wall"]
+FLAGS = ["-O1", "-g", "-Wall"] if DEBUG or SANITIZE else ["-O3", "-g0", "-Wall"]
+SANITIZERS = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer"] if SANITIZE else []
 
 DIRECTIVES = {
     "language_level": 3,
@@ -31,7 +37,13 @@ OPTIONS = {"build": {"build_base": str(BUILD)}, "build_ext": {"parallel": os.cpu
 def extensions() -> list[Extension]:
     sources = sorted(CORE.glob("*.pyx"))
     modules = [
-        Extension(f"modelvault._core.{source.stem}", [str(source)], extra_compile_args=FLAGS) for source in sources
+        Extension(
+            f"modelvault._core.{source.stem}",
+            [str(source)],
+            extra_compile_args=[*FLAGS, *SANITIZERS],
+            extra_link_args=SANITIZERS,
+        )
+        for source in sources
     ]
     return cythonize(
         modules, build_dir=str(BUILD / "c"), compiler_directives=DIRECTIVES, nthreads=os.cpu_count() or 1, quiet=True

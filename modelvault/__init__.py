@@ -1,5 +1,7 @@
 """An embedded database for Pydantic models and dataclasses: typed collections in one file, async and blocking."""
 
+from typing import TYPE_CHECKING, Any
+
 from modelvault import models
 from modelvault.collection import AsyncCollection
 from modelvault.database import AsyncDatabase
@@ -24,6 +26,9 @@ from modelvault.pages import Page
 from modelvault.query import AsyncQuery
 from modelvault.sync import Collection, Database, Query, Transaction
 from modelvault.transaction import AsyncTransaction
+
+if TYPE_CHECKING:
+    from modelvault import dbapi
 
 __all__ = [
     "AsyncCollection",
@@ -53,6 +58,7 @@ __all__ = [
     "avg",
     "col",
     "count",
+    "dbapi",
     "desc",
     "fields",
     "max_",
@@ -62,3 +68,12 @@ __all__ = [
 ]
 
 __version__ = "1.0.0.dev0"
+
+
+def __getattr__(name: str) -> Any:
+    """`modelvault.dbapi`, loaded when it is first used."""
+    if name == "dbapi":
+        from importlib import import_module
+
+        return import_module("modelvault.dbapi")
+    raise AttributeError(f"module 'modelvault' has no attribute {name!r}")

@@ -607,10 +607,9 @@ _open: weakref.WeakSet[Access] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
-    """In a forked child: no inherited handle works, and none keeps the parent's file open, and so locked."""
+    """In a forked child no inherited handle works."""
     for access in list(_open):
         access.alert |= FORKED
-        access.engine.file.close()
 
 
 if hasattr(os, "register_at_fork"):

@@ -116,7 +116,7 @@ class Checkpoints:
             self._flushing = True
             self._keeper.call(self._flush, WINDOW)
         log, pager = self._state.log, self._state.pager
-        full = 4 * log.used > 3 * log.capacity
+        full = log.is_full
         if full or 2 * pager.draft_bytes > pager.cache_size:
             self._begin(full)
         elif not self._watching:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import weakref
 from copy import copy
 from dataclasses import replace
 from typing import Final
@@ -66,10 +67,11 @@ class Engine(Committed):
         self.truncated = 0  # bytes of an unfinished record that `open` left behind
         self.checkpoints = Checkpoints(self, durability)
         self.follower = Follower(self)
-        self._process = os.getpid()
+        self.forked = False  # is this a copy in a forked child?
         self._identity = file.identity
         self._inline: Write | None = None
         self._recover(strict)
+        _open.add(self)
 
     # Opening and closing
 
@@ -141,13 +143,13 @@ class Engine(Committed):
 
         Nobody may be in the middle of an inline change.
         """
-        with self._lock:
+        with self.lock:
             latest = self.latest
-            pager = self.pager.fork(NO_PIN if self.write is None else self.write.draft.begin)
+            pager = self.pager.fork(self.pager.freeze() if self.write is None else self.write.draft.begin)
             self._inline = None
         twin = Engine(self.file, pager, self.meta, read_only=False, volatile=True)
-        twin._next_ids = self._next_ids
-        twin._show(copy(latest.roots), latest.definitions)
+        twin.next_ids = self.next_ids
+        twin.show(copy(latest.roots), latest.definitions)
         return twin
 
     def _share(self, file: File, path: str, read_only: bool) -> Engine:
@@ -192,7 +194,7 @@ class Engine(Committed):
                 return
             self.closed = True
         try:
-            if os.getpid() == self._process:
+            if not self.forked:
                 if self.write is not None:
                     self.rollback(self.write)
                 if not self.read_only and not self.volatile:
@@ -209,7 +211,7 @@ class Engine(Committed):
         """ClosedError after close() and in a forked child."""
         if self.closed:
             raise ClosedError(f"the database {self.path} is closed")
-        if os.getpid() != self._process:
+        if self.forked:
             raise ClosedError(f"the database {self.path} was opened before a fork; open it again in this process")
 
     # Reading
@@ -258,7 +260,6 @@ class Engine(Committed):
 
     def begin(self) -> Write:
         """Open the one Write. OSError on a read-only engine, and what poisoned the engine if something did."""
-        self.check_open()
         self._check_writable()
         if self.write is not None:
             raise ModelVaultTransactionError("transaction error: a write is open on this engine")
@@ -271,6 +272,7 @@ class Engine(Committed):
         return self.write
 
     def _check_writable(self) -> None:
+        self.check_open()
         if self.read_only:
             raise OSError(errno.EROFS, "database opened read-only", self.path)
         if self.poisoned is not None:
@@ -306,14 +308,17 @@ class Engine(Committed):
         log = self.log
         if write.space is not None or not log.capacity:
             return False
-        changes = changed_entries(self.latest.definitions, write.definitions)
+        latest = self.latest
+        changes = changed_entries(latest.definitions, write.definitions)
         record = log.pack(write.draft, changes, write.next_tree, write.next_collection)
-        if record is None or (len(record) == LOG_HEADER and changed_trees(write.roots, self.latest.roots)):
+        if record is None or (len(record) == LOG_HEADER and changed_trees(write.roots, latest.roots)):
             return False
         try:
             if not log.has_room(record):
                 self.checkpoints.wait()
-            if not log.has_room(record) or not self.checkpoints.reserve(write.draft):
+                if not log.has_room(record):
+                    return False
+            if not self.checkpoints.reserve(write.draft):
                 return False
         except BaseException as error:
             self._fail(write, error, unsure=False)
@@ -322,7 +327,7 @@ class Engine(Committed):
             log.append(record, self.durability == "full")
         except BaseException as error:
             log.erase(record)
-            self._fail(write, error, log.syncing)
+            self._fail(write, error, unsure=True)
             raise
         self.publish(write, log.sequence, self.meta)
         self.checkpoints.tend()
@@ -338,7 +343,6 @@ class Engine(Committed):
         """Bring everything that is committed into the trees of the file; blocking. The log is empty then."""
         if self.volatile:
             return
-        self.check_open()
         self._check_writable()
         self.checkpoints.run()
 
@@ -357,6 +361,7 @@ class Engine(Committed):
 
 
 _registry: Final = threading.RLock()  # a forgotten handle may be closed while one is opened
+_open: Final[weakref.WeakSet[Engine]] = weakref.WeakSet()
 _writers: Final[dict[tuple[int, int] | None, Engine]] = {}  # writable engines of this process by device and inode
 
 
@@ -396,3 +401,15 @@ def is_blank(file: File) -> bool:
     except ModelVaultFormatError:
         return True
     return False
+
+
+def _after_fork() -> None:
+    """In a forked child: no inherited engine works, and none keeps the parent's file open, and so locked."""
+    for engine in list(_open):
+        engine.forked = True
+        engine.file.close()
+        engine.log_file.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -203,6 +203,8 @@ class WriteQueue(Turns):
         Cancelled while it waits, it has no effect. Once a commit has taken it, it takes effect, and a cancellation is
         raised after.
         """
+        if not self._by_thread and self.try_enter():
+            return self._commit_alone(statement)
         ticket = Ticket(statement)
         if self._by_thread:
             ticket.deadline = monotonic() + TIMEOUT
@@ -286,6 +288,25 @@ class WriteQueue(Turns):
             self._flush(group)
             self._tell(group)
         self.leave()
+
+    def _commit_alone(self, statement: Statement) -> Any:
+        """Having had the turn at once, commit one statement. Those that come meanwhile are the next group."""
+        engine = self._engine
+        try:
+            write = self.begin()
+            try:
+                result = statement(write, True)
+                if write.is_large:
+                    write.spill()
+                self.commit(write)
+            finally:
+                if engine.write is write:
+                    engine.rollback(write)
+        finally:
+            self.leave()
+        self.groups += 1
+        self.statements += 1
+        return result
 
     def _lead(self, ticket: Ticket) -> None:
         """Having the turn, commit this statement and those that wait behind it."""

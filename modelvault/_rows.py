@@ -44,8 +44,18 @@ class Rows(Generic[M]):
     async def __anext__(self) -> M:
         if not self._batch:
             self._batch = await self._next()
+            if not self._batch:
+                raise StopAsyncIteration
             self._batch.reverse()
         return self._batch.pop()
+
+    async def batch(self) -> list[M]:
+        """The next rows, as many as come at once; none at the end."""
+        found, self._batch = self._batch, []
+        if not found:
+            return await self._next()
+        found.reverse()
+        return found
 
     async def __aenter__(self) -> Self:
         return self
@@ -63,15 +73,14 @@ class Rows(Generic[M]):
             self._reading.close()
 
     async def _next(self) -> list[M]:
-        """The next batch; StopAsyncIteration at the end."""
+        """The next batch; none at the end."""
         if self._selection is None:
-            raise StopAsyncIteration
+            return []
         if self._reading is None:
             self._reading = await Reading.begin(self._opener, self._selection, most=BATCH)
         rows: list[M] = await self._reading.rows()
         if not rows:
             self._selection = None
-            raise StopAsyncIteration
         return rows
 
 

@@ -15,7 +15,7 @@ from modelvault._core.record import Face, RecordCodec
 from modelvault._core.table import Table
 from modelvault._engine import Definition, Version, Write
 from modelvault._planner import Planner
-from modelvault.errors import ColdPage, ModelVaultQueryError, ModelVaultSchemaError
+from modelvault.errors import ColdPage, CorruptionError, ModelVaultQueryError, ModelVaultSchemaError
 from modelvault.mapping import attach_refs, bind, bind_older, schema_of
 from modelvault.schema import SCALARS, Field, Index, Schema, Shape, Type
 
@@ -152,6 +152,9 @@ class Store:
         self.schemas = [*(Schema.from_json(source, older=True) for source in older), Schema.from_json(newest)]
         self.schema = self.schemas[-1]
         self.name = self.schema.name
+        names = [definition["name"], *(name for name, _ in definition["indexes"])]
+        if names != [self.name, *(index.name for index in self.schema.indexes)]:
+            raise CorruptionError(f"the catalog is damaged: the definition of {names[0]} is at odds with its schema")
         codecs = self.codecs(self.schema.type)
         self._face = Face(codecs, self.schema.primary)  # tells the older ones what they lack
         self._codecs = {codec.version: codec for codec in codecs}

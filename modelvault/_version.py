@@ -18,6 +18,7 @@ from modelvault._core.pager import Draft, Pager
 from modelvault._core.space import Space
 from modelvault._core.tree import Roots
 from modelvault._core.walk import Tree
+from modelvault.errors import CorruptionError
 
 CATALOG: Final = 0
 FREE: Final = 1
@@ -213,7 +214,7 @@ def apply_entries(definitions: dict[str, Definition], entries: Entries) -> dict[
         if value is None:
             by_key.pop(key, None)
         else:
-            by_key[key] = json.loads(value)
+            by_key[key] = parse_definition(key, value)
     return {definition["name"]: definition for definition in by_key.values()}
 
 
@@ -232,9 +233,30 @@ def load_catalog(pager: Pager, meta: Meta) -> tuple[Roots, dict[str, Definition]
         if key[:1] == b"t":
             roots[int.from_bytes(key[1:], "big")] = unpack_root(value)
         elif key[:1] == b"c":
-            definition = json.loads(value)
+            definition = parse_definition(key, value)
             definitions[definition["name"]] = definition
     return roots, definitions
+
+
+def parse_definition(key: bytes, value: bytes) -> Definition:
+    """The definition in an entry of the catalog. CorruptionError unless it has the parts that it must have."""
+    try:
+        definition = json.loads(value)
+        parts = [definition, definition.get("migration", {"tree": FREE + 1, "indexes": [], "journal": FREE + 1})]
+        trees = [tree for part in parts for tree in (part["tree"], *(tree for _, tree in part["indexes"]))]
+        names = [definition["name"], *(name for part in parts for name, _ in part["indexes"])]
+        sound = (
+            entry_key(definition["id"]) == key
+            and all(isinstance(name, str) for name in names)
+            and all(type(tree) is int and FREE < tree < 2**32 for tree in (*trees, parts[1]["journal"]))
+            and isinstance(definition["schemas"], list)
+            and definition["schemas"]
+        )
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise CorruptionError(f"the catalog is damaged: no definition: {error!r:.200}", tree=CATALOG) from None
+    if not sound:
+        raise CorruptionError("the catalog is damaged: a definition says what cannot be", tree=CATALOG)
+    return dict(definition)
 
 
 def entries(pager: Pager, root: tuple[int, int, int, int]) -> Iterator[tuple[bytes, bytes]]:

@@ -75,6 +75,9 @@ class RowIterator(Protocol[M_co]):
     async def __anext__(self) -> M_co:
         """The next row."""
 
+    async def batch(self) -> Sequence[M_co]:
+        """The next rows, as many as come at once; none at the end."""
+
     async def aclose(self) -> None:
         """Give up what the iteration holds."""
 
@@ -504,6 +507,10 @@ class MadeRows(Generic[M]):
 
     async def __anext__(self) -> M:
         return self._make(await self._rows.__anext__())
+
+    async def batch(self) -> list[M]:
+        """The next rows, as many as come at once; none at the end."""
+        return [self._make(row) for row in await self._rows.batch()]
 
     async def aclose(self) -> None:
         """Give the snapshot up; there are no more rows."""

@@ -35,6 +35,12 @@ MAX_MEMBERS: Final = 255  # of a union
 MAX_REGEX: Final = 512  # characters of 0.16's regex
 
 COLLECTIONS: Final = frozenset(("list", "set", "frozenset", "vartuple"))
+ITEMS: Final[dict[str, range]] = {  # how many items a type of each kind has; others have none
+    "tuple": range(MAX_FIELDS + 1),
+    "dict": range(2, 3),
+    "union": range(2, MAX_MEMBERS + 1),
+    "custom": range(2),
+} | dict.fromkeys(COLLECTIONS | {"optional"}, range(1, 2))
 SIZED: Final = COLLECTIONS | {"string", "bytes", "dict"}
 NUMBERS: Final = INTEGERS | {"float64", "decimal"}
 
@@ -166,27 +172,33 @@ def check_paths(type: Type, index: Index) -> None:
         raise ModelVaultSchemaError(f'index "{index.name}" names more than one list')
 
 
-def check_type(type: Type, path: str = "", depth: int = 0, objects: int = 0) -> None:
-    """Refuse a type that no value can have, and one beyond the limits; `path` is for the message."""
+def check_type(type: Type, path: str = "", depth: int = 0, objects: int = 0, *, older: bool = False) -> None:
+    """Refuse a type that no value can have, and one beyond the limits; `path` is for the message.
+
+    older: it may have fields that a newer version of the schema dropped.
+    """
     where = f' for field "{path}"' if path else ""
     if depth > MAX_DEPTH:
         raise schema_error(f"type nesting too deep{where}: at most {MAX_DEPTH} levels are allowed")
     if type.kind in ("enum", "literal"):
         check_values(type, where)
-    elif type.kind == "optional" and type.items[0].kind == "optional":
-        raise schema_error(f"optional of optional{where}: say optional once")
     elif type.kind == "union" and not 2 <= len(type.items) <= MAX_MEMBERS:
         raise schema_error(f"a union needs 2 to {MAX_MEMBERS} members{where}")
-    elif type.kind == "ref" and not 0 <= type.values[0] < objects:
+    elif len(type.items) not in ITEMS.get(type.kind, range(1)):
+        raise schema_error(f"{type.kind} of {len(type.items)} types{where}")
+    elif type.kind == "optional" and type.items[0].kind == "optional":
+        raise schema_error(f"optional of optional{where}: say optional once")
+    elif type.kind == "ref" and (len(type.values) != 1 or type.values[0] not in range(objects)):
         raise schema_error(f"a reference to an object that is not around it{where}")
     for constraint in type.constraints:
         check_constraint(type, constraint, path)
     for item in type.items:
-        check_type(item, path, depth + 1, objects)
+        check_type(item, path, depth + 1, objects, older=older)
     if type.kind == "object":
-        check_fields(type.fields, path)
+        check_fields([field for field in type.fields if field.name or not older], path)
         for field in type.fields:
-            check_type(field.type, f"{path}.{field.name}" if path else field.name, depth + 1, objects + 1)
+            inside = f"{path}.{field.name}" if path else field.name
+            check_type(field.type, inside, depth + 1, objects + 1, older=older)
 
 
 def check_values(type: Type, where: str) -> None:
@@ -194,6 +206,8 @@ def check_values(type: Type, where: str) -> None:
         raise schema_error(f"{type.kind} without values{where}: no row could ever have one")
     if len(type.values) > MAX_VALUES:
         raise schema_error(f"{len(type.values)} {type.kind} values{where}, at most {MAX_VALUES} are allowed")
+    if any(isinstance(value, list | dict | None) for value in type.values):
+        raise schema_error(f"{type.kind} of something that is no scalar{where}")
 
 
 def check_fields(fields: Sequence[Field], path: str) -> None:

@@ -93,12 +93,13 @@ class Schema:
                 Index(name, tuple(tuple(path) for path in paths), bool(unique))
                 for name, paths, unique in source["indexes"]
             )
+            check_type(row, older=older)  # before anything relies on its form
             schema = cls(source["name"], source["primary"], with_choices(row), indexes, source["version"])
             if not older:
                 schema.check()
         except ModelVaultFormatError:
             raise
-        except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError) as error:
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
             raise ModelVaultFormatError(f"format error: invalid schema in the catalog: {error!r}") from error
         return schema
 

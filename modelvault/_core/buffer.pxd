@@ -110,7 +110,9 @@ cdef inline int put_byte(Buffer out, uint8_t value) except -1:
 
 
 cdef inline int put_bytes(Buffer out, const unsigned char* data, size_t size) except -1:
-    memcpy(take(out, size), data, size)
+    cdef unsigned char* place = take(out, size)
+    if size:                    # else there may be no data
+        memcpy(place, data, size)
     return 0
 
 

@@ -15,12 +15,16 @@ cdef class File:
 
 
 cdef class DiskFile(File):
-    # Owns the descriptor.
+    # Owns the descriptors and `aligned`.
     cdef int descriptor
+    cdef int direct             # a second one that goes past the system's cache, or -1
+    cdef unsigned char* aligned # what `direct` writes from
+    cdef size_t aligned_size
     cdef readonly bint read_only
     cdef bint no_wait           # the kernel and the file system know RWF_NOWAIT
     cdef Py_ssize_t read_into(self, uint64_t offset, unsigned char* data, size_t size, bint wait) except -2
     cdef int write_vector(self, uint64_t offset, iovec* parts, size_t count) except -1
+    cdef int write_direct(self, uint64_t offset, const unsigned char* data, size_t size) except -2
     cdef int fail(self, int code) except -1
     cdef int lock_byte(self, uint64_t generation, int kind) except -1
 

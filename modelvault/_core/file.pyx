@@ -18,6 +18,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t
+from libc.stdlib cimport free
+from libc.string cimport memcpy
 
 from modelvault.errors import LockedError
 
@@ -26,6 +28,7 @@ cdef extern from * nogil:
     #include <errno.h>
     #include <fcntl.h>
     #include <limits.h>
+    #include <stdlib.h>
     #include <string.h>
     #include <sys/file.h>
     #include <sys/types.h>
@@ -84,6 +87,35 @@ cdef extern from * nogil:
             }
         }
         return 0;
+    }
+
+    /* Write past the system's cache, and return when it is on the medium. -EINVAL, -EOPNOTSUPP: not here, nothing was
+       written. No retry after any other error, as for a sync. */
+    static int file_write_direct(int fd, const unsigned char *data, size_t size, uint64_t offset) {
+    #if defined(RWF_DSYNC) && defined(O_DIRECT)
+        size_t done = 0;
+        while (done < size) {
+            struct iovec part = { (void *)(data + done), size - done };
+            ssize_t n = pwritev2(fd, &part, 1, (off_t)(offset + done), RWF_DSYNC);
+            if (n < 0) return errno == EINVAL && done ? -EIO : -errno;
+            if (n == 0) return -EIO;
+            done += (size_t)n;
+        }
+        return 0;
+    #else
+        (void)fd; (void)data; (void)size; (void)offset;
+        return -EOPNOTSUPP;
+    #endif
+    }
+
+    static int file_open_direct(const char *path) {
+    #ifdef O_DIRECT
+        int fd = open(path, O_RDWR | O_CLOEXEC | O_DIRECT);
+        return fd < 0 ? -errno : fd;
+    #else
+        (void)path;
+        return -EOPNOTSUPP;
+    #endif
     }
 
     /* No retry, also not after EINTR: what a failed sync did is unknown. */
@@ -152,18 +184,24 @@ cdef extern from * nogil:
     #endif
     }
     """
-    int EAGAIN, EACCES, EOPNOTSUPP, ENOSYS
+    int EAGAIN, EACCES, EINVAL, EOPNOTSUPP, ENOSYS
     int close(int fd)
     int HOLD_NOTHING, HOLD_SHARED, HOLD_ALONE
+    int posix_memalign(void** memory, size_t alignment, size_t size)
     Py_ssize_t file_read(int fd, unsigned char* data, size_t size, uint64_t offset)
     Py_ssize_t file_read_cached(int fd, unsigned char* data, size_t size, uint64_t offset)
     int file_write(int fd, iovec* parts, size_t count, uint64_t offset)
+    int file_write_direct(int fd, const unsigned char* data, size_t size, uint64_t offset)
+    int file_open_direct(const char* path)
     int file_sync(int fd)
     int file_reserve(int fd, uint64_t offset, uint64_t size)
     int file_resize(int fd, uint64_t size)
     int file_link(const char* descriptor, const char* path)
     int file_lock(int fd, uint64_t offset, int kind)
     long long file_locked(int fd, uint64_t low, uint64_t high)
+
+cdef enum:
+    BLOCK = 4096        # what memory has to be aligned to, to be written past the system's cache
 
 cdef uint64_t WRITER = (<uint64_t> 1) << 62
 cdef uint64_t SNAPSHOTS = ((<uint64_t> 1) << 62) + ((<uint64_t> 1) << 32)
@@ -190,6 +228,18 @@ cdef class File:
     def sync(self):
         """Return when everything written is on the medium. After an error its state is unknown: do not try again."""
         raise io.UnsupportedOperation("sync")
+
+    def write_through(self, uint64_t offset, bytes data not None):
+        """Write whole sectors (offset and length are multiples of 512), and return when they are on the medium.
+
+        After an error do not try again. True in `error.harmless`, if it is there: none of it was made durable.
+        """
+        try:
+            self.write_at(offset, [data])
+        except OSError as error:
+            error.harmless = True
+            raise
+        self.sync()
 
     def resize(self, uint64_t size):
         """Cut the file, or extend it with zeros."""
@@ -235,7 +285,7 @@ cdef class DiskFile(File):
     """A file of the operating system, opened at once: FileNotFoundError, IsADirectoryError and so on."""
 
     def __cinit__(self):
-        self.descriptor = -1
+        self.descriptor = self.direct = -1
 
     def __init__(self, path, bint read_only=False, int descriptor=-1):
         """descriptor: an open one to take over, instead of opening `path`."""
@@ -255,6 +305,9 @@ cdef class DiskFile(File):
     def __dealloc__(self):
         if self.descriptor >= 0:
             close(self.descriptor)
+        if self.direct >= 0:
+            close(self.direct)
+        free(self.aligned)
 
     @classmethod
     def create(cls, path, content):
@@ -284,11 +337,15 @@ cdef class DiskFile(File):
     def twin(self):
         if type(self) is not DiskFile:
             return self     # what a test counts shall all go through one door
+        cdef bytes name = f"/proc/self/fd/{self.descriptor}".encode()
+        cdef DiskFile twin
         try:
-            descriptor = os.open(f"/proc/self/fd/{self.descriptor}", os.O_RDWR | os.O_CLOEXEC)
+            descriptor = os.open(name, os.O_RDWR | os.O_CLOEXEC)
         except OSError:
             return self
-        return DiskFile(self.path, descriptor=descriptor)
+        twin = DiskFile(self.path, descriptor=descriptor)
+        twin.direct = file_open_direct(name)
+        return twin
 
     def sync_directory(self):
         """Return when the file's name is on the medium."""
@@ -355,6 +412,30 @@ cdef class DiskFile(File):
             PyMem_Free(taken)
             PyMem_Free(parts)
 
+    def write_through(self, uint64_t offset, bytes data not None):
+        if self.direct < 0 or not self.write_direct(offset, <const unsigned char*> PyBytes_AS_STRING(data), len(data)):
+            File.write_through(self, offset, data)
+
+    cdef int write_direct(self, uint64_t offset, const unsigned char* data, size_t size) except -2:
+        """`write_through` past the system's cache, a fifth faster; whether this file can do that."""
+        cdef int code
+        cdef void* memory = NULL
+        if size > self.aligned_size:
+            if posix_memalign(&memory, BLOCK, size):
+                raise MemoryError()
+            free(self.aligned)
+            self.aligned, self.aligned_size = <unsigned char*> memory, size
+        memcpy(self.aligned, data, size)
+        with nogil:
+            code = file_write_direct(self.direct, self.aligned, size, offset)
+        if code == -EINVAL or code == -EOPNOTSUPP:
+            close(self.direct)
+            self.direct = -1
+            return False
+        if code < 0:
+            self.fail(code)
+        return True
+
     def sync(self):
         cdef int code
         with nogil:
@@ -385,8 +466,10 @@ cdef class DiskFile(File):
             raise OSError(error.errno, error.strerror, self.path) from None
 
     def close(self):
-        cdef int descriptor = self.descriptor
-        self.descriptor = -1
+        cdef int descriptor = self.descriptor, direct = self.direct
+        self.descriptor = self.direct = -1
+        if direct >= 0:
+            os.close(direct)
         if descriptor >= 0:
             os.close(descriptor)
 

@@ -21,7 +21,6 @@ cdef class Log:
     cdef readonly uint64_t head         # position behind the last record
     cdef readonly uint64_t sequence     # of the last commit
     cdef readonly uint64_t chain        # the checksum of the last record
-    cdef readonly bint syncing          # a sync failed, or is under way
     cdef readonly uint64_t durable      # sequence of the last commit that is known to survive a power failure
 
     cdef uint64_t place(self, size_t size) noexcept

@@ -33,7 +33,7 @@ cdef enum:
     NEXT_TREE = 36
     NEXT_COLLECTION = 40
     HEADER = 48
-    ALIGNMENT = 8
+    SECTOR = 512        # where records begin: what is durable is never written again, and none shares a sector with it
 
 cdef uint64_t NOWHERE = <uint64_t> -1
 
@@ -62,7 +62,7 @@ cdef inline void set_u32(unsigned char* p, uint32_t value) noexcept nogil:
 
 
 cdef inline size_t aligned(size_t size) noexcept nogil:
-    return (size + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
+    return (size + SECTOR - 1) // SECTOR * SECTOR
 
 
 @final
@@ -92,6 +92,11 @@ cdef class Log:
     def used(self):
         """Bytes that a checkpoint would make free."""
         return self.head - self.tail
+
+    @property
+    def is_full(self):
+        """Whether it is time for a checkpoint: three quarters are used."""
+        return 4 * (self.head - self.tail) > 3 * self.capacity
 
     @property
     def start(self):
@@ -145,14 +150,13 @@ cdef class Log:
     def append(self, bytes record not None, bint sync):
         """Write a record, and return when it is durable if `sync`; the caller has asked has_room.
 
-        OSError: nobody knows what of it is in the file.
+        OSError: nobody knows what of it is in the file. True in `error.harmless`, if it is there: none of it is durable.
         """
         cdef uint64_t position = self.place(PyBytes_GET_SIZE(record))
-        self.file.write_at(self.offset + position % self.capacity, [record])
         if sync:
-            self.syncing = True
-            self.file.sync()
-            self.syncing = False
+            self.file.write_through(self.offset + position % self.capacity, record)
+        else:
+            self.file.write_at(self.offset + position % self.capacity, [record])
         self.advance(<const unsigned char*> PyBytes_AS_STRING(record), position)
         if sync:
             self.durable = self.sequence
@@ -289,7 +293,7 @@ cdef class Log:
         cdef uint64_t sequence
         if size < HEADER:
             return
-        for place in range(0, size - HEADER + 1, ALIGNMENT):
+        for place in range(0, size - HEADER + 1, SECTOR):
             sequence = get_u64(data + place + SEQUENCE)
             if sequence <= self.sequence + 1 or sequence - self.sequence > self.capacity:
                 continue

@@ -206,8 +206,9 @@ cdef class Sort(Sink):
         cdef size_t i
         for i in range(self.count):
             self.items[i].place += <size_t>self.rows.data
-        with nogil:
-            qsort(self.items, self.count, sizeof(Item), compare_items)
+        if self.count:
+            with nogil:
+                qsort(self.items, self.count, sizeof(Item), compare_items)
         return 0
 
     cdef int prune(self) except -1:

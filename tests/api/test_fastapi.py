@@ -175,9 +175,9 @@ async def test_a_row_is_committed_when_the_response_begins(disk_world: World) ->
 
         await app(scope, receive, sending)
 
-    async with app.router.lifespan_context(app):
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(watched), base_url="http://app") as client:
-            assert (await client.post("/notes", json=note(1))).json() == note(1)
+    transport = httpx.ASGITransport(watched)
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://a") as client:
+        assert (await client.post("/notes", json=note(1))).json() == note(1)
     assert seen == [(201, Note(**note(1)))]
 
 

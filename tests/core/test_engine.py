@@ -15,7 +15,7 @@ import pytest
 
 from modelvault import _checkpoints
 from modelvault._core.file import DiskFile, MemoryFile
-from modelvault._engine import Engine, Version, Write, entries, new_content
+from modelvault._engine import PAGE_SIZE, Engine, Version, Write, entries, new_content
 from modelvault.errors import ClosedError, LockedError, ModelVaultFormatError
 from tests.faults import Faults, FaultyDisk, RecordingFile
 
@@ -292,6 +292,28 @@ def test_a_version_pinned_while_a_checkpoint_is_sealed_stays_readable(
     engine.commit(write)
     assert items(engine, pinned[0], tree) == expected
     engine.unpin(pinned[0])
+    engine.check()
+    engine.close()
+
+
+def test_no_sector_with_a_durable_record_is_written_again() -> None:
+    """A power cut may ruin the sector that is being written: it must hold nothing that was acknowledged."""
+    file = RecordingFile()
+    engine = Engine.open_file(file)
+    for number in range(40):
+        write = engine.begin()
+        tree = write.new_tree() if number == 0 else 2
+        put(write, tree, b"%03d" % number, b"x" * (7 * number))
+        engine.commit(write)
+    extent = range(engine.log.first * PAGE_SIZE, (engine.log.first + engine.log.pages) * PAGE_SIZE)
+    records = [event for event in file.log.events if event.kind == "write" and event.offset in extent][1:]
+    assert len(records) > 30, "small commits go to the log"
+    sectors = [
+        sector
+        for event in records
+        for sector in range(event.offset // 512, -(-(event.offset + len(event.data)) // 512))
+    ]
+    assert len(sectors) == len(set(sectors))
     engine.check()
     engine.close()
 

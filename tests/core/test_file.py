@@ -4,7 +4,9 @@ import errno
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,6 +43,42 @@ def test_many_buffers_take_several_calls(path: str) -> None:
     file = DiskFile(path)
     file.write_at(0, [bytes([i % 251]) * 3 for i in range(5000)])
     assert file.read_at(0, 20000) == b"".join(bytes([i % 251]) * 3 for i in range(5000))
+
+
+@pytest.mark.parametrize("offset", [1024, 3], ids=["past the cache", "where that cannot be"])
+def test_what_is_written_through_is_there_for_everybody(path: str, offset: int) -> None:
+    file = DiskFile(path)
+    file.resize(16384)
+    file.sync()
+    twin, other = file.twin(), DiskFile(path, read_only=True)
+    for number in range(3):
+        data = bytes([65 + number]) * 512 * 2**number
+        twin.write_through(offset, data)
+        assert [each.read_at(offset, len(data)) for each in (file, twin, other)] == [data] * 3
+    for each in (twin, file, other):
+        each.close()
+    assert Path(path).stat().st_size == 16384
+
+
+def test_a_write_that_failed_before_the_sync_is_harmless() -> None:
+    """Only then is it known that nothing of it can become durable."""
+
+    class Failing(MemoryFile):
+        failing = "write_at"
+
+        def write_at(self, offset: int, buffers: Iterable[Any]) -> None:
+            if self.failing == "write_at":
+                raise OSError(errno.ENOSPC, "no room")
+
+        def sync(self) -> None:
+            raise OSError(errno.EIO, "lost")
+
+    file = Failing()
+    for name, harmless in (("write_at", True), ("sync", False)):
+        file.failing = name
+        with pytest.raises(OSError) as caught:
+            file.write_through(0, bytes(512))
+        assert getattr(caught.value, "harmless", False) is harmless
 
 
 def test_a_read_that_must_not_wait_answers_from_the_system_cache_or_not_at_all(path: str) -> None:

@@ -157,7 +157,7 @@ class File:
         """The record at a place, if it is this one."""
         if place + 48 > len(extent) or struct.unpack_from("<QQ", extent, place + 8) != (sequence, chain):
             return None
-        length = -(-struct.unpack_from("<I", extent, place + 32)[0] // 8) * 8
+        length = -(-struct.unpack_from("<I", extent, place + 32)[0] // 512) * 512
         record = extent[place : place + length]
         good = xxhash.xxh64_intdigest(record[8:], self.seed) == int.from_bytes(record[:8], "little")
         return record if good and len(record) == length else None

@@ -12,13 +12,14 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from modelvault import Database
 from modelvault.errors import ModelVaultError
 from tests.reliability.tally import Tally
 from tests.reliability.workload import PROBE, State, look, look_twice
-from tests.reliability.writer_process import MODES, SPACE, changes, follow
+from tests.reliability.writer_process import CHECKS, MODES, SPACE, changes, follow
 
 ROOT = Path(__file__).parents[2]
-PER_FILE = 30
+PER_FILE = 12
 
 
 class Server:
@@ -83,6 +84,68 @@ class Worker:
         return False
 
 
+class Life:
+    """One file, and the writers that are killed on it one after the other."""
+
+    def __init__(self, tally: Tally, server: Server, file: Path, name: str, seed: int, draw: random.Random) -> None:
+        self.tally, self.server, self.file, self.name, self.seed, self.draw = tally, server, file, name, seed, draw
+        self.mode = MODES[name]
+        self.workers = [Worker(seed, number, self.mode.size) for number in range(self.mode.workers)]
+        self.beside = 0  # what was acknowledged of what went on besides
+
+    def one(self) -> int:
+        """One writer, one kill, and a look at what it left: how many commits were acknowledged."""
+        done = [worker.batch for worker in self.workers]
+        place = f"{self.name}, seed {self.seed}, after {done}"
+        self.tally.place = place
+        latest = list(done)
+        order = "\t".join([str(self.file), str(self.seed), self.name, *map(str, done)])
+        for line in self.server.kill(order, self.time()):
+            what, _, number = line.partition(" ")
+            if what == "error":
+                self.tally.lose("the writer fails", f"{place}: {line}")
+                return 0
+            if what == self.mode.besides:
+                self.beside = max(self.beside, int(number))
+            else:
+                latest[int(what)] = int(number)
+        if not self.file.exists():
+            if sum(latest):
+                self.tally.lose("the file is gone", place)
+            return 0
+        try:
+            found = (look_twice if self.draw.random() < 0.2 else look)(str(self.file))
+            self.look_beside()
+        except (ModelVaultError, OSError, AssertionError) as error:
+            self.tally.lose("does not open", f"{place}: {error!r}")
+            return 0
+        found.pop(PROBE, None)
+        for worker in self.workers:
+            self.settle(worker, found, latest[worker.number], place)
+        return sum(latest) - sum(done)
+
+    def time(self) -> float:
+        """Seconds after which to kill."""
+        draw = self.draw
+        long = draw.uniform(0.1, 0.5) if self.mode.size > 100 or self.mode.besides else draw.uniform(0.02, 0.15)
+        return draw.choice([draw.uniform(0, 0.004), draw.uniform(0, 0.08), long])
+
+    def look_beside(self) -> None:
+        """What went on besides is there as far as it was acknowledged."""
+        check = CHECKS.get(self.mode.besides)
+        if check is not None:
+            with Database.open(self.file) as db:
+                check(db, self.beside)
+
+    def settle(self, worker: Worker, found: State, acknowledged: int, place: str) -> None:
+        rows = {key: row for key, row in found.items() if key // SPACE == worker.number}
+        if not worker.settle(rows, acknowledged):
+            self.tally.lose(
+                "rows lost or a commit in part", f"{place}: worker {worker.number}, {acknowledged} acknowledged"
+            )
+            worker.batch, worker.state = acknowledged, rows
+
+
 def run(tally: Tally, seed: int, kills: int = 10**9, modes: list[str] | None = None) -> None:
     """Kill writers of every mode in turn until the time is up, or `kills` times."""
     draw = random.Random(seed)
@@ -91,47 +154,14 @@ def run(tally: Tally, seed: int, kills: int = 10**9, modes: list[str] | None = N
     with Server() as server, tempfile.TemporaryDirectory() as folder:
         while sum(counts.values()) < kills and not tally.over:
             for mode in modes or list(MODES):
-                file = Path(folder) / f"{mode}{seed}"
-                workers = [Worker(seed, number, MODES[mode].size) for number in range(MODES[mode].workers)]
-                for _ in range(min(PER_FILE, -(-kills // len(MODES)))):
+                life = Life(tally, server, Path(folder) / f"{mode}{seed}", mode, seed, draw)
+                for _ in range(min(PER_FILE, -(-kills // len(modes or MODES)))):
                     if tally.over:
                         break
-                    acknowledged += one(tally, server, file, mode, workers, draw)
+                    acknowledged += life.one()
                     counts[mode] += 1
                     tally.tried += 1
-                file.unlink(missing_ok=True)
+                    tally.detail = ", ".join(f"{count} {mode}" for mode, count in counts.items())
+                    tally.detail += f"; {acknowledged:,} commits acknowledged"
+                life.file.unlink(missing_ok=True)
             seed += 1
-    tally.detail = ", ".join(f"{count} {mode}" for mode, count in counts.items()) + f"; {acknowledged} commits"
-
-
-def one(tally: Tally, server: Server, file: Path, mode: str, workers: list[Worker], draw: random.Random) -> int:
-    """One writer, one kill, and a look at what it left: how many commits were acknowledged."""
-    seconds = draw.choice([draw.uniform(0, 0.004), draw.uniform(0, 0.08), draw.uniform(0.02, 0.15)])
-    done = [worker.batch for worker in workers]
-    place = f"{mode}, seed {workers[0].seed}, after {done}"
-    latest = list(done)
-    for line in server.kill(f"{file} {workers[0].seed} {mode} {' '.join(map(str, done))}", seconds):
-        if line.startswith("error"):
-            tally.lose("the writer fails", f"{place}: {line}")
-            return 0
-        worker, batch = map(int, line.split())
-        latest[worker] = batch
-    if not file.exists():
-        if sum(latest):
-            tally.lose("the file is gone", place)
-        return 0
-    try:
-        found = (look_twice if draw.random() < 0.2 else look)(str(file))
-    except (ModelVaultError, OSError, AssertionError) as error:
-        tally.lose("does not open", f"{place}: {error!r}")
-        return 0
-    found.pop(PROBE, None)
-    for worker in workers:
-        rows = {key: row for key, row in found.items() if key // SPACE == worker.number}
-        if not worker.settle(rows, latest[worker.number]):
-            tally.lose(
-                "rows lost or a commit in part",
-                f"{place}: worker {worker.number}, {latest[worker.number]} acknowledged",
-            )
-            worker.batch, worker.state = latest[worker.number], rows
-    return sum(latest) - sum(done)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 EXAMPLES = 5
 
@@ -21,6 +22,7 @@ class Tally:
     until_lost: bool = False
     tried: int = 0
     detail: str = ""
+    place: str = ""  # what is being tried: where it was when it hung
     losses: Counter[str] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
 
@@ -43,3 +45,7 @@ class Tally:
         """For tests: enough was tried, and nothing was lost."""
         assert not self.losses, f"{self.part}: {dict(self.losses)}\n" + "\n".join(self.examples)
         assert self.tried >= at_least, f"{self.part}: only {self.tried} tried"
+
+    def result(self) -> dict[str, Any]:
+        """What is known so far, as JSON values."""
+        return {name: value for name, value in asdict(self).items() if name not in ("deadline", "until_lost")}

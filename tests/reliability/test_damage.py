@@ -5,34 +5,21 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from modelvault import Database, models
-from modelvault._core.file import MemoryFile
-from modelvault._core.space import free_runs
-from modelvault._engine import Engine, entries
-from modelvault.errors import CorruptionError, ModelVaultFormatError
+from modelvault.errors import CorruptionError
 from tests.format.golden import GOLDEN, PAGE_SIZE, Thing, content, make
+from tests.reliability import damage
+from tests.reliability.damage import outcome, read_all
+from tests.reliability.sealing import pages_in_use
+from tests.reliability.tally import Tally
 
 pytestmark = pytest.mark.damaged
-
-FLIPS = int(os.environ.get("MODELVAULT_FLIPS", "1500"))
-
-Content = list[list[tuple[bytes, bytes]]]
-
-
-def read_all(data: bytes | bytearray) -> Content:
-    """Every entry of every tree but the free tree."""
-    engine = Engine.open_file(MemoryFile(bytes(data)), read_only=True)
-    try:
-        roots = engine.latest.roots
-        return [list(entries(engine.pager, roots[tree])) for tree in range(len(roots)) if tree != 1]
-    finally:
-        engine.close()
-
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
@@ -42,49 +29,32 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return path.read_bytes()
 
 
-def pages_in_use(data: bytes) -> list[int]:
-    """The pages behind the meta pages that are not free."""
-    engine = Engine.open_file(MemoryFile(data), read_only=True)
-    runs = free_runs(engine.pager, engine.latest.roots)
-    free = {page for _, first, count in runs for page in range(first, first + count)}
-    last = engine.latest.page_count
-    engine.close()
-    return [page for page in range(4, last) if page not in free]
-
-
-def outcome(data: bytes | bytearray, expected: Content) -> bool:
-    """Whether damaged bytes still give all the data; they must not give other data."""
-    try:
-        found = read_all(data)
-    except ModelVaultFormatError:
-        return False
-    assert found == expected
-    return True
+@pytest.mark.parametrize(
+    ("method", "most"),
+    [(damage.flips, 1500), (damage.cuts, 1500), (damage.swaps, 1000), (damage.log_flips, 2500)],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_damage_is_noticed_or_harmless(method: Callable[[Tally, int, int], None], most: int) -> None:
+    """The short form of each; all exchanges of pages, and a part of the bits and lengths."""
+    tally = Tally(method.__name__, time.monotonic() + 20)
+    method(tally, 20261123, most)
+    tally.check(at_least=200)
 
 
 def test_flipped_bits(whole: bytes) -> None:
-    """One bit each time: every bit of the meta pages' contents and of all page headers, and random ones."""
+    """Every byte of the meta pages' contents and of all page headers of a larger file, one bit each."""
     expected = read_all(whole)
-    pages = len(whole) // PAGE_SIZE
     draw = random.Random(20261123)
-    places = {page * PAGE_SIZE + offset for page in range(4) for offset in range(0, 190, 3)}
-    places |= {
-        page * PAGE_SIZE + offset for page in range(4, pages) for offset in (0, 8, 16, 24, 25, 26, 28, 30, 32, 36, 40)
-    }
-    places |= {draw.randrange(len(whole)) for _ in range(FLIPS)}
-    used = {*range(4), *pages_in_use(whole)}
-    survived = tried = 0
-    for place in sorted(places):
+    places = [page * PAGE_SIZE + offset for page in range(4) for offset in range(0, 190, 3)]
+    used = pages_in_use(whole)
+    places += [page * PAGE_SIZE + offset for page in used for offset in (0, 8, 16, 24, 25, 26, 28, 30, 32, 36, 40)]
+    survived = 0
+    for place in places:
         damaged = bytearray(whole)
         damaged[place] ^= 1 << draw.randrange(8)
-        harmless = outcome(damaged, expected)
-        if place // PAGE_SIZE in used:
-            tried += 1
-            survived += harmless
-        else:
-            assert harmless, "free pages are nobody's data"
+        survived += outcome(damaged, expected)
     # One copy of the meta may rot; nearly everything else is noticed.
-    assert 0 < survived < tried * 3 // 4
+    assert 0 < survived < len(places) * 3 // 4
 
 
 def test_one_rotten_copy_of_the_meta_is_harmless(whole: bytes) -> None:

@@ -247,15 +247,28 @@ def look_twice(path: str = PATH, **options: Any) -> State:
     return found
 
 
+class Prompt:
+    """In place of the keeper: what is due is done at once, what is due later never."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def call(self, job: Callable[[], object], delay: float = 0.0) -> None:
+        if not delay:
+            job()
+
+
 class Installed:
     """`with Installed() as disk`: databases are opened on a simulated disk, through files of this kind.
 
     Logs begin with two pages and grow to eight, so that they fill up and go round in a short workload; a moment without
-    a commit is enough for a checkpoint.
+    a commit is enough for a checkpoint. prompt: nothing happens in the background or after a while, so that the same
+    calls do the same.
     """
 
-    def __init__(self, kind: type[SimulatedFile] = SimulatedFile) -> None:
+    def __init__(self, kind: type[SimulatedFile] = SimulatedFile, prompt: bool = False) -> None:
         self.disk = SimulatedDisk(kind)
+        self.prompt = prompt
         self.patch = pytest.MonkeyPatch()
 
     def __enter__(self) -> SimulatedDisk:
@@ -265,6 +278,7 @@ class Installed:
             "SMALL_LOG": 8 * PAGE_SIZE,
             "IDLE": IDLE,
             "WINDOW": IDLE,
+            **({"Keeper": Prompt} if self.prompt else {}),
         }.items():
             self.patch.setattr(_checkpoints, name, value)
         return self.disk

@@ -1,10 +1,12 @@
 """Processes to be killed: they write to a database and say on stdout what was acknowledged.
 
-`python -m tests.reliability.writer_process` reads a line `PATH SEED MODE` for each writer, which is a fork of it. The
-writer says `pid N`, then a line `WORKER BATCH` for each commit that returned; after its end the server says `end`.
+`python -m tests.reliability.writer_process` reads a line `PATH SEED MODE BATCH ...`, with tabs, for each writer, which is a fork of it. The
+writer says `pid N`, then a line `WORKER BATCH` for each commit that returned, and a line with the name and a number for
+each thing that it did besides; after its end the server says `end`.
 
 What a commit does follows from the seed, the worker and the number of the batch, so that a reader knows exactly what
-must be there after n of them.
+must be there after n of them. For one thing more that goes on besides: a function in `BESIDES`, a mode in `MODES` and, if
+it leaves something to look at, a function in `CHECKS`.
 """
 
 from __future__ import annotations
@@ -14,10 +16,13 @@ import random
 import sys
 import threading
 import traceback
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from modelvault import Database
+from pydantic import BaseModel
+
+from modelvault import Database, models
 from tests.reliability.workload import Change, Row, State
 
 SPACE = 10**7  # keys of one worker
@@ -25,21 +30,107 @@ SPACE = 10**7  # keys of one worker
 
 @dataclass(frozen=True)
 class Mode:
-    """How writers write: `workers` threads, `size` rows a commit (one is without a transaction)."""
+    """How writers write: `workers` threads, `size` rows a commit (one is without a transaction; many are all new).
+
+    besides: what else goes on, by its name in BESIDES.
+    """
 
     workers: int = 1
     size: int = 1
-    checkpoints: bool = False
+    besides: str = ""
     durability: Literal["full", "relaxed"] = "full"
+    cache_size: int = 1 << 26
 
 
 MODES = {
     "inserts": Mode(),
     "transactions": Mode(size=5),
     "threads": Mode(workers=4),
-    "checkpoints": Mode(workers=2, size=3, checkpoints=True),
+    "checkpoints": Mode(workers=2, size=3, besides="checkpoint"),
     "relaxed": Mode(workers=2, size=2, durability="relaxed"),
+    "bulk load": Mode(size=1500, cache_size=1 << 19),
+    "schema changes": Mode(size=2, besides="schema"),
 }
+MANY = 100  # rows in a commit from which on it is one insert_many
+
+
+# What goes on besides
+
+Besides = Callable[[Any], Iterator[int]]
+"""Does something again and again, and yields a number after each that the next one's is not less than."""
+
+
+def checkpoint(db: Any) -> Iterator[int]:
+    """One checkpoint after the other."""
+    while True:
+        db.checkpoint()
+        yield 0
+
+
+SHAPES = 300
+
+
+class ShapeNumber(BaseModel):
+    """A collection whose rows are all written anew with each change of its schema: numbers become texts, ..."""
+
+    __modelvault_primary_key__ = "id"
+    __modelvault_collection__ = "shapes"
+    __modelvault_indexes__ = (models.index("value"),)
+    id: int
+    value: int
+
+
+class ShapeText(BaseModel):
+    """... and texts become numbers."""
+
+    __modelvault_primary_key__ = "id"
+    __modelvault_collection__ = "shapes"
+    __modelvault_indexes__ = (models.index("value"),)
+    id: int
+    value: str
+
+
+def schema(db: Any) -> Iterator[int]:
+    """One change of a schema after the other; the version after each."""
+    if "shapes" not in db.collection_names():
+        with db.transaction():
+            db.collection(ShapeNumber).insert_many(ShapeNumber(id=key, value=key * 3) for key in range(SHAPES))
+    while True:
+        version = shape_version(db) + 1
+        cls, make = (ShapeText, str) if version % 2 == 0 else (ShapeNumber, int)
+
+        def upgrade(row: dict[str, Any], make: Any = make) -> dict[str, Any]:
+            return row | {"value": make(row["value"])}
+
+        yield models.apply(db, cls, upgrade={version: upgrade}, chunk=SHAPES // 4)
+
+
+def shape_version(db: Any) -> int:
+    """The schema's version, odd for numbers."""
+    definition = db._twin._access.engine.latest.definitions["shapes"]
+    version: int = definition["schemas"][-1]["version"]
+    return version
+
+
+def check_schema(db: Any, acknowledged: int) -> None:
+    """All rows are there, in the form of the version, which is not older than the last one that was acknowledged."""
+    if "shapes" not in db.collection_names():
+        assert acknowledged == 0
+        return
+    version = shape_version(db)
+    assert version in (max(acknowledged, 1), acknowledged + 1), f"version {version}, {acknowledged} was acknowledged"
+    rows = db.collection("shapes").all()
+    assert [row["id"] for row in rows] == list(range(SHAPES))
+    make: Any = str if version % 2 == 0 else int
+    assert all(row["value"] == make(row["id"] * 3) for row in rows)
+    assert db.collection("shapes").where("value", make(3)).count() == 1
+
+
+BESIDES: dict[str, Besides] = {"checkpoint": checkpoint, "schema": schema}
+CHECKS: dict[str, Callable[[Any, int], None]] = {"schema": check_schema}
+
+
+# Writing
 
 
 def changes(seed: int, worker: int, batch: int, size: int) -> list[Change]:
@@ -47,7 +138,7 @@ def changes(seed: int, worker: int, batch: int, size: int) -> list[Change]:
     draw = random.Random(f"{seed} {worker} {batch}")
     found: list[Change] = []
     for place in range(size):
-        what = draw.random()
+        what = 0.0 if size >= MANY else draw.random()
         key = worker * SPACE + (batch * 10 + place if what < 0.6 else draw.randrange(batch * 10 + 1))
         text = chr(97 + batch % 26) * draw.choice([0, 10, 10, 40, 40, 300, 9000 if batch % 30 == 0 else 20])
         new = Row(id=key, email=f"{key}-{batch}", batch=batch, tags=[f"w{worker}", f"t{key % 7}"], text=text)
@@ -81,6 +172,9 @@ def work(db: Database, seed: int, worker: int, mode: Mode, batch: int) -> None:
 
 
 def commit(rows: Any, found: list[Change]) -> None:
+    if len(found) >= MANY:
+        rows.insert_many(value for _, value in found)
+        return
     for what, value in found:
         if what == "put":
             rows.insert(value)
@@ -90,23 +184,23 @@ def commit(rows: Any, found: list[Change]) -> None:
 
 def write(path: str, seed: int, mode: Mode, done: list[int]) -> None:
     """A writer: goes on after so many commits of each worker."""
-    db = Database.open(path, durability=mode.durability)
+    db = Database.open(path, durability=mode.durability, cache_size=mode.cache_size)
     workers = [
         threading.Thread(target=careful, args=(work, db, seed, worker, mode, done[worker]))
         for worker in range(mode.workers)
     ]
-    if mode.checkpoints:
-        workers.append(threading.Thread(target=careful, args=(checkpoints, db)))
+    if mode.besides:
+        workers.append(threading.Thread(target=careful, args=(beside, db, mode.besides)))
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
 
 
-def checkpoints(db: Any) -> None:
-    """One checkpoint after the other."""
-    while True:
-        db.checkpoint()
+def beside(db: Any, name: str) -> None:
+    """Do it, and say so."""
+    for number in BESIDES[name](db):
+        os.write(1, f"{name} {number}\n".encode())
 
 
 def careful(function: Any, *arguments: Any) -> None:
@@ -121,7 +215,7 @@ def careful(function: Any, *arguments: Any) -> None:
 def main() -> None:
     """The server."""
     for line in sys.stdin:
-        path, seed, mode, *done = line.split()
+        path, seed, mode, *done = line.rstrip("\n").split("\t")
         child = os.fork()
         if child == 0:
             os.write(1, f"pid {os.getpid()}\n".encode())

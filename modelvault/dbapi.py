@@ -1,0 +1,347 @@
+"""SQL for reading, by PEP 249: `connect("app.modelvault")`, `cursor.execute("SELECT ...", (value,))`.
+
+    with connect("app.modelvault") as connection:
+        for name, age in connection.execute("SELECT name, age FROM users WHERE age >= ? ORDER BY age", (18,)):
+            print(name, age)
+
+Needs sqlglot: `pip install modelvault[sql]`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date as Date  # noqa: N812 - PEP 249's names
+from datetime import datetime as Timestamp  # noqa: N812
+from datetime import time as Time  # noqa: N812
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from modelvault._core.drive import drive
+from modelvault._sql.errors import (
+    DatabaseError,
+    DataError,
+    Error,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    NotSupportedError,
+    OperationalError,
+    ProgrammingError,
+    Warning,
+    translated,
+)
+from modelvault._sql.plan import planned
+from modelvault._sql.run import PORTION, Result
+from modelvault.sync import Database
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from modelvault._sql.terms import Select
+
+__all__ = [
+    "BINARY",
+    "DATETIME",
+    "NUMBER",
+    "OBJECT",
+    "ROWID",
+    "STRING",
+    "Binary",
+    "Connection",
+    "Cursor",
+    "DataError",
+    "DatabaseError",
+    "Date",
+    "DateFromTicks",
+    "Error",
+    "IntegrityError",
+    "InterfaceError",
+    "InternalError",
+    "NotSupportedError",
+    "OperationalError",
+    "ProgrammingError",
+    "Time",
+    "TimeFromTicks",
+    "Timestamp",
+    "TimestampFromTicks",
+    "Warning",
+    "apilevel",
+    "connect",
+    "paramstyle",
+    "threadsafety",
+]
+
+apilevel: Final = "2.0"
+threadsafety: Final = 2  # threads may share the module and connections, not cursors
+paramstyle: Final = "qmark"  # `:name` with a dict works too
+
+Parameters = Sequence[Any] | Mapping[str, Any] | None
+Description = tuple[tuple[str, Any, None, None, None, None, None], ...]
+
+
+class DBAPIType:
+    """A PEP 249 type object: equal to the kinds of a column that it describes (`description[0][1] == NUMBER`)."""
+
+    def __init__(self, name: str, *kinds: str) -> None:
+        self._name = name
+        self._kinds = frozenset(kinds)
+
+    def __eq__(self, other: object) -> bool:
+        return other in self._kinds if isinstance(other, str) else self is other
+
+    def __hash__(self) -> int:
+        return hash(self._name)
+
+    def __repr__(self) -> str:
+        return f"<modelvault.dbapi.{self._name}>"
+
+
+STRING: Final = DBAPIType("STRING", "string", "enum", "literal", "uuid")
+BINARY: Final = DBAPIType("BINARY", "bytes")
+NUMBER: Final = DBAPIType("NUMBER", "bool", "int", "int64", "uint64", "float64", "decimal")
+DATETIME: Final = DBAPIType("DATETIME", "timestamp", "date", "time", "timedelta")
+ROWID: Final = DBAPIType("ROWID")
+OBJECT: Final = DBAPIType("OBJECT", "object", "list", "dict", "tuple", "union", "any", "ref")
+
+Binary = bytes
+
+
+def DateFromTicks(ticks: float) -> Date:  # noqa: N802 - PEP 249's name
+    """The local date at a time in seconds since 1970."""
+    return Date(*time.localtime(ticks)[:3])
+
+
+def TimeFromTicks(ticks: float) -> Time:  # noqa: N802
+    """The local time of day at a time in seconds since 1970."""
+    return Time(*time.localtime(ticks)[3:6])
+
+
+def TimestampFromTicks(ticks: float) -> Timestamp:  # noqa: N802
+    """The local date and time at a time in seconds since 1970."""
+    return Timestamp(*time.localtime(ticks)[:6])
+
+
+def connect(database: str | os.PathLike[str] | Database, *, strict_read_only: bool = False) -> Connection:
+    """A connection that reads: to the file at a path, which must exist, or to an open database.
+
+    strict_read_only: refuse an open Database that could write. A path is always opened read-only.
+    OperationalError (an OSError) if the file cannot be opened, InternalError (a ValueError) if it is no database.
+    """
+    with translated():
+        if not isinstance(database, Database):
+            return Connection(Database.open(database, read_only=True), owned=True)
+    if strict_read_only and not database._twin._access.read_only:
+        raise InterfaceError(f"strict_read_only: {database!r} can write: open it with read_only=True, or give its path")
+    return Connection(database, owned=False)
+
+
+class Connection:
+    """A way to read one database; made by `connect`. Threads may share it. `close`, or `with`."""
+
+    Warning = Warning
+    Error = Error
+    InterfaceError = InterfaceError
+    DatabaseError = DatabaseError
+    DataError = DataError
+    OperationalError = OperationalError
+    IntegrityError = IntegrityError
+    InternalError = InternalError
+    ProgrammingError = ProgrammingError
+    NotSupportedError = NotSupportedError
+
+    def __init__(self, database: Database, owned: bool) -> None:
+        self._database = database
+        self._owned = owned
+        self._closed = False
+
+    def cursor(self) -> Cursor:
+        """A new cursor."""
+        self._attend()
+        return Cursor(self)
+
+    def execute(self, sql: str, params: Parameters = None) -> Cursor:
+        """A new cursor that has executed a statement."""
+        return self.cursor().execute(sql, params)
+
+    def commit(self) -> None:
+        """Nothing: there is nothing to commit."""
+        self._attend()
+
+    def rollback(self) -> None:
+        """Nothing: there is nothing to roll back."""
+        self._attend()
+
+    def close(self) -> None:
+        """Close the connection; its cursors can no longer be used. May be called again."""
+        if not self._closed:
+            self._closed = True
+            if self._owned:
+                with translated():
+                    self._database.close()
+
+    def __enter__(self) -> Self:
+        self._attend()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<modelvault.dbapi.Connection {self._database.path()!r}{' closed' * self._closed}>"
+
+    def _attend(self) -> None:
+        if self._closed:
+            raise InterfaceError("connection is closed")
+
+
+class Cursor:
+    """The rows of one statement at a time, of the state of the database when it was executed.
+
+    * `description`: for each column (name, type, None, None, None, None, None); None before the first statement.
+      The type is the kind of the field ("int64", "string"), and compares equal to a type object (`NUMBER`, `STRING`).
+    * `rowcount`: how many rows there are, -1 as long as that is not known.
+    * `arraysize`: how many rows `fetchmany` gives.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.arraysize = 1
+        self.description: Description | None = None
+        self._result: Result | None = None
+        self._closed = False
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows the statement has given; -1 as long as that is not known."""
+        count = None if self._result is None else self._result.count
+        return -1 if count is None else count
+
+    def execute(self, sql: str, params: Parameters = None) -> Self:
+        """Execute a SELECT, or EXPLAIN SELECT; the cursor itself, with its rows.
+
+        params: a tuple or list for `?`, a dict for `:name`. ProgrammingError (a ValueError) for SQL that is wrong or
+        names something unknown, NotSupportedError for SQL that the driver does not know, DataError for a value that
+        does not go with its column.
+        """
+        self._attend()
+        if not isinstance(sql, str):
+            raise ProgrammingError(f"argument 'sql': {type(sql).__name__!r} object is not an instance of 'str'")
+        with translated():
+            self._leave()
+            result = drive(executed(self.connection._database, parser()(sql), params))
+        plan = result.plan
+        columns = [("plan", "string")] if plan.explain else zip(plan.names, plan.kinds, strict=True)
+        self.description = tuple((name, kind, None, None, None, None, None) for name, kind in columns)
+        self._result = result
+        return self
+
+    def executemany(self, sql: str, params: Sequence[Parameters]) -> NoReturn:
+        """NotSupportedError: only statements that write are executed many times, and the driver reads."""
+        self._attend()
+        raise NotSupportedError("query error: executemany() is for statements that write: this driver only reads")
+
+    def fetchone(self) -> tuple[Any, ...] | None:
+        """The next row, None if there is none."""
+        result = self._attended()
+        if result.ready:
+            return result.ready.pop()
+        found = self._take(result, PORTION)
+        if not found:
+            return None
+        result.ready = found[:0:-1]
+        return found[0]
+
+    def fetchmany(self, size: int | None = None) -> list[tuple[Any, ...]]:
+        """The next rows, `arraysize` or `size` of them; fewer, or none, only at the end."""
+        count = self.arraysize if size is None else size
+        if count < 0:
+            raise ProgrammingError(f"query error: fetchmany() takes a number of rows, not {count}")
+        return self._take(self._attended(), count)
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        """All rows that are left."""
+        return self._take(self._attended(), None)
+
+    def close(self) -> None:
+        """Close the cursor. May be called again."""
+        if not self._closed:
+            self._leave()
+            self._closed = True
+
+    def setinputsizes(self, sizes: Sequence[Any]) -> None:
+        """Nothing: parameters have no sizes."""
+        self._attend()
+
+    def setoutputsize(self, size: int, column: int | None = None) -> None:
+        """Nothing: values come whole."""
+        self._attend()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> tuple[Any, ...]:
+        row = self.fetchone()
+        if row is None:
+            raise StopIteration
+        return row
+
+    def __enter__(self) -> Self:
+        self._attend()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _attend(self) -> None:
+        if self._closed:
+            raise InterfaceError("cursor is closed")
+        self.connection._attend()
+
+    def _attended(self) -> Result:
+        """The result to fetch from."""
+        self._attend()
+        if self._result is None:
+            raise InterfaceError("no rows: execute a SELECT first")
+        return self._result
+
+    def _take(self, result: Result, most: int | None) -> list[tuple[Any, ...]]:
+        with translated():
+            return drive(result.take(most))
+
+    def _leave(self) -> None:
+        """Give up the result of the statement before."""
+        result, self._result = self._result, None
+        self.description = None
+        if result is not None:
+            drive(result.close())
+
+
+async def executed(database: Database, select: Select, params: Parameters) -> Result:
+    """The result of a statement, its first rows read."""
+    twin = database._twin
+    source = schema = None
+    if select.table is not None:
+        await twin._access.catch_up()
+        collection = await twin.collection(select.table)
+        assert collection._binding is not None
+        source, schema = collection._source, collection._binding.schema
+    result = Result(planned(select, params, source, schema))
+    await result.start(PORTION)
+    return result
+
+
+def parser() -> Callable[[str], Select]:
+    """What makes a Select of a text; loaded at the first statement."""
+    try:
+        from modelvault._sql.parse import parse
+    except ModuleNotFoundError as error:
+        if error.name != "sqlglot":
+            raise
+        raise NotSupportedError("SQL needs sqlglot: pip install 'modelvault[sql]'") from None
+    return parse

@@ -1,0 +1,18 @@
+"""The short form of the state machine."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.reliability import machine
+from tests.reliability.tally import Tally
+
+pytestmark = pytest.mark.damaged  # handles are left as a crash leaves them; the machine verifies what it opens
+
+
+def test_every_history_agrees_with_a_dict() -> None:
+    tally = Tally("state machine", time.monotonic() + 15)
+    machine.run(tally, 20261130, examples=40, steps=40)
+    tally.check(at_least=10)
