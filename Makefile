@@ -11,7 +11,7 @@ DEBUG  := build/debug/lib
 export PYTHONPATH := $(CURDIR)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types wheel bench bench-full cases debug build clean
+.PHONY: help demo test evolve lint types wheel bench bench-full cases debug build clean
 
 help:                ## this list
 	@grep -E '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -30,6 +30,9 @@ types: $(VENV)/.types build               ## mypy --strict (package, examples, s
 	@$(BIN)/mypy
 	@rm -rf build/snippets && $(BIN)/python -m tests.test_docs build/snippets && $(BIN)/mypy build/snippets
 	@$(BIN)/python -m mypy.stubtest --allowlist tests/stubtest.txt $(patsubst modelvault/_core/%.pyx,modelvault._core.%,$(wildcard modelvault/_core/*.pyx))
+
+evolve: $(VENV)/.test $(VENV)/.data build ## random chains of schema changes, and kills while rows are written anew, for long
+	@CHAINS=2000 KILLS=300 $(BIN)/python -m pytest tests/reliability/test_evolution.py tests/reliability/test_rewriting.py $(ARGS)
 
 wheel: export PYTHONPATH :=
 wheel: $(VENV)/.build                     ## build a wheel, install it into an empty environment, use it
