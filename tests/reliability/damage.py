@@ -17,7 +17,7 @@ from modelvault._engine import Engine, entries
 from modelvault.errors import CorruptionError, ModelVaultFormatError
 from tests.reliability.sealing import SealedLog, aligned, pages_in_use
 from tests.reliability.tally import Tally
-from tests.reliability.workload import PAGE_SIZE, PATH, Installed, Row, row
+from tests.reliability.workload import PAGE_SIZE, PATH, Installed, Prompt, Row, row
 
 Content = list[list[tuple[bytes, bytes]]]
 
@@ -47,7 +47,7 @@ def states() -> tuple[bytes, ...]:
     """A small file after each of a few checkpoints: rows, a long value, indexes, free pages; without a page too many."""
     draw = random.Random(4)
     found = []
-    with Installed(prompt=True) as disk:
+    with Installed(keeper=Prompt) as disk:
         for batch in range(4):
             with Database.open(PATH, page_size=PAGE_SIZE) as db, db.transaction():
                 rows = db.collection(Row)
@@ -65,7 +65,7 @@ def states() -> tuple[bytes, ...]:
 def logged() -> SealedLog:
     """A small file with a few commits in its log."""
     draw = random.Random(5)
-    with Installed(prompt=True) as disk:
+    with Installed(keeper=Prompt) as disk:
         with Database.open(PATH, page_size=PAGE_SIZE) as db:
             db.collection(Row)
             for key in range(9):

@@ -22,7 +22,7 @@ from tests.faults import Faults
 from tests.reliability.failing import KINDS
 from tests.reliability.power import states as cuts
 from tests.reliability.tally import Tally
-from tests.reliability.workload import PAGE_SIZE, PATH, Installed, Row, State, row
+from tests.reliability.workload import PAGE_SIZE, PATH, Installed, Prompt, Row, State, row
 
 KEYS = 24
 Keys = st.integers(0, KEYS - 1)
@@ -36,7 +36,7 @@ class Machine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.installed = Installed(prompt=True)
+        self.installed = Installed(keeper=Prompt)
         self.disk = self.installed.__enter__()
         self.rows: State = {}
         self.saved: list[State] = []  # before the transaction, and before each savepoint in it

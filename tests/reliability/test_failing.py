@@ -17,7 +17,7 @@ pytestmark = pytest.mark.damaged  # handles are left poisoned; failing.py checks
 
 def test_every_failing_operation() -> None:
     tally = Tally("failing I/O", time.monotonic() + 20)
-    failing.run(tally, 20261124, length=20, stride=6)
+    failing.run(tally, 20261124, length=20, stride=9, workloads=2)
     tally.check(at_least=30)
 
 

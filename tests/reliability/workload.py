@@ -258,17 +258,23 @@ class Prompt:
             job()
 
 
+class Lazy(Prompt):
+    """In place of the keeper: nothing is ever done, so that who needs it done has to do it."""
+
+    def call(self, job: Callable[[], object], delay: float = 0.0) -> None:
+        return None
+
+
 class Installed:
     """`with Installed() as disk`: databases are opened on a simulated disk, through files of this kind.
 
     Logs begin with two pages and grow to eight, so that they fill up and go round in a short workload; a moment without
-    a commit is enough for a checkpoint. prompt: nothing happens in the background or after a while, so that the same
-    calls do the same.
+    a commit is enough for a checkpoint. keeper: what stands in for the thread that works in the background.
     """
 
-    def __init__(self, kind: type[SimulatedFile] = SimulatedFile, prompt: bool = False) -> None:
+    def __init__(self, kind: type[SimulatedFile] = SimulatedFile, keeper: type[Prompt] | None = None) -> None:
         self.disk = SimulatedDisk(kind)
-        self.prompt = prompt
+        self.keeper = keeper
         self.patch = pytest.MonkeyPatch()
 
     def __enter__(self) -> SimulatedDisk:
@@ -278,7 +284,7 @@ class Installed:
             "SMALL_LOG": 8 * PAGE_SIZE,
             "IDLE": IDLE,
             "WINDOW": IDLE,
-            **({"Keeper": Prompt} if self.prompt else {}),
+            **({"Keeper": self.keeper} if self.keeper else {}),
         }.items():
             self.patch.setattr(_checkpoints, name, value)
         return self.disk
