@@ -44,7 +44,7 @@ def outcome(data: bytes | bytearray, expected: Content) -> bool:
 
 @cache
 def states() -> tuple[bytes, ...]:
-    """A small file after each of a few checkpoints: rows, a long value, indexes, free pages; without a page too many."""
+    """A small file after each of a few checkpoints: rows, a long value, indexes, free pages, none in reserve."""
     draw = random.Random(4)
     found = []
     with Installed(keeper=Prompt) as disk:
@@ -65,12 +65,11 @@ def states() -> tuple[bytes, ...]:
 def logged() -> SealedLog:
     """A small file with a few commits in its log."""
     draw = random.Random(5)
-    with Installed(keeper=Prompt) as disk:
-        with Database.open(PATH, page_size=PAGE_SIZE) as db:
-            db.collection(Row)
-            for key in range(9):
-                db.collection(Row).insert(row(draw, key, key, large=False))
-            content = bytes(disk.media[PATH].content)
+    with Installed(keeper=Prompt) as disk, Database.open(PATH, page_size=PAGE_SIZE) as db:
+        db.collection(Row)
+        for key in range(9):
+            db.collection(Row).insert(row(draw, key, key, large=False))
+        content = bytes(disk.media[PATH].content)
     return SealedLog(content)
 
 

@@ -177,6 +177,8 @@ def run(
                         counts[kind] += 1
                         at += stride
         seed += 1
-        tally.detail = ", ".join(f"{count:,} {kind}" for kind, count in counts.items()) + f"; seeds {first} to {seed - 1}"
+        tally.detail = (
+            ", ".join(f"{count:,} {kind}" for kind, count in counts.items()) + f"; seeds {first} to {seed - 1}"
+        )
         if seed - first == workloads:
             return

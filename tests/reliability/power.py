@@ -18,14 +18,26 @@ import anyio
 from modelvault.errors import ModelVaultFormatError
 from tests.faults import Log, Medium, SimulatedDisk, SimulatedFile, Window
 from tests.reliability.tally import Tally
-from tests.reliability.workload import PATH, History, Installed, Lazy, Prompt, State, Step, look, look_twice, plan
+from tests.reliability.workload import (
+    PATH,
+    History,
+    Installed,
+    Lazy,
+    Prompt,
+    State,
+    Step,
+    churn,
+    look,
+    look_twice,
+    plan,
+)
 
 SMALL = 6  # units of a window of which all subsets are tried
 
 
 @dataclass
 class Explorer:
-    """Runs workloads and tries the states that they may leave."""
+    """Runs workloads and tries the states that they may leave; window by window until each has had its turn."""
 
     tally: Tally
     disk: SimulatedDisk
@@ -198,7 +210,7 @@ def run(
         with Installed(file_type, (None, Lazy, Prompt)[seed % 3]) as disk:
             acknowledged_survives = options.get("durability", "full") == "full"
             explorer = Explorer(tally, disk, seed, per_window, acknowledged_survives, options)
-            explorer.explore(plan(seed, length, steady=seed % 2 == 0))
+            explorer.explore(churn(seed, length) if seed % 4 == 1 else plan(seed, length, steady=seed % 4 == 2))
             tried, nested, seed = tried + explorer.tried, nested + explorer.nested, seed + 1
             tally.tried = tried + nested
             tally.detail = f"{tried:,} states, and {nested:,} of another cut while they were opened"

@@ -88,6 +88,20 @@ def plan(seed: int, length: int, large: bool = True, steady: bool = False) -> li
     return steps
 
 
+def churn(seed: int, length: int) -> list[Step]:
+    """A workload that uses the same pages again and again: a few rows replaced in turn, with many checkpoints."""
+    draw = random.Random(seed)
+    steps = []
+    for number in range(length):
+        if number % 3 == 2:
+            steps.append(Step(draw.choice(["checkpoint", "checkpoint", "checkpoint", "reopen"])))
+        else:
+            keys = draw.sample(range(14), draw.randrange(1, 5))
+            puts = [("put", row(draw, key, number, large=key < 2)) for key in keys]
+            steps.append(Step("transaction" if number % 2 else "many", puts))
+    return steps
+
+
 def row(draw: random.Random, key: int, batch: int, large: bool) -> Row:
     """A row with these numbers; the rest is drawn."""
     size = draw.choice([0, 20, 20, 20, 200, 200, 900, 9000 if large else 300])
