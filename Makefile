@@ -7,14 +7,15 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip -qq --disable-pip-version-check
 SOURCE := modelvault modelvault/_core
 DEBUG  := build/debug/lib
+ASAN   := build/sanitize/lib
 
 export PYTHONPATH := $(CURDIR)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test evolve lint types wheel bench bench-full cases debug build clean
+.PHONY: help demo test evolve lint types wheel bench bench-full cases reliability fuzz sanitize debug build clean
 
 help:                ## this list
-	@grep -E '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /	/' | expand -t 13
 
 demo: $(VENV)/.demo $(VENV)/.data build   ## load 336,776 flights into one file and ask it a dozen questions
 	@$(BIN)/python examples/flights.py
@@ -52,6 +53,27 @@ bench-full: $(VENV)/.peers build          ## the same at 10,000, 100,000 and 1,0
 
 cases: $(VENV)/.bench build               ## our own benchmarks under pytest-benchmark
 	@$(BIN)/python -m pytest benchmarks/cases --benchmark-columns=median,iqr,rounds --benchmark-sort=name $(ARGS)
+
+MINUTES ?= 20
+reliability: $(VENV)/.test build          ## break it in every way, at length: one table of what was tried and lost (MINUTES=20)
+	@$(BIN)/python -m tests.reliability --minutes $(MINUTES) $(ARGS)
+
+SECONDS ?= 60
+TARGETS ?= page meta log definition record key
+fuzz: $(VENV)/.test $(VENV)/.fuzz build   ## coverage-guided fuzzing of the decoders (SECONDS=60 for each of TARGETS)
+	@for target in $(TARGETS); do $(BIN)/python -m tests.reliability.guided $$target $(SECONDS) || exit 1; done
+
+# The memory of a sanitized process says nothing about that of ours, and pytest hides what a dying one says.
+sanitize: $(VENV)/.test                   ## the core's and the reliability tests under AddressSanitizer and UBSan
+	@MODELVAULT_SANITIZE=1 $(BIN)/python setup.py --quiet build --build-lib $(ASAN)
+	@rm -rf $(ASAN)/tests $(ASAN)/report* && cp -r tests docs pyproject.toml setup.py $(ASAN)/
+	@cd $(ASAN) && PYTHONPATH=. PYTHONMALLOC=malloc \
+	  LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
+	  ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:quarantine_size_mb=32:log_path=$(CURDIR)/$(ASAN)/report \
+	  UBSAN_OPTIONS=halt_on_error=1:abort_on_error=1:print_stacktrace=1:log_path=$(CURDIR)/$(ASAN)/report \
+	  $(CURDIR)/$(BIN)/python -m pytest -p no:cacheprovider --deselect tests/reliability/test_bounds.py \
+	  --deselect tests/reliability/test_mutants.py $(or $(ARGS),tests/core tests/reliability) \
+	  || { cat report* 2>/dev/null; exit 1; }
 
 debug: $(VENV)/.test $(VENV)/.data        ## the tests against extensions with bounds, None and init checks on
 	@MODELVAULT_DEBUG=1 $(BIN)/python setup.py --quiet build --build-lib $(DEBUG)

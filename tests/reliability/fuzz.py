@@ -31,7 +31,7 @@ from tests.faults import SimulatedDisk
 from tests.format.golden import PAGE_SIZE, Color, Place, Thing, thing
 from tests.reliability.sealing import Sealed, SealedLog
 from tests.reliability.tally import Tally
-from tests.reliability.workload import PATH, Installed
+from tests.reliability.workload import PATH, Installed, Prompt
 
 MOST_MEMORY = 256 * 1024 * 1024  # bytes that the process may grow by
 
@@ -183,7 +183,7 @@ class Ready:
     """`with Ready()`: the targets can be used."""
 
     def __enter__(self) -> None:
-        _installed.append(Installed(prompt=True))
+        _installed.append(Installed(keeper=Prompt))
         _installed[-1].__enter__()
 
     def __exit__(self, *error: object) -> None:
