@@ -7,8 +7,9 @@ elements satisfies the test. Values are ordered as index keys are (docs/format.m
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Literal, NamedTuple
+
+from modelvault._frozen import frozen
 
 __all__ = ["ALL", "NONE", "OPERATORS", "Condition", "Every", "Negation", "Order", "Selection", "Some", "Test"]
 
@@ -31,7 +32,7 @@ OPERATORS: Final[dict[str, int | None]] = {
 """The operators, and how many values each takes: None for any number."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Test:
     """The field at `path` compares with `values` as `op` says.
 
@@ -49,21 +50,21 @@ class Test:
     values: tuple[Any, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Every:
     """All parts hold; of none, true."""
 
     parts: tuple[Condition, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Some:
     """At least one part holds; of none, false."""
 
     parts: tuple[Condition, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Negation:
     """The part does not hold."""
 
@@ -79,7 +80,7 @@ NONE: Final = Some(())
 """Holds for no row."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Order:
     """One term of an order: by the field at `path`; None last, with `desc` first."""
 
