@@ -87,6 +87,8 @@ def model_job(catalog: Catalog, unit: Unit | None, cls: type, upgrade: Upgrades 
 
 def checked(upgrade: object) -> dict[int, Upgrade]:
     """The upgrade functions in their order; TypeError or ValueError for what can be none."""
+    from inspect import iscoroutinefunction
+
     if upgrade is None:
         return {}
     if not isinstance(upgrade, Mapping):
@@ -97,8 +99,6 @@ def checked(upgrade: object) -> dict[int, Upgrade]:
         if number < 2:
             raise ValueError(f"upgrade: there is no version before {number}: the first that rows can come to is 2")
         if not callable(function) or iscoroutinefunction(function):
-    from inspect import iscoroutinefunction
-
             raise TypeError(f"upgrade: for version {number} a plain function of a row is needed, not {function!r}")
     return {number: upgrade[number] for number in sorted(upgrade)}
 
