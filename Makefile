@@ -9,10 +9,13 @@ SOURCE := modelvault modelvault/_core
 DEBUG  := build/debug/lib
 ASAN   := build/sanitize/lib
 
+# In front of a command: no network for it, where the system can do that.
+OFFLINE := $(shell unshare --map-root-user --net true 2>/dev/null && echo unshare --map-root-user --net)
+
 export PYTHONPATH := $(CURDIR)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test evolve lint types wheel bench bench-full cases reliability fuzz sanitize debug build clean
+.PHONY: help demo test evolve lint types docs wheel wheels sdist bench bench-full cases reliability fuzz sanitize debug build clean
 
 help:                ## this list
 	@grep -E '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /	/' | expand -t 13
@@ -43,6 +46,37 @@ wheel: $(VENV)/.build                     ## build a wheel, install it into an e
 	@build/empty/bin/python -m pip -qq --disable-pip-version-check install build/wheel/*.whl
 	@cp tests/smoke.py build/empty && cd build/empty && bin/python -W error smoke.py  # beside nothing of the tests
 	@ls -l build/wheel/*.whl
+
+# The Pythons at hand: those of pyenv, and any others named in PYTHONS.
+PYTHONS ?= $(wildcard $(HOME)/.pyenv/versions/3.1[0-9].*/bin/python)
+TOOLS := "setuptools>=77" "cython>=3.1"
+
+wheels: export PYTHONPATH :=
+wheels:              ## a wheel for each Python at hand, used in an empty environment of it
+	@test -n "$(strip $(PYTHONS))" || (echo 'make wheels PYTHONS="python3.10 python3.13"'; exit 1)
+	@rm -rf build/wheels && mkdir -p build/wheels
+	@set -e; for python in $(PYTHONS); do \
+	    name=$$($$python -c 'import sys; print(sys.implementation.cache_tag)'); place=$(CURDIR)/build/wheels/$$name; \
+	    $$python -m venv $$place/tools; $$place/tools/bin/python -m pip -qq --disable-pip-version-check install $(TOOLS); \
+	    rm -rf build/lib.*$$name build/temp.*$$name; \
+	    $$place/tools/bin/python -m pip -qq --disable-pip-version-check wheel --no-deps --no-build-isolation --wheel-dir $$place .; \
+	    $$python -m venv $$place/empty; \
+	    $$place/empty/bin/python -m pip -qq --disable-pip-version-check install $$place/*.whl; \
+	    cp tests/smoke.py $$place/empty; (cd $$place/empty && bin/python -W error smoke.py); \
+	    ls -l $$place/*.whl; \
+	done
+
+sdist: export PYTHONPATH :=
+sdist: $(VENV)/.build                     ## the source archive, and a wheel from it without the network
+	@rm -rf build/sdist && mkdir -p build/sdist/from
+	@$(BIN)/python -c 'from setuptools import build_meta; print(build_meta.build_sdist("build/sdist"))'
+	@tar xzf build/sdist/*.tar.gz -C build/sdist/from --strip-components=1
+	@cd build/sdist && PIP_NO_INDEX=1 $(OFFLINE) $(CURDIR)/$(BIN)/python -m pip -qq --disable-pip-version-check \
+	    wheel --no-deps --no-build-isolation --wheel-dir . ./from
+	@ls -l build/sdist/*.gz build/sdist/*.whl
+
+docs: $(VENV)/.docs build                 ## the site in build/site; a warning is an error
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet --site-dir build/site
 
 bench: $(VENV)/.peers build               ## ours beside its peers and the machine's limits, in some minutes
 	@$(BIN)/python -m benchmarks $(ARGS)

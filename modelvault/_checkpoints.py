@@ -14,7 +14,6 @@ import threading
 import time
 from contextlib import suppress
 from copy import copy
-from dataclasses import replace
 from typing import Final, NamedTuple, NoReturn, Protocol
 
 from modelvault._committed import Committed
@@ -23,6 +22,7 @@ from modelvault._core.log import RECORD_SHARE
 from modelvault._core.meta import Meta
 from modelvault._core.pager import Draft
 from modelvault._core.space import Space
+from modelvault._frozen import replace
 from modelvault._keeper import Keeper
 from modelvault._version import CATALOG, FREE, Write, changed_entries
 from modelvault.errors import CorruptionError

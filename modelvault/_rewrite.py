@@ -8,7 +8,6 @@ meanwhile; so another process can go on after a crash.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -25,6 +24,7 @@ from modelvault._building import (
 from modelvault._core.record import Face, RecordCodec
 from modelvault._core.walk import Tree
 from modelvault._fills import alone, plain_default, sorted_out
+from modelvault._frozen import replace
 from modelvault._job import Job, Row, current
 from modelvault._leftovers import discard, forget_migration, mark_key, shadow_trees, sweep
 from modelvault._progress import Progress

@@ -5,7 +5,6 @@ inside. `seal` works in memory, and can only fail for lack of space; `write_page
 """
 
 import errno
-from dataclasses import replace
 
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
@@ -17,6 +16,7 @@ from modelvault._core.tree cimport Roots, tree_delete, tree_put
 from modelvault._core.walk cimport tree_seal, tree_spill
 
 from modelvault._core.meta import is_named, write_meta
+from modelvault._frozen import replace
 from modelvault.errors import CorruptionError
 
 ZEROS = 1 << 20         # bytes of a log that are written at once

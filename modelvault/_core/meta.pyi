@@ -1,14 +1,14 @@
 import struct
-from dataclasses import dataclass
 
 from modelvault._core.file import File
+from modelvault._frozen import frozen
 
 MAGIC: bytes
 PAGE_SIZES: tuple[int, ...]
 FIELDS: struct.Struct
 NO_PAGE: tuple[int, int, int]
 
-@dataclass(frozen=True)
+@frozen
 class Meta:
     page_size: int
     uuid: bytes

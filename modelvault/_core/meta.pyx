@@ -5,13 +5,13 @@ write as a whole: after a crash a copy is the old one or the new one, and one th
 """
 
 import struct
-from dataclasses import dataclass
 
 from libc.stdint cimport uint64_t
 
 from modelvault._core.format cimport FORMAT_VERSION, META_COUNT, META_SIZE
 from modelvault._core.xxh64 cimport xxh64
 
+from modelvault._frozen import frozen
 from modelvault.errors import CorruptionError, ModelVaultFormatError
 
 MAGIC = b"\x89MVLT\r\n\x1a"
@@ -23,7 +23,7 @@ FIELDS = struct.Struct("<IIQQ16sQQQ3Q3QQQQQQQIII4xQ")
 NO_PAGE = (0, 0, 0)
 
 
-@dataclass(frozen=True)
+@frozen
 class Meta:
     """What one generation of the file is. Refs are (number, birth, checksum), all zero for an empty tree.
 
