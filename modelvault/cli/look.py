@@ -82,8 +82,7 @@ def show_collection(db: Database, schema: Schema, output: Output) -> None:
 
 def rules(type: Any) -> str:
     """The constraints of a field."""
-    inner = type.items[0] if type.kind == "optional" else type
-    found = (*type.constraints, *inner.constraints)
+    found = (*type.constraints, *(type.items[0].constraints if type.kind == "optional" else ()))
     return ", ".join(rule.kind if rule.value is True else f"{rule.kind} {rule.value}" for rule in found)
 
 

@@ -269,3 +269,36 @@ def test_without_the_extra_it_says_how_to_install_it() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr == "modelvault: the command line needs typer: pip install 'modelvault[cli]'\n"
+
+
+def test_the_page_names_every_command_and_option(run: Run) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+    commands = re.findall(r"^  ([a-z][a-z-]+) ", run()[1], re.MULTILINE)
+    assert len(commands) > 10
+    for command in commands:
+        texts = [run(command, "--help")[1]]
+        assert f"`{command} " in page, f"docs/cli.md says nothing of {command}"
+        if command == "migrate":
+            texts = [run("migrate", verb, "--help")[1] for verb in ("plan", "apply")]
+        for option in set(re.findall(r"--[a-z-]+", "".join(texts))) - {"--help", "--json"}:
+            assert f"{option}" in page, f"docs/cli.md does not mention {option} of {command}"
+
+
+def test_words_are_completed(file: str) -> None:
+    from prompt_toolkit.completion import CompleteEvent
+    from prompt_toolkit.document import Document
+
+    from modelvault.cli.terminal import Words
+
+    with Database.open(file, read_only=True) as db:
+
+        def found(text: str) -> list[str]:
+            return [word.text for word in Words(db).get_completions(Document(text), CompleteEvent())]
+
+        assert found("SELECT address.") == ["address.city", "address.zip"]
+        assert found("SELECT id,na") == ["name"]
+        assert found("SELECT max(sc") == ["score"]
+        assert found("SELECT id FROM us") == ["users"]
+        assert found("sel") == ["SELECT"]
+        assert found(".sc") == [".schema"]
+        assert found("SELECT ") == []
