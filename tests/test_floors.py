@@ -58,7 +58,7 @@ CORE_ROWS = [
     ["space", "leaf", "entry"],
     ["program", "order", "columns"],
     ["table", "commit"],
-    ["feed"],
+    ["feed", "batch"],
     ["scan"],
     ["sorting", "aggregate"],
 ]
