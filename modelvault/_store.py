@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from modelvault._access import Access, Unit
 from modelvault._core.index import IndexKeys
@@ -20,6 +20,10 @@ from modelvault.mapping import attach_refs, bind, bind_older, schema_of
 from modelvault.schema import SCALARS, Field, Index, Schema, Shape, Type
 
 __all__ = ["Binding", "Catalog", "Store", "unknown_collection"]
+
+
+STEPS: Final = 256  # rows and index entries of a batch that are put before others get a chance: about 0.1 ms
+BATCH_SIZE: Final = 16 << 20  # bytes of rows whose index entries are sorted together; a quarter of the cache at most
 
 
 def unknown_collection(name: str) -> ModelVaultSchemaError:
@@ -51,18 +55,21 @@ class Binding:
 
     `find(roots, key, face, wait)`, `record(roots, packed, wait)`, `size(roots)`,
     `keys(roots, index, prefix, wait)`,
-    `put(write, packed, record, create, wait)`, `remove(write, packed, wait)`; `pack(key)` gives a key as bytes.
+    `put(write, packed, record, create, wait)`, `put_batch(batch, write, wait)`, `remove(write, packed, wait)`;
+    `pack(key)` gives a key as bytes. A batch has about `batch_size` bytes.
     """
 
     __slots__ = (
         "__weakref__",
         "_planner",
+        "batch_size",
         "face",
         "find",
         "keys",
         "pack",
         "plain_key",
         "put",
+        "put_batch",
         "record",
         "remove",
         "schema",
@@ -80,6 +87,8 @@ class Binding:
         self.find: Callable[..., Any] = table.get
         self.record: Callable[..., bytes | None] = table.record
         self.put: Callable[..., Any] = table.put
+        self.put_batch: Callable[..., bool] = lambda batch, write, wait: batch.put(table, write, STEPS, wait)
+        self.batch_size = min(BATCH_SIZE, table.pager.cache_size // 4)
         self.remove: Callable[..., Any] = table.delete
         self._planner: Planner | None = None
         self.keys: Callable[..., list[bytes]] = table.keys
@@ -87,7 +96,7 @@ class Binding:
 
     def retire(self) -> None:
         """The collection is gone: its creation was rolled back. Handles that use this binding look for another one."""
-        self.find = self.record = self.size = self.keys = self.put = self.remove = gone
+        self.find = self.record = self.size = self.keys = self.put = self.put_batch = self.remove = gone
 
     @property
     def planner(self) -> Planner:

@@ -59,7 +59,7 @@ CORE_ROWS = [
     ["space", "leaf", "entry"],
     ["program", "order", "columns"],
     ["table", "commit", "copying", "packing"],
-    ["feed"],
+    ["feed", "batch"],
     ["scan"],
     ["sorting", "aggregate"],
 ]

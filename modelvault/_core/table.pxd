@@ -42,6 +42,9 @@ cdef class Table:
     cdef Buffer lend(self)
     cdef TableIndex index(self, str name)
     cdef int check_definition(self, write) except -1
+    cdef bint put_at(
+        self, Draft draft, Roots roots, const unsigned char* start, size_t length, const unsigned char* data,
+        size_t size, bint create, bint wait) except -1
     cdef int note(self, Draft draft, Roots roots, const unsigned char* key, size_t length, bint wait) except -1
     cdef int plan(
         self, Roots roots, const unsigned char* key, size_t length, const unsigned char* old, size_t old_size,
@@ -56,3 +59,6 @@ cdef class Table:
     cdef object too_long(self, size_t size, str what)
     cdef object violation(self, TableIndex index, const unsigned char* record, size_t size)
     cdef int check_entries(self, Roots roots, TableIndex index, bytes key) except -1
+
+
+cdef const unsigned char* entry_at(Entries entries, size_t i, size_t* size) noexcept

@@ -177,17 +177,20 @@ cdef class Table:
         DuplicateKeyError for a key that is taken, and for a value that another row has in a unique index. Nothing has changed when it
         raises anything but MemoryError, or the OSError or CorruptionError of a page that was read meanwhile.
         """
-        cdef Draft draft = write.draft
-        cdef Roots roots = write.roots
-        cdef const unsigned char* start = <const unsigned char*> PyBytes_AS_STRING(key)
-        cdef const unsigned char* data = <const unsigned char*> PyBytes_AS_STRING(record)
-        cdef size_t length = PyBytes_GET_SIZE(key), size = PyBytes_GET_SIZE(record), old_size = 0
-        cdef const unsigned char* old = NULL
-        cdef Page page
         self.check_definition(write)
-        page = tree_find(self.pager, roots.at(self.tree), start, length, wait, &old, &old_size)
+        return self.put_at(
+            write.draft, write.roots, <const unsigned char*> PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key),
+            <const unsigned char*> PyBytes_AS_STRING(record), PyBytes_GET_SIZE(record), create, wait)
+
+    cdef bint put_at(
+            self, Draft draft, Roots roots, const unsigned char* start, size_t length, const unsigned char* data,
+            size_t size, bint create, bint wait) except -1:
+        """put, of bytes."""
+        cdef const unsigned char* old = NULL
+        cdef size_t old_size = 0
+        cdef Page page = tree_find(self.pager, roots.at(self.tree), start, length, wait, &old, &old_size)
         if page is not None and create:
-            raise self.taken(key)
+            raise self.taken(start[:length])
         if length > key_limit(self.pager.page_size):
             raise self.too_long(length, "the primary key has")
         self.note(draft, roots, start, length, wait)
@@ -427,7 +430,7 @@ cdef Page child_of(Pager pager, Page page, size_t index, int level, bint wait):
     return fetch(pager, &ref, level, wait)
 
 
-cdef inline const unsigned char* entry_at(Entries entries, size_t i, size_t* size) noexcept:
+cdef const unsigned char* entry_at(Entries entries, size_t i, size_t* size) noexcept:
     """One of the entries of a record."""
     cdef size_t start = entries.ends[i - 1] if i else 0
     size[0] = entries.ends[i] - start
