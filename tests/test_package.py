@@ -1,6 +1,5 @@
 """The package as a whole: its version, its weight, what it exports."""
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -37,13 +36,3 @@ def test_importing_the_package_imports_little() -> None:
 def test_every_exported_name_exists() -> None:
     assert [name for name in modelvault.__all__ if not hasattr(modelvault, name)] == []
     assert [name for name in modelvault.models.__all__ if not hasattr(modelvault.models, name)] == []
-
-
-def test_what_the_guide_says_is_missing_is_missing() -> None:
-    """The list in docs/guide/from-0.16.md shrinks when something arrives."""
-    text = (ROOT / "docs/guide/from-0.16.md").read_text().split("## Not there yet")[1]
-    places = [modelvault, modelvault.Database, modelvault.Query, modelvault.models]
-    found = [
-        name for name in re.findall(r"`(?:modelvault\.)?(\w+)`", text) if any(hasattr(place, name) for place in places)
-    ]
-    assert found == []
