@@ -219,6 +219,10 @@ cdef class Log:
             record = self.load(0, wait)
         return None if record is None else (record, position)
 
+    def go_on(self, bytes record not None, uint64_t position):
+        """Look behind the record that `next` has found there."""
+        self.advance(<const unsigned char*> PyBytes_AS_STRING(record), position)
+
     def replay(self, Draft draft not None, Roots roots not None):
         """Apply all records that follow; (entries of the catalog as (key, value or None), next tree id, next collection id).
 
