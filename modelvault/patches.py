@@ -74,6 +74,8 @@ def patch_values(instance: Any, patch: Any) -> dict[str, Any]:
 
 def resolve_names(cls: Any, changes: dict[str, Any]) -> dict[str, Any]:
     """The changes by field name, where aliases stand for fields; extra keys pass only if the model takes extras."""
+    if changes.keys() <= cls.model_fields.keys():
+        return changes
     aliases = {}
     for name, info in cls.model_fields.items():
         for alias in (info.alias, info.validation_alias):

@@ -13,11 +13,10 @@ from libc.stdlib cimport qsort
 from libc.string cimport memcmp
 
 from modelvault._core.buffer cimport get64_big, put_bytes
-from modelvault._core.cursor cimport Cursor
 from modelvault._core.node cimport key_limit
 from modelvault._core.pager cimport Page
 from modelvault._core.table cimport entry_at
-from modelvault._core.tree cimport ADD_FOUND, ADD_TAKEN, ADD_UNSURE, ADDED, Added, tree_add, tree_find
+from modelvault._core.tree cimport ADD_FOUND, ADD_TAKEN, Added, tree_add, tree_find
 
 
 cdef int compare_items(const void* left, const void* right) noexcept nogil:
@@ -265,20 +264,10 @@ cdef class Batch:
             self, Table table, TableIndex index, Draft draft, Roots roots, Path* path, const Item* item, bint wait
     ) except -1:
         """Put one entry; DuplicateKeyError if another row has it in a unique index."""
-        cdef size_t alone = item.entry if item.alone else 0
-        cdef Added added = tree_add(draft, roots.at(index.tree), path, item.data, item.size, alone, item.data, 0, wait)
-        cdef Cursor cursor
-        if added == ADD_UNSURE:
-            cursor = Cursor.__new__(Cursor)
-            cursor.reset(table.pager, roots.at(index.tree))
-            if cursor.seek(item.data, item.entry, wait) and cursor.begins_with(item.data, item.entry):
-                added = ADD_TAKEN
-            else:
-                added = tree_add(draft, roots.at(index.tree), path, item.data, item.size, 0, item.data, 0, wait)
+        cdef Added added = table.add_entry(
+            draft, roots, index, path, item.data, item.size, item.entry, item.alone, wait)
         if added == ADD_TAKEN:
             raise violation(table, index, roots, item)
-        if added == ADDED:
-            draft.note_put(index.tree, item.data, item.size, item.data, 0)
         return 0
 
 
