@@ -47,14 +47,17 @@ class Committed:
         return str(self.file.path)
 
     def load(self, meta: Meta) -> None:
-        """Begin with the trees of a stored checkpoint."""
-        self.meta = meta  # of the newest checkpoint, stored or not
-        self.pager.page_count, self.pager.free_pages = meta.page_count, meta.free_pages
-        self.pager.start_over()
-        self.next_ids = (meta.next_tree, meta.next_collection)
-        self.stored, self.stored_definitions = load_catalog(self.pager, meta)  # what the meta names
-        self.log = Log(self.log_file, meta)
-        self.show(copy(self.stored), self.stored_definitions)
+        """Begin with the trees of a stored checkpoint; what was newest before is so no longer."""
+        stored, definitions = load_catalog(self.pager, meta)
+        with self.lock:
+            self.pager.retire_all()
+            self.pager.start_over()
+            self.pager.page_count, self.pager.free_pages = meta.page_count, meta.free_pages
+            self.meta = meta  # of the newest checkpoint, stored or not
+            self.next_ids = (meta.next_tree, meta.next_collection)
+            self.stored, self.stored_definitions = stored, definitions  # what the meta names
+            self.log = Log(self.log_file, meta)
+            self.show(copy(stored), definitions)
 
     def show(self, roots: Any, definitions: dict[str, Definition]) -> None:
         """These trees are the newest version, in this process."""
@@ -76,11 +79,15 @@ class Committed:
             raise
         if self.log.sequence == before:
             return
-        if next_tree is not None and next_collection is not None:
-            self.next_ids = (next_tree, next_collection)
-        draft.publish()
-        self.show(roots, apply_entries(self.latest.definitions, changes) if changes else self.latest.definitions)
-        self.pager.release(self.least_stamp())
+        definitions = self.latest.definitions
+        if changes:
+            definitions = apply_entries(definitions, changes)
+        with self.lock:
+            if next_tree is not None and next_collection is not None:
+                self.next_ids = (next_tree, next_collection)
+            draft.publish()
+            self.show(roots, definitions)
+            self.pager.release(self.least_stamp())
 
     def publish(self, write: Write, sequence: int, meta: Meta) -> None:
         """The drafts of the write are the newest version from now on."""

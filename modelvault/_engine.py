@@ -79,6 +79,7 @@ class Engine(Committed):
         self._identity = file.identity
         self._inline: Write | None = None
         self._ending = threading.Lock()
+        self._following = threading.Lock()
         self._recover(strict)
         _open.add(self)
 
@@ -255,7 +256,7 @@ class Engine(Committed):
         """The newest version; a read-only engine looks in the file for what the writer in another process committed."""
         if not self.read_only:
             return self.latest
-        with self.lock:
+        with self._following:
             if self.follower.is_behind():
                 self.follower.follow()
         return self.latest

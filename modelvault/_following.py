@@ -53,7 +53,6 @@ class Follower:
             previous = state.meta.generation
             newest, limit = lock_newest(state.file, state.reads)
             if newest.generation != previous:
-                state.pager.retire_all()
                 state.load(newest)
                 self.unlock(previous)
             last = self._last() if limit is None else limit

@@ -42,6 +42,7 @@ T = TypeVar("T")
 
 NOTHING: Final = nullcontext()
 THREADS: Final = 8  # worker threads of one event loop that may wait for the disk at a time
+TURN: Final = 256  # tasks woken in one turn of an event loop, so that others have theirs in between
 IDLE: Final = 2.0  # seconds after which a writer's thread without work ends
 
 
@@ -434,9 +435,11 @@ class TrioWaiter(LoopWaiter):
 
 
 def fire(waiters: list[LoopWaiter]) -> None:
-    """Wake the tasks of these waiters, which all belong to this loop."""
-    for waiter in waiters:
+    """Wake the tasks of these waiters, which all belong to this loop; some now, the others in its next turns."""
+    for waiter in waiters[:TURN]:
         waiter.fire()
+    if len(waiters) > TURN:
+        waiters[0].soon(fire, waiters[TURN:])
 
 
 class WriterThread:

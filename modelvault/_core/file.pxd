@@ -10,6 +10,9 @@ cdef extern from "<sys/uio.h>" nogil:
         size_t iov_len
 
 
+cdef int make_way() except -1
+
+
 cdef class File:
     cdef readonly object path
 

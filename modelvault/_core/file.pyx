@@ -34,6 +34,7 @@ cdef extern from * nogil:
     #include <sys/file.h>
     #include <sys/types.h>
     #include <sys/uio.h>
+    #include <time.h>
     #include <unistd.h>
 
     #ifndef IOV_MAX
@@ -183,6 +184,12 @@ cdef extern from * nogil:
     #endif
     }
 
+    /* Long enough for a thread that was told that it may run to do so. */
+    static void file_pause(void) {
+        struct timespec moment = { 0, 10000 };
+        nanosleep(&moment, NULL);
+    }
+
     /* How many bytes from `base` on another handle holds alone; 0 for none. */
     static int64_t file_held(int fd, uint64_t base, uint64_t most) {
     #ifdef F_OFD_SETLK
@@ -248,6 +255,7 @@ cdef extern from * nogil:
     int file_link(const char* descriptor, const char* path)
     int file_lock(int fd, uint64_t offset, int kind)
     int file_hold(int fd, uint64_t base, uint64_t count)
+    void file_pause()
     int file_unhold(int fd, uint64_t base)
     long long file_held(int fd, uint64_t base, uint64_t most)
     long long file_locked(int fd, uint64_t low, uint64_t high)
@@ -260,6 +268,16 @@ cdef uint64_t SNAPSHOTS = ((<uint64_t> 1) << 62) + ((<uint64_t> 1) << 32)
 cdef uint64_t PUBLISHED = ((<uint64_t> 1) << 62) + ((<uint64_t> 1) << 61)
 cdef uint64_t LAST_GENERATION = ((<uint64_t> 1) << 60) - 1
 cdef uint64_t LAST_COMMIT = ((<uint64_t> 1) << 60) - 1
+
+
+cdef int make_way() except -1:
+    """Let other threads run: for work that holds the GIL for longer than an event loop should wait.
+
+    A thread that waits for the GIL is woken up when it is given up, and finds it taken again unless that takes a moment.
+    """
+    with nogil:
+        file_pause()
+    return 0
 
 
 cdef class File:

@@ -23,6 +23,8 @@ cdef class Log:
     cdef readonly uint64_t chain        # the checksum of the last record
     cdef readonly uint64_t durable      # sequence of the last commit that is known to survive a power failure
 
+    cdef uint64_t applied               # changes repeated
+
     cdef uint64_t place(self, size_t size) noexcept
     cdef bytes load(self, uint64_t place, bint wait)
     cdef int advance(self, const unsigned char* record, uint64_t position) except -1

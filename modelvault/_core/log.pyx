@@ -16,6 +16,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
+from modelvault._core.file cimport make_way
 from modelvault._core.format cimport CATALOG_TREE, FIRST_TREE
 from modelvault._core.pager cimport Draft
 from modelvault._core.tree cimport Roots, tree_delete, tree_put
@@ -33,6 +34,7 @@ cdef enum:
     NEXT_TREE = 36
     NEXT_COLLECTION = 40
     HEADER = 48
+    CHANGES = 512       # repeated in a row, at 2 us each, before other threads may run
     SECTOR = 512        # where records begin: what is durable is never written again, and none shares a sector with it
 
 cdef uint64_t NOWHERE = <uint64_t> -1
@@ -272,6 +274,9 @@ cdef class Log:
         cdef uint64_t head, length, size, tree
         at += HEADER
         while at < end:
+            self.applied += 1
+            if self.applied % CHANGES == 0:
+                make_way()
             at = read_varint(at, end, &head)
             at = read_bytes(at, end, &key, &length)
             value, size = NULL, 0

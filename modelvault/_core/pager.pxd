@@ -93,6 +93,7 @@ cdef class Pager:
     cdef readonly Cache cache       # pages that stand in the file
     cdef readonly size_t cache_size # bytes for them and for drafts
 
+    cdef uint64_t seals             # pages sealed
     cdef readonly uint64_t hits
     cdef readonly uint64_t misses
     cdef readonly uint64_t reads

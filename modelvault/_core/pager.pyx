@@ -18,7 +18,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memmove
 
 from modelvault._core.cache cimport Cache, Entry
-from modelvault._core.file cimport DiskFile, iovec
+from modelvault._core.file cimport DiskFile, iovec, make_way
 from modelvault._core.format cimport (
     OVERFLOW, PAGE_BIRTH, PAGE_CHECKSUM, PAGE_GARBAGE, PAGE_HEAP, PAGE_LEVEL, PAGE_NUMBER, PAGE_SLOTS, PAGE_TYPE, Ref,
 )
@@ -31,6 +31,7 @@ cdef enum:
     SMALL_READ = 1 << 16        # bytes hashed without releasing the GIL
     MARK_WORDS = 8              # of a savepoint: see Draft.mark
     MOST_PARTS = 1024           # pages in one write call
+    SEALS = 128                 # pages sealed in a row, at 4 us each, before other threads may run
 
 cdef uint64_t DRAFT_BIT = (<uint64_t> 1) << DRAFT_SHIFT
 cdef uint64_t LAST_PAGE = (<uint64_t> 1) << 46
@@ -548,7 +549,9 @@ cdef class Draft:
             push(&self.forwarded, index)    # retired by complete(): until then the version that has it can be pinned
         else:
             self.pager.free_draft(index)
-        return self.pager.remember(page)
+        self.pager.remember(page)
+        self.pager.seals += 1
+        return 0 if self.pager.seals % SEALS else make_way()
 
     cdef int settle_ref(self, Page page, Ref* ref) except -1:
         """Make `ref`, which names a draft that a checkpoint has sealed, the final one."""

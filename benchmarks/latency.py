@@ -1,0 +1,320 @@
+"""`make latency`: what others notice of modelvault's work. How long an event loop stands still while it loads, scans or
+checkpoints; what a get costs beside a writer; whether a commit costs more in a large file; how long a full log takes
+to be repeated; how large a file becomes under a churn.
+"""
+
+import argparse
+import gc
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from random import Random
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import anyio
+
+from benchmarks.data import User, rows
+from modelvault import AsyncCollection, AsyncDatabase, Database, fields, models
+
+LOOPS = {
+    "asyncio": {"backend": "asyncio"},
+    "uvloop": {"backend": "asyncio", "backend_options": {"use_uvloop": True}},
+    "trio": {"backend": "trio"},
+}
+TICK = 0.001  # seconds
+u = fields(User)
+
+Users = AsyncCollection[User]
+
+
+def show(name: str, measured: str, target: str, holds: bool) -> None:
+    """One line of the table."""
+    print(f"{name:64} {measured:>28}   {target:18} {'holds' if holds else 'FAILS'}", flush=True)
+
+
+def run(loop: str, main: Callable[[], Awaitable[Any]]) -> Any:
+    """Run a coroutine function on the event loop of that name."""
+    return anyio.run(main, **LOOPS[loop])  # type: ignore[arg-type]
+
+
+def filled(path: Path, count: int) -> Path:
+    """A file with so many rows."""
+    with Database.open(path) as db:
+        for first in range(1, count + 1, 100_000):
+            with db.transaction():
+                models.collection(db, User).insert_many(rows(min(100_000, count - first + 1), first))
+    return path
+
+
+# The loop stands still
+
+
+@asynccontextmanager
+async def ticking() -> AsyncIterator[list[float]]:
+    """A task that asks for a turn each millisecond; how late each turn came, in seconds."""
+    late: list[float] = []
+
+    async def tick() -> None:
+        while True:
+            start = perf_counter()
+            await anyio.sleep(TICK)
+            late.append(perf_counter() - start - TICK)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(tick)
+        await anyio.sleep(0.02)
+        late.clear()
+        yield late
+        group.cancel_scope.cancel()
+
+
+@dataclass
+class Work:
+    """What to do it with. `given`: rows that are not stored yet. `kept`: what shall not be given up meanwhile."""
+
+    db: AsyncDatabase
+    users: Users
+    count: int
+    given: list[User]
+    kept: list[Any] = field(default_factory=list)
+
+    async def each(self, calls: list[Callable[[], Awaitable[Any]]]) -> None:
+        """Make all calls at once, each in a task of its own; they begin a hundred in one turn of the loop."""
+        async with anyio.create_task_group() as group:
+            for number, call in enumerate(calls):
+                group.start_soon(call)
+                if number % 100 == 0:
+                    await anyio.lowlevel.checkpoint()
+
+
+async def nothing(work: Work) -> None:
+    """What the machine itself does to a loop."""
+    await anyio.sleep(0.5)
+
+
+async def bulk(work: Work) -> None:
+    await work.users.insert_many(work.given)
+
+
+async def at_once(work: Work) -> None:
+    for first in range(0, 5000, 1000):
+        await work.each([partial(work.users.insert, user) for user in work.given[first : first + 1000]])
+
+
+async def checkpoints(work: Work) -> None:
+    draw = Random(5)
+    for _ in range(5):
+        keys = draw.sample(range(1, work.count), 1000)
+        await work.each([partial(work.users.update, key, {"age": draw.randrange(100)}) for key in keys])
+        await work.db.checkpoint()
+
+
+async def scan(work: Work) -> None:
+    work.kept.append(await work.users.where(u.score < -1.0).count())
+    work.kept.append(await work.users.where(u.score < 10.0).all())
+    work.kept.append(await work.users.all())
+
+
+async def iteration(work: Work) -> None:
+    async for _ in work.users:
+        pass
+
+
+async def cold(work: Work) -> None:
+    """Of a file that the system has forgotten, by a handle with a small cache."""
+    draw = Random(6)
+    for _ in range(10):
+        await work.each([partial(work.users.get, key) for key in draw.sample(range(1, work.count), 100)])
+
+
+WORK = [nothing, bulk, at_once, checkpoints, scan, iteration, cold]
+
+
+def forget(path: Path) -> None:
+    """Have the system drop its copy of a file."""
+    descriptor = os.open(path, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    os.close(descriptor)
+
+
+def stalls(folder: Path, count: int, rounds: int) -> None:
+    """The longest time without a turn, for each kind of work on each loop: the median of some runs."""
+    source = filled(folder / "stalls", count)
+    for loop in LOOPS:
+        for work in WORK:
+            worst = []
+            for _ in range(rounds):
+                path = Path(shutil.copy(source, folder / "copy"))
+                forget(path)
+
+                async def main(path: Path = path, work: Any = work) -> float:
+                    size = (1 << 20) if work is cold else (64 << 20)
+                    async with AsyncDatabase.open(path, cache_size=size) as db:
+                        made = Work(db, models.async_collection(db, User), count, list(rows(50_000, count + 1)))
+                        await made.users.get(1)
+                        gc.collect()
+                        gc.disable()  # how long a collection takes depends on the rest of the program
+                        try:
+                            async with ticking() as late:
+                                await work(made)
+                        finally:
+                            gc.enable()
+                        return max(late, default=0.0)
+
+                worst.append(run(loop, main))
+            late = median(worst) * 1e3
+            measured = f"{late:.2f} ms (worst {max(worst) * 1e3:.2f})"
+            show(f"the loop stands still: {work.__name__}, {loop}", measured, "<= 5 ms", late <= 5)
+    source.unlink()
+
+
+# Others
+
+
+def beside(folder: Path, count: int) -> None:
+    """A get while another task writes without a pause, and alone: the 99th percentile."""
+    path = filled(folder / "beside", count)
+    for loop in LOOPS:
+
+        async def main() -> tuple[float, float]:
+            async with AsyncDatabase.open(path) as db:
+                users = models.async_collection(db, User)
+                fresh = rows(10**9, max([user.id for user in await users.all()]) + 1)
+
+                async def write() -> None:
+                    while True:
+                        await users.insert(next(fresh))
+
+                async def gets() -> list[float]:
+                    draw, found = Random(7), []
+                    for key in draw.choices(range(1, count), k=4000):
+                        await anyio.lowlevel.checkpoint()
+                        start = perf_counter()
+                        await users.get(key)
+                        found.append(perf_counter() - start)
+                    return sorted(found)
+
+                await gets()
+                alone = await gets()
+                async with anyio.create_task_group() as group:
+                    group.start_soon(write)
+                    await anyio.sleep(0.05)
+                    beside = await gets()
+                    group.cancel_scope.cancel()
+                return alone[len(alone) * 99 // 100], beside[len(beside) * 99 // 100]
+
+        pairs = [run(loop, main) for _ in range(5)]
+        alone, besides = median(pair[0] for pair in pairs), median(pair[1] for pair in pairs)
+        measured = f"{besides * 1e6:.1f} us, alone {alone * 1e6:.1f}"
+        show(f"get beside a writer, 99th percentile, {loop}", measured, "< 3x alone", besides < 3 * alone)
+    path.unlink()
+
+
+def growth(folder: Path, large: int) -> None:
+    """A durable insert into 1,000 rows and into many, in turn."""
+    sizes = [1_000, large]
+    stores = [Database.open(filled(folder / f"growth{size}", size)) for size in sizes]
+    inserts = [models.collection(db, User).insert for db in stores]
+    fresh = [rows(10**9, size + 1) for size in sizes]
+    taken: list[list[float]] = [[], []]
+    for _ in range(150):
+        for number, insert in enumerate(inserts):
+            for user in [next(fresh[number]) for _ in range(10)]:
+                start = perf_counter()
+                insert(user)
+                taken[number].append(perf_counter() - start)
+    for db in stores:
+        db.close()
+    few, many = median(taken[0]), median(taken[1])
+    measured = f"{many / few:.2f}x ({few * 1e6:.0f}, {many * 1e6:.0f} us)"
+    show(f"durable insert, {large:,} rows against 1,000", measured, "<= 1.3x", many <= 1.3 * few)
+
+
+def replay(folder: Path, count: int) -> None:
+    """Opening a copy of a file whose log is as full as it gets before a checkpoint."""
+    path = filled(folder / "replay", count)
+
+    async def main() -> None:
+        async with AsyncDatabase.open(path) as db:
+            users = models.async_collection(db, User)
+            draw, most = Random(8), 0
+            for _ in range(500):
+                async with anyio.create_task_group() as group:
+                    for key in draw.sample(range(1, count), 200):
+                        group.start_soon(users.update, key, {"age": draw.randrange(100)})
+                stats = db.stats()
+                if stats["log_used"] > most:
+                    most = stats["log_used"]
+                    shutil.copy(path, folder / "full")
+                elif most > 0.7 * (8 << 20):
+                    return
+
+    run("asyncio", main)
+    start = perf_counter()
+    db = Database.open(folder / "full")
+    taken = perf_counter() - start
+    used = db.stats()["log_used"] / (1 << 20)
+    db.close()
+    show(f"opening a file with {used:.1f} MiB in its log", f"{taken * 1e3:.0f} ms", "< 500 ms", taken < 0.5)
+
+
+def churn(folder: Path, updates: int) -> None:
+    """Updates over 10,000 rows, a thousand at once; the file's size against that of the same rows freshly loaded."""
+    path, count = filled(folder / "churn", 10_000), 10_000
+    most = 0
+
+    async def main() -> float:
+        nonlocal most
+        async with AsyncDatabase.open(path) as db:
+            users = models.async_collection(db, User)
+            draw = Random(9)
+            start = perf_counter()
+            for _ in range(updates // 1000):
+                async with anyio.create_task_group() as group:
+                    for key in draw.sample(range(1, count + 1), 1000):
+                        group.start_soon(
+                            users.update, key, {"age": draw.randrange(100), "name": "n" * draw.randrange(40)}
+                        )
+                most = max(most, path.stat().st_size)
+            return perf_counter() - start
+
+    taken = run("asyncio", main)
+    with Database.open(path) as old, Database.open(folder / "fresh") as new, new.transaction():
+        models.collection(new, User).insert_many(models.collection(old, User).all())
+    fresh = (folder / "fresh").stat().st_size
+    measured = f"{most / fresh:.2f}x ({fresh >> 10:,} KiB; {taken / updates * 1e6:.0f} us each)"
+    show(f"the largest file under {updates:,} updates of 10,000 rows", measured, "< 3x fresh", most < 3 * fresh)
+
+
+PARTS: dict[str, Callable[[Path, argparse.Namespace], None]] = {
+    "stalls": lambda folder, options: stalls(folder, options.rows, options.rounds),
+    "beside": lambda folder, options: beside(folder, options.rows),
+    "growth": lambda folder, options: growth(folder, 10 * options.rows),
+    "replay": lambda folder, options: replay(folder, 4 * options.rows),
+    "churn": lambda folder, options: churn(folder, 10 * options.rows),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.latency", description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="which (default: all)")
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--folder", type=Path, help="where the files are made (default: the system's temporary folder)")
+    options = parser.parse_args()
+    for name in options.parts or PARTS:
+        with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+            PARTS[name](Path(folder), options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
