@@ -14,7 +14,6 @@ import errno
 import json
 import os
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
@@ -45,7 +44,6 @@ Gaps = list[tuple[Bound, Bound]]
 Leaf = list[tuple[bytes, bytes | None]]
 
 
-@dataclass
 class Saved:
     """What became of one collection.
 
@@ -55,12 +53,12 @@ class Saved:
     could not be entered, with the reason.
     """
 
-    name: str
-    rows: int = 0
-    strays: int = 0
-    lost: int | None = 0
-    ranges: list[tuple[Any, Any]] = field(default_factory=list)
-    refused: list[tuple[Any, str]] = field(default_factory=list)
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.rows = self.strays = 0
+        self.lost: int | None = 0
+        self.ranges: list[tuple[Any, Any]] = []
+        self.refused: list[tuple[Any, str]] = []
 
     def __str__(self) -> str:
         lost = "an unknown number of rows" if self.lost is None else f"{self.lost:,} rows"
@@ -69,13 +67,13 @@ class Saved:
         return words + (f", {lost} lost{f' ({places})' if places else ''}" if self.lost != 0 else "")
 
 
-@dataclass
 class Salvage:
     """What `salvage` did: a `Saved` for each collection, by name, and in words what was damaged besides."""
 
-    path: str
-    collections: dict[str, Saved] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.collections: dict[str, Saved] = {}
+        self.problems: list[str] = []
 
     @property
     def complete(self) -> bool:

@@ -8,7 +8,6 @@ does not keep the others from being checked.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from modelvault._core.entry import EntryShape
@@ -17,6 +16,7 @@ from modelvault._core.space import free_runs
 from modelvault._core.survey import Survey
 from modelvault._core.walk import Tree
 from modelvault._engine import Engine, Version
+from modelvault._frozen import frozen
 from modelvault._store import Store, key_codec, record_version
 from modelvault._version import CATALOG, FREE
 from modelvault.errors import CorruptionError
@@ -29,7 +29,7 @@ META_PAGES: Final = 4
 NAMES: Final = {CATALOG: "the catalog", FREE: "the list of free pages"}
 
 
-@dataclass(frozen=True)
+@frozen
 class Problem:
     """One thing that is wrong, and where, as far as that is known."""
 
@@ -43,16 +43,16 @@ class Problem:
         return self.message
 
 
-@dataclass
 class Verification:
-    """What `verify` found: counts of what was checked, and `problems`, at most the first hundred."""
+    """What `verify` found: how many `pages`, `rows`, index `entries` and `collections` there are, and the `problems`.
 
-    path: str
-    pages: int = 0
-    rows: int = 0
-    entries: int = 0
-    collections: int = 0
-    problems: list[Problem] = field(default_factory=list)
+    Of those the first hundred are listed.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.pages = self.rows = self.entries = self.collections = 0
+        self.problems: list[Problem] = []
 
     @property
     def ok(self) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 from modelvault._access import Access
 from modelvault._backup import Tell, compact, export, parts_of, restore, rewritten, to_bytes
+from modelvault._measures import measures
 from modelvault._runner import LoopRunner
 from modelvault._salvage import Salvage, salvage
 from modelvault._store import Catalog
@@ -23,9 +24,22 @@ class AsyncUpkeep:
         self._catalog = Catalog(access)
 
     def stats(self) -> dict[str, Any]:
-        """Counters of the cache, the file and the queue of writers."""
+        """Counters and sizes, by name, at no cost worth mentioning.
+
+        * `rows`, and `collections`: of each its `rows`, its `bytes` and its `indexes` with `entries` and `bytes`. Bytes
+          are those of pages, an estimate from the edges of the tree; None if these would have to be read.
+        * `file_bytes`, of which `live_bytes` are in use and `free_bytes` can be used again, or given back by `compact`.
+          `page_size`, `page_count` and `free_pages` say it in pages.
+        * `snapshots` that are open, `pins` of all readers here; `oldest_reader`, a generation: what was given up since
+          cannot be used again. `generation` is the newest.
+        * `sequence`: commits so far; `checkpoints`, and `log_used` of `log_size` bytes, since the file was opened.
+        * `cache_bytes` of `cache_size`, `hits`, `misses`, `reads`, `writes`, `evictions`; `draft_bytes` of changes that
+          only the log has.
+        * `writers`: how many are `waiting`, and the `groups` in which how many `statements` were committed;
+          `in_transaction`: whether one is open.
+        """
         self._access.attend()
-        return self._access.stats()
+        return {**self._access.stats(), **measures(self._access.engine, self._access.runner.waits)}
 
     async def verify(self, *, raises: bool = True, progress: Tell = False) -> Verification:
         """Read the whole database from the file and check it; it may be read and written meanwhile.

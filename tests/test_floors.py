@@ -28,7 +28,7 @@ ROWS = [
     ["_committed"],
     ["_checkpoints", "_following"],
     ["_engine", "_runner", "_progress", "_ranges", "targets"],
-    ["query", "_queue", "_ways", "migrations", "_copying", "_compaction"],
+    ["query", "_queue", "_ways", "migrations", "_copying", "_compaction", "_measures"],
     ["_access", "_prepared", "_sql"],
     ["_planner"],
     ["_store", "_explain", "_backup"],

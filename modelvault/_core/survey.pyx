@@ -165,6 +165,47 @@ cdef class Survey:
         return found
 
 
+def estimate_pages(Pager pager not None, tuple root not None, bint wait=True):
+    """About how many pages a tree has, those of long values included, from the pages on its two edges.
+
+    Exact while the tree has one branch or none, and no long values. ColdPage, without `wait`.
+    """
+    cdef double width = 1, pages = 1, long_pages = 0
+    cdef size_t count
+    cdef Page first, last
+    cdef Ref ref
+    if root[0] == 0:
+        return 0
+    ref.number, ref.birth, ref.checksum = root[:3]
+    first = last = fetch(pager, &ref, -1, wait)
+    while first.data[PAGE_LEVEL]:
+        width *= <double> (node_count(first.data) + node_count(last.data)) / 2
+        pages += width
+        first, last = child_of(pager, first, 0, wait), child_of(pager, last, node_count(last.data) - 1, wait)
+    count = node_count(first.data) + node_count(last.data)
+    if count:
+        long_pages = <double> (extent_pages(pager, first) + extent_pages(pager, last)) / count * <double> root[3]
+    return <uint64_t> (pages + long_pages + 0.5)
+
+
+cdef Page child_of(Pager pager, Page page, size_t index, bint wait):
+    """A child of a branch."""
+    cdef Ref ref
+    memcpy(&ref, branch_ref(page.data, index), REF_SIZE)
+    return fetch(pager, &ref, page.data[PAGE_LEVEL] - 1, wait)
+
+
+cdef uint64_t extent_pages(Pager pager, Page leaf) noexcept:
+    """How many pages the long values of a leaf have."""
+    cdef uint64_t tag, pages = 0
+    cdef size_t i
+    for i in range(node_count(leaf.data)):
+        leaf_value(leaf.data, i, &tag)
+        if tag & 1:
+            pages += pager.extent_size(tag >> 1) // pager.page_size
+    return pages
+
+
 def stray_leaf(Pager pager not None, const unsigned char[::1] data not None, uint64_t number):
     """(birth, [(key, value), ...]) of a page that nobody refers to, if it is a sound leaf, with what it has itself; else None.
 

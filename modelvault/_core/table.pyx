@@ -439,7 +439,12 @@ cdef class Table:
         cdef dict expected = {index.name: 0 for index in self.indexes}
         cursor.reset(self.pager, roots.at(self.tree))
         cdef bint more = cursor.first(True)
+        cdef uint64_t rows = 0
         while more:
+            rows += 1
+            if rows % 64 == 0:
+                with nogil:
+                    pass        # a chance for other threads
             key = key_of(cursor)
             value = cursor.value(&size, True)
             for index in self.indexes:

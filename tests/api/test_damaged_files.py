@@ -20,6 +20,7 @@ from tests.models import User, user
 from tests.worlds import World, bare
 
 SIZE = 4096
+DELETED = {*range(1000, 1200), 2000}
 ROWS = 400
 
 
@@ -97,7 +98,7 @@ async def test_verify_lists_every_damaged_page(disk_world: World) -> None:
         assert all(problem.collection == "users" for problem in report.problems if problem.page in chosen)
         with pytest.raises(CorruptionError, match=r"damaged.*see the report") as info:
             await db.verify()
-        assert info.value.report == report or str(info.value.report) == str(report)
+        assert str(info.value.report) == str(report)
         assert len(str(report).splitlines()) == 1 + len(report.problems)
 
 
@@ -206,7 +207,10 @@ def test_salvage_with_each_page_damaged(tmp_path: Path) -> None:
         found = saved(tmp_path / "dest")
         one = report.collections["users"]
         if any("stands in for it" in problem for problem in report.problems):  # the catalog of the last commit but one
-            assert found.pop(2000) == user(2000) and found == expected
+            assert (
+                all(found.get(key) == row for key, row in expected.items())
+                and found.keys() <= expected.keys() | DELETED
+            )
             continue
         assert all(expected[key] == row for key, row in found.items()), page
         missing = sorted(expected.keys() - found.keys())
@@ -239,7 +243,7 @@ def test_salvage_of_a_file_full_of_holes(tmp_path: Path) -> None:
             current = {key: row for key, row in found.items() if key in expected}
             assert all(expected[key] == row for key, row in current.items())
             assert len(found) == report.collections["users"].rows
-            assert set(found) - set(expected) <= {*range(1000, 1200), 2000}, "a deleted row may come back"
+            assert set(found) - set(expected) <= DELETED, "a deleted row may come back"
             older = any("stands in for it" in problem for problem in report.problems)
             assert current.keys() == found.keys() or older or report.collections["users"].strays
 

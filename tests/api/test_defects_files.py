@@ -1,6 +1,6 @@
 """The defects of 0.16 that are about files, processes and handles; see test_defects.py."""
 
-# ruff: noqa: ASYNC220
+# ruff: noqa: ASYNC220, ASYNC240
 
 import errno
 import json
@@ -18,6 +18,8 @@ from modelvault import (
     ClosedError,
     Database,
     LockedError,
+    ModelVaultFormatError,
+    ModelVaultTransactionError,
 )
 from tests.faults import FaultyDisk
 from tests.models import User, user
@@ -37,6 +39,129 @@ def python(code: str, *arguments: str, **variables: str) -> str:
 
 async def numbers(db: Any) -> list[int]:
     return [row.id for row in await db.collection(User).all()]
+
+
+async def test_d1_compact_on_a_read_only_handle_touches_nothing(disk_world: World) -> None:
+    path = Path(str(disk_world.path))
+    async with disk_world.open() as db:
+        await db.collection(User).insert_many(user(number) for number in range(50))
+    inode, before = path.stat().st_ino, path.read_bytes()
+    async with disk_world.open(read_only=True) as db:
+        with pytest.raises(OSError, match="read-only") as info:
+            await db.compact()
+        assert (info.value.errno, info.value.filename) == (errno.EROFS, str(path))
+    assert (path.stat().st_ino, path.read_bytes()) == (inode, before)
+    async with disk_world.open() as db:
+        async with disk_world.open(read_only=True) as reader:
+            with pytest.raises(OSError, match="read-only"):
+                await reader.compact()
+        await db.collection(User).insert(user(50))
+    async with disk_world.open() as db:
+        assert await numbers(db) == list(range(51)), "and a writer that was open goes on in the same file"
+
+
+def test_d2_a_large_database_survives_its_checkpoint_and_its_export(tmp_path: Path) -> None:
+    """0.16: more than 64 MiB of rows in one checkpoint, and neither the file nor the copy could be opened again."""
+    with Database.open(tmp_path / "db", durability="off") as db:
+        db.register_collection("c", FIELDS, "id")
+        text = "x" * 900_000
+        db.collection("c").insert_many({"id": number, "s": text} for number in range(75))
+        db.checkpoint()
+        db.export_snapshot(tmp_path / "copy")
+        db.insert("c", {"id": 100})
+    for path, count in ((tmp_path / "db", 76), (tmp_path / "copy", 75)):
+        assert path.stat().st_size > 64 << 20
+        with Database.open(path) as db:
+            assert db.collection("c").count() == count
+            assert db.get("c", 74) == {"id": 74, "s": text}
+
+
+async def test_d4_the_file_is_there_all_the_time(disk_world: World) -> None:
+    """0.16 renamed the database away before it renamed the new one to its place."""
+    path = Path(str(disk_world.path))
+    async with disk_world.open() as db:
+        users = await db.collection(User)
+        await users.insert_many(user(number) for number in range(300))
+        await users.where("active", True).delete()
+        inode = path.stat().st_ino
+        seen = []
+        await db.compact(progress=lambda _: seen.append((path.stat().st_ino, os.listdir(path.parent))))
+        assert seen and all(one == (inode, [path.name]) for one in seen)
+        copy = path.with_name("copy")
+        await db.export_snapshot(copy)
+        places = []
+        await db.export_snapshot(copy, progress=lambda _: places.append(copy.exists()))
+        assert places and all(places)
+
+
+async def test_d11_compact_is_no_way_out_of_a_transaction(disk_world: World, tmp_path: Path) -> None:
+    async with disk_world.open() as db:
+        users = await db.collection(User)
+        await users.insert(user(1))
+        async with db.snapshot() as then, db.transaction():
+            await users.insert(user(2))
+            for refused in (db.compact(), db.compact_to(tmp_path / "copy"), db.export_snapshot(tmp_path / "copy")):
+                with pytest.raises(ModelVaultTransactionError, match="nested"):
+                    await refused
+            await then.export_snapshot(tmp_path / "copy")
+        assert await numbers(db) == [1, 2], "the transaction went on"
+    async with disk_world.open(tmp_path / "copy") as copy:
+        assert await numbers(copy) == [1], "a copy has no row that is not committed"
+
+
+async def test_d14_restore_replaces_nothing_that_is_good_or_open(disk_world: World, tmp_path: Path) -> None:
+    good, junk, folder = tmp_path / "good", tmp_path / "junk", tmp_path / "folder"
+    junk.write_bytes(b"no database at all" * 1000)
+    folder.mkdir()
+    (folder / "precious").write_text("precious")
+    async with disk_world.open() as db:
+        await db.collection(User).insert(user(1))
+        await db.export_snapshot(good)
+        before = good.read_bytes()
+        with pytest.raises(ModelVaultFormatError):
+            await db.restore_snapshot(junk, good)
+        with pytest.raises(LockedError):
+            await db.restore_snapshot(good, disk_world.path)
+        with pytest.raises(IsADirectoryError):
+            await db.restore_snapshot(good, folder)
+        await db.collection(User).insert(user(2))
+    assert good.read_bytes() == before
+    assert os.listdir(folder) == ["precious"]
+    async with disk_world.open() as db:
+        assert await numbers(db) == [1, 2], "what was written after the refusal is there"
+
+
+async def test_d15_copies_and_compaction_keep_mode_and_link(disk_world: World, tmp_path: Path) -> None:
+    real, link = tmp_path / "real", tmp_path / "link"
+    link.symlink_to("real")
+    async with disk_world.open(link) as db:
+        users = await db.collection(User)
+        await users.insert_many(user(number) for number in range(200))
+        await users.where("active", True).delete()
+        real.chmod(0o600)
+        await db.compact()
+        assert link.is_symlink() and stat.S_IMODE(real.stat().st_mode) == 0o600
+        copy = tmp_path / "copy"
+        await db.export_snapshot(copy)
+        assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+    async with disk_world.open_in_memory() as other:
+        await other.restore_snapshot(copy, link)
+    assert link.is_symlink() and stat.S_IMODE(real.stat().st_mode) == 0o600
+    assert sorted(os.listdir(tmp_path)) == ["copy", "link", "real"]
+
+
+async def test_d21_checkpoints_do_not_make_the_file_grow(disk_world: World) -> None:
+    """0.16 appended a copy of the whole database at each checkpoint."""
+    path = Path(str(disk_world.path))
+    async with disk_world.open() as db:
+        users = await db.collection(User)
+        await users.insert_many(user(number) for number in range(500))
+        sizes = []
+        for number in range(80):
+            await users.insert(user(number % 20))
+            await db.checkpoint()
+            sizes.append(path.stat().st_size)
+        assert sizes[-1] < 1.25 * sizes[39], "it finds a size, and stays there"
 
 
 FORK = """

@@ -441,3 +441,29 @@ async def test_a_stale_page_is_not_copied(disk_world: World, tmp_path: Path) -> 
             except CorruptionError:
                 stale += 1
     assert stale
+
+
+# Numbers
+
+
+async def test_stats(world: World) -> None:
+    async with world.open() as db:
+        users = await filled(db, 3000)
+        async with db.snapshot():
+            await users.insert(user(9000))
+            stats = db.stats()
+            assert (stats["snapshots"], stats["pins"]) == (1, 1)
+            assert stats["oldest_reader"] <= stats["generation"]
+        stats = db.stats()
+        assert stats["rows"] == stats["collections"]["users"]["rows"] == 3005
+        one = stats["collections"]["users"]
+        assert set(one["indexes"]) == {"email_idx", "address.city_idx"}
+        assert all(index["entries"] == 3005 for index in one["indexes"].values())
+        report = await db.verify()
+        sizes = [one["bytes"], *(index["bytes"] for index in one["indexes"].values())]
+        assert all(size > 0 for size in sizes)
+        assert 0.6 < sum(sizes) / (report.pages * stats["page_size"]) < 1.4
+        if world.place is not None:
+            assert stats["file_bytes"] >= stats["live_bytes"] + stats["free_bytes"]
+            assert stats["free_bytes"] == stats["free_pages"] * stats["page_size"]
+            assert stats["log_used"] <= stats["log_size"]
