@@ -9,13 +9,13 @@ What this is not: the comparison of schemas, which is `migrations`.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
 from modelvault._access import Unit, Work
 from modelvault._building import Building
 from modelvault._fills import first_fill, next_fill
+from modelvault._frozen import replace
 from modelvault._job import Job, check, current
 from modelvault._leftovers import discard, forget_migration, shadow_trees, sweep
 from modelvault._progress import Progress
@@ -113,7 +113,7 @@ async def redefine(catalog: Catalog, job: Job, meter: Progress, unit: Unit) -> N
         forget_migration(write, old)
         return definition
 
-    store = Store(catalog.access.engine.pager, await unit.perform(define))
+    store = Store(catalog.access.engine.pager, await unit.perform(define, away=True))
     if fresh:
         await Building(catalog, store, fresh, meter).run(unit)
 
