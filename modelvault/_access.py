@@ -29,7 +29,7 @@ __all__ = ["Access", "Mark", "Still", "Unit", "View", "Work"]
 
 T = TypeVar("T")
 
-CREDIT: Final = 64  # operations on warm data before others get a chance to run
+CREDIT: Final = 128  # operations on warm data before others get a chance to run: fewer than one in a hundred waits
 
 # Access.alert: why an operation cannot take the short way.
 CLOSED: Final = 1
@@ -444,6 +444,11 @@ class Access:
         if unit is not None and unit.owner is self.runner.identity():
             return unit
         return None
+
+    def concerns(self) -> bool:
+        """Whether what `alert` is about matters to the caller's reads: a transaction of somebody else does not."""
+        unit = self.unit
+        return self.alert != TRANSACTION or unit is None or unit.owner is self.runner.identity()
 
     def writer_left(self) -> None:
         """See Listener: look for commits in the file."""

@@ -16,7 +16,7 @@ from modelvault.schema import Index
 
 __all__ = ["SHOWN", "SLICE", "Building", "batches", "note_duplicate", "read_slice", "refuse_duplicates", "unpacked"]
 
-SLICE: Final = 256  # rows handled before other tasks get a chance
+SLICE: Final = 512  # rows handled before other tasks get a chance: about 2 ms
 SHOWN: Final = 20  # offending rows that an error names
 
 

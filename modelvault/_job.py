@@ -9,7 +9,7 @@ from modelvault._access import Unit
 from modelvault._frozen import replace
 from modelvault._store import Catalog, Store, unknown_collection
 from modelvault._version import Definition, Write
-from modelvault.errors import ModelVaultSchemaError
+from modelvault.errors import ModelVaultSchemaError, StaleSchemaError
 from modelvault.lineage import adopt, sources
 from modelvault.mapping import describe
 from modelvault.migrations import Change, Plan, compare
@@ -152,10 +152,10 @@ def stops_at(change: Change, strict: bool) -> bool:
 
 
 def current(write: Write, job: Job) -> Definition:
-    """The collection's definition, which must still be the one that the job is about."""
+    """The collection's definition, which must still be the one that the job is about: else StaleSchemaError."""
     definition = write.definitions.get(job.name)
     if definition != job.store.definition:
-        raise ModelVaultSchemaError(
+        raise StaleSchemaError(
             f"schema error: the schema of {job.name} changed meanwhile: nothing was done; plan again"
         )
     assert definition is not None

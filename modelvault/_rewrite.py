@@ -9,6 +9,7 @@ meanwhile; so another process can go on after a crash.
 from __future__ import annotations
 
 from functools import partial
+from sys import maxsize
 from time import sleep
 from typing import Any, Final
 
@@ -66,6 +67,7 @@ class Rewrite:
             field.name: (alone(replace(field, type=sorted_out(field.type))), alone(field)) for field in sealed(job)
         }
         self.after: bytes | None = None
+        self.left = maxsize  # rows to catch up with, as of the last time
         self.credit = 0  # of operations before others get a chance to run, as it was when a slice ended
         self.bad: list[tuple[Any, Exception]] = []
         self.duplicates: dict[str, dict[Any, list[Any]]] = {}
@@ -101,7 +103,8 @@ class Rewrite:
 
     async def chunk(self, unit: Unit, definition: Definition, target: Store, size: int) -> bool:
         """One transaction; False if it was the last."""
-        await unit.perform(partial(self.resume, definition))
+        if await unit.perform(partial(self.resume, definition)):
+            return False
         journal = definition["migration"]["journal"]
         done = 0
         while done < size:
@@ -111,11 +114,13 @@ class Rewrite:
             await self.rest(count)
             if len(self.bad) >= SHOWN:
                 return False
-            if count < most:
+            if count < most and not await unit.perform(partial(self.catch_up, target, journal, size), away=True):
                 await unit.perform(partial(self.replay, target, journal), away=True)
                 if not self.bad and not self.duplicates:
                     await unit.perform(partial(self.finish, definition["migration"]), away=True)
                 return False
+            if count < most:
+                break
         await unit.perform(partial(self.mark, definition), away=True)
         return True
 
@@ -148,13 +153,17 @@ class Rewrite:
         write.define(definition)
         return definition
 
-    def resume(self, definition: Definition, write: Write, wait: bool) -> None:
-        """Find out how far it has come."""
-        if write.definitions.get(self.job.name) != definition:
+    def resume(self, definition: Definition, write: Write, wait: bool) -> bool:
+        """Find out how far it has come; whether somebody else, who did the same, has brought it to its end."""
+        now = write.definitions.get(self.job.name)
+        if now is not None and now["tree"] == definition["migration"]["tree"]:
+            return True
+        if now != definition:
             raise ModelVaultSchemaError(
                 f"schema error: the schema of {self.job.name} changed meanwhile: this migration has ended; plan again"
             )
         self.after = Tree(write.draft, write.roots[CATALOG]).get(mark_key(definition))
+        return False
 
     def mark(self, definition: Definition, write: Write, wait: bool) -> None:
         """Note how far it has come."""
@@ -181,6 +190,29 @@ class Rewrite:
                 PAUSE
             )  # others were at work since the last slice, and have waited for the interpreter during this one
         return len(rows)
+
+    def catch_up(self, target: Store, journal: int, most: int, write: Write, wait: bool) -> int:
+        """Bring some rows that changed since in step, if there are many: the last transaction is to be short.
+
+        How many there were; 0 if they are few, or do not become fewer, which leaves them to `replay`.
+        """
+        left = int(write.roots[journal][3])
+        if left <= most or left >= self.left:
+            return 0
+        self.left = left
+        source = Tree(write.draft, write.roots[self.source.definition["tree"]])
+        keys = [key for key, _ in read_slice(write, journal, None, wait, most)]
+        for key in keys:
+            target.table.delete(write, key, wait)
+            write.delete(journal, key)
+        for key in keys:
+            record = source.get(key)
+            try:
+                if record is not None:
+                    self.put(target, write, key, record, wait, raising=True)
+            except DuplicateKeyError:
+                note_key(write, journal, key)
+        return left
 
     def replay(self, target: Store, journal: int, write: Write, wait: bool) -> None:
         """Bring the shadow in step with the rows that changed since they were written anew."""

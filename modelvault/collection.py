@@ -140,7 +140,7 @@ class AsyncCollection(Questions[M]):
         """The row with this primary key, None if there is none."""
         access = self._access
         binding = self._quick
-        if binding is None or access.alert:
+        if binding is None or (access.alert and access.concerns()):
             return await self._get(key)
         if key.__class__ is self._cls:
             key = self._key(key)

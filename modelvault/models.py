@@ -11,7 +11,7 @@ from modelvault._core.drive import drive
 from modelvault._job import Upgrades, model_job
 from modelvault.collection import AsyncCollection
 from modelvault.database import AsyncDatabase
-from modelvault.errors import ModelVaultSchemaError
+from modelvault.errors import ModelVaultSchemaError, StaleSchemaError
 from modelvault.expressions import FieldRef
 from modelvault.mapping import fields
 from modelvault.migrations import Plan
@@ -150,30 +150,39 @@ async def async_apply(
     It can run in a task of its own: other tasks read and write the collection meanwhile.
     """
     check_database(db, AsyncDatabase)
-    await db._access.catch_up()
-    unit = db._access.attend()
-    job = model_job(db._catalog, unit, cls, upgrade)
-    if upgrade is not None and not job.changed:
-        return job.store.version
-    return await run(db._catalog, job, unit, force=force, chunk=chunk, progress=progress, dry_run=dry_run)
+    while True:
+        await db._access.catch_up()
+        unit = db._access.attend()
+        job = model_job(db._catalog, unit, cls, upgrade)
+        if upgrade is not None and not job.changed:
+            return job.store.version
+        try:
+            return await run(db._catalog, job, unit, force=force, chunk=chunk, progress=progress, dry_run=dry_run)
+        except StaleSchemaError:
+            pass  # somebody else changed it before this began: look again
 
 
 async def migrate_safely(db: AsyncDatabase, cls: type) -> None:
     """Make what is stored fit the class if it does not yet and nothing can be lost by it."""
-    await db._access.catch_up()
-    unit = db._access.attend()
-    mapped = db._catalog.mapped(cls)
-    store = db._catalog.find(mapped.name, unit)
-    if store is None or store.fits(mapped):
-        return
-    job = model_job(db._catalog, unit, cls)
-    if job.plan.automatic:
-        await run(db._catalog, job, unit)
-        return
-    raise ModelVaultSchemaError(
-        f"schema error: {'incompatible schema change' if job.plan.change == 'breaking' else 'migration required'}: "
-        f"{job.plan.reason}: {cls.__name__} does not fit what is stored; look at models.plan, then models.apply"
-    )
+    while True:
+        await db._access.catch_up()
+        unit = db._access.attend()
+        mapped = db._catalog.mapped(cls)
+        store = db._catalog.find(mapped.name, unit)
+        if store is None or store.fits(mapped):
+            return
+        job = model_job(db._catalog, unit, cls)
+        if not job.plan.automatic:
+            what = "incompatible schema change" if job.plan.change == "breaking" else "migration required"
+            raise ModelVaultSchemaError(
+                f"schema error: {what}: {job.plan.reason}: {cls.__name__} does not fit what is stored; "
+                "look at models.plan, then models.apply"
+            )
+        try:
+            await run(db._catalog, job, unit)
+            return
+        except StaleSchemaError:
+            pass  # another handle did it
 
 
 def check_database(db: object, cls: type) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from modelvault import _job, _queue, query, rules
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("[is]*.md")), *sorted((ROOT / "docs" / "guide").glob("*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -42,6 +44,24 @@ def test_the_snippets_run(
         warnings.simplefilter("error")
         exec(compile(code, str(page), "exec", dont_inherit=True), {"__name__": f"docs_{page.stem}"})
     assert capsys.readouterr().out.splitlines() == re.findall(r"# -> (.*)", code)
+
+
+def test_the_limits_are_those_of_the_code() -> None:
+    text = (ROOT / "docs" / "limits.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", text, re.MULTILINE))
+    for what, limit in {
+        "fields of one object": rules.MAX_FIELDS,
+        "indexes of a collection": rules.MAX_INDEXES,
+        "members of a union": rules.MAX_MEMBERS,
+        "values of an enum or literal": rules.MAX_VALUES,
+        "a name": rules.MAX_NAME,
+        "types inside types, in a model": rules.MAX_DEPTH,
+        "rows that `limit()` asks for": query.LIMIT,
+        "statements committed together": _queue.GROUP,
+        "schemas of a collection since it was last written anew": _job.MAX_VERSION,
+    }.items():
+        assert rows[what].startswith(f"{limit:,}"), what
+    assert f"{_queue.TIMEOUT:g} s" in rows["waiting for the writer's turn"]
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=name)

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID, uuid4
 
+import anyio
+import anyio.lowlevel
 import pytest
 from annotated_types import Ge
 from pydantic import BaseModel, create_model
@@ -285,6 +287,81 @@ async def test_others_write_during_a_rewrite(loop_db: Any, loop_world: World) ->
         assert isinstance(results[1], ValueError) and ("float" in str(results[1]) or "changed" in str(results[1]))
     rows = {row.id: row.n for row in await (await collection(db, new)).all()}
     assert rows == known and 1 not in known
+    await db.verify()
+
+
+async def test_many_rows_change_during_a_rewrite(loop_db: Any, loop_world: World) -> None:
+    """More than a chunk of them, in a collection where values move from row to row."""
+    db = loop_db
+    old, new = model([models.unique("n")], n=int), model([models.unique("n")], n=float)
+    users = await filled(db, old, *({"id": n, "n": n} for n in range(300)))
+    known = {n: n for n in range(300)}
+
+    def rotate(row: dict[str, Any]) -> None:
+        row["n"] += 0.5
+
+    async def write() -> None:
+        for turn in range(1, 4):
+            async with db.transaction():
+                await users.where("id", 0).delete()
+                known.pop(0, None)
+                for number in range(1, 150):
+                    await users.insert(old(id=number, n=-1000 * turn - number))
+                    known[number] = -1000 * turn - number
+
+    results = await gather(lambda: apply(db, new, chunk=10, upgrade={2: rotate}), write)
+    assert results[0] == 2
+    rows = {row.id: row.n for row in await (await collection(db, new)).all()}
+    if results[1] is None:  # else the change was complete before the writer was, whose last transaction rolled back
+        assert rows == {key: value + 0.5 for key, value in known.items()}
+    assert len(set(rows.values())) == len(rows)
+    await db.verify()
+
+
+async def test_the_same_change_twice_at_once(loop_db: Any, loop_world: World) -> None:
+    db = loop_db
+    old, new = model(n=int), model(n=float)
+    await filled(db, old, *({"id": n, "n": n} for n in range(300)))
+    assert await gather(*[lambda: apply(db, new, chunk=40)] * 2) in ([2, 2], [2, 3])
+    assert (await (await collection(db, new)).get(299)).n == 299.0
+    await db.verify()
+
+
+async def test_two_handles_migrate_safely_at_once(loop_db: Any, loop_world: World) -> None:
+    db = loop_db
+    await filled(db, model(n=int), {"id": 1, "n": 2})
+    new = model([models.index("m")], n=int, m=(int, 5))
+
+    async def first_use() -> Any:
+        return await (await collection(db, new, migrate="safe")).where("m", 5).all()
+
+    assert await gather(*[first_use] * 3) == [[new(id=1, n=2, m=5)]] * 3
+    assert (await plan(db, new)).version == 2
+
+
+async def test_a_cancelled_rewrite_goes_on_later(loop_db: Any, loop_world: World) -> None:
+    db = loop_db
+    old, new = model([models.index("n")], n=int), model([models.index("n")], n=float)
+    users = await filled(db, old, *({"id": n, "n": n} for n in range(400)))
+    done: list[int] = []
+    scope = anyio.CancelScope()
+
+    def count(row: dict[str, Any]) -> None:
+        done.append(row["id"])
+
+    async def stop() -> None:
+        while len(done) < 100:
+            await anyio.lowlevel.checkpoint()
+        scope.cancel()
+
+    with scope:
+        await gather(stop, lambda: apply(db, new, chunk=20, upgrade={2: count}))
+    assert await users.count() == 400 and (await users.get(3)).n == 3
+    before = len(done)
+    assert await apply(db, new, chunk=20, upgrade={2: count}) == 2
+    if scope.cancelled_caught:
+        assert len(done) - before < 400
+    assert [row.id for row in await (await collection(db, new)).where("n", 7.0).all()] == [7]
     await db.verify()
 
 
