@@ -278,14 +278,12 @@ class Cursor:
 
     def fetchone(self) -> tuple[Any, ...] | None:
         """The next row, None if there is none."""
-        result = self._attended()
-        if result.ready:
-            return result.ready.pop()
-        found = self._take(result, PORTION)
-        if not found:
-            return None
-        result.ready = found[:0:-1]
-        return found[0]
+        result = self._result
+        if result is None or not result.ready or self.connection._closed:
+            result = self._attended()
+            with translated():
+                drive(result.fill())
+        return result.ready.pop() if result.ready else None
 
     def fetchmany(self, size: int | None = None) -> list[tuple[Any, ...]]:
         """The next rows, `arraysize` or `size` of them; fewer, or none, only at the end."""
@@ -316,6 +314,9 @@ class Cursor:
         return self
 
     def __next__(self) -> tuple[Any, ...]:
+        result = self._result
+        if result is not None and result.ready and not self.connection._closed:
+            return result.ready.pop()  # the short way of a loop
         row = self.fetchone()
         if row is None:
             raise StopIteration

@@ -47,6 +47,12 @@ class Result:
             self._add(self._finish(await gathered(plan)))
         self._settle()
 
+    async def fill(self) -> None:
+        """Read on until a row is ready, or there are no more."""
+        while not self.ready and self._rows is not None:
+            await self._more(PORTION)
+        self._settle()
+
     async def take(self, most: int | None) -> list[Row]:
         """The next rows, at most so many; fewer only at the end."""
         while self._rows is not None and (most is None or len(self.ready) < most):

@@ -25,7 +25,7 @@ from modelvault.cli.output import Output, progress
 from modelvault.cli.output import rows as counted_rows
 from modelvault.cli.parts import File, Json, Model, Name
 from modelvault.cli.places import exact, model, reading, schema_of, writing
-from modelvault.cli.values import as_json, flat, from_json, nested, row_as_json
+from modelvault.cli.values import columns, dumper, from_json, nested
 from modelvault.conditions import Selection
 from modelvault.errors import ModelVaultError, ModelVaultQueryError, ModelVaultSchemaError
 from modelvault.patches import built
@@ -110,9 +110,10 @@ def counted(rows: Iterable[Any], tell: Callable[[int], object]) -> Iterator[Any]
 
 def write_lines(schema: Schema, rows: Iterable[Mapping[str, Any]], stream: IO[str]) -> int:
     """One JSON object a line; how many."""
+    dump, encode = dumper(schema.type) or dict, jsonlib.JSONEncoder(ensure_ascii=False).encode
     count = 0
     for row in rows:
-        stream.write(jsonlib.dumps(row_as_json(schema, row), ensure_ascii=False) + "\n")
+        stream.write(encode(dump(row)) + "\n")
         count += 1
     return count
 
@@ -120,18 +121,24 @@ def write_lines(schema: Schema, rows: Iterable[Mapping[str, Any]], stream: IO[st
 def write_csv(schema: Schema, rows: Iterable[Mapping[str, Any]], stream: IO[str]) -> int:
     """A line with the names, then one for each row; nested fields with dots, lists as JSON."""
     writer = csv.writer(stream)
-    writer.writerow(flat(schema.type, None))
+    paths = list(columns(schema.type))
+    writer.writerow(".".join(path) for path in paths)
+    dump = dumper(schema.type) or dict
     count = 0
     for row in rows:
-        writer.writerow(map(cell, flat(schema.type, row_as_json(schema, row)).values()))
+        found = dump(row)
+        writer.writerow([cell(found, path) for path in paths])
         count += 1
     return count
 
 
-def cell(value: Any) -> str:
+def cell(value: Any, path: tuple[str, ...]) -> str:
+    """What stands at a path of a JSON object, as CSV has it; nothing below None."""
+    for name in path:
+        value = None if value is None else value.get(name)
     if value is None:
         return ""
-    return value if isinstance(value, str) else jsonlib.dumps(as_json(value), ensure_ascii=False)
+    return value if isinstance(value, str) else jsonlib.dumps(value, ensure_ascii=False)
 
 
 @contextmanager

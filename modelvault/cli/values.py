@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
 from modelvault._sql.values import fitted
-from modelvault.schema import Schema, Type
+from modelvault.schema import Type
 
-__all__ = ["as_json", "as_text", "flat", "from_json", "from_text", "nested", "row_as_json"]
+__all__ = ["as_json", "as_text", "columns", "dumper", "from_json", "from_text", "nested"]
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
+PLAIN: Final = frozenset(("bool", "int", "int64", "uint64", "float64", "string", "enum"))
 INTEGERS: Final = frozenset(("int", "int64", "uint64"))
 LISTS: Final = frozenset(("list", "set", "frozenset", "vartuple"))
 
@@ -60,28 +61,39 @@ def as_text(value: Any, kind: str | None = None) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def row_as_json(schema: Schema, row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of the dict interface as JSON, by its schema: `from_json` makes the same row of it."""
-    converted = typed(schema.type, row)
-    assert isinstance(converted, dict)
-    return converted
-
-
-def typed(type: Type, value: Any) -> Any:
-    """A value as JSON, by its type."""
-    if value is None:
-        return None
+def dumper(type: Type) -> Callable[[Any], Any] | None:
+    """What makes JSON of the values of a type, so that `from_json` gives them again; None if they are JSON already."""
     kind = type.kind
     if kind in ("optional", "custom"):
-        return typed(type.items[0], value) if type.items else as_json(value)
+        return dumper(type.items[0]) if type.items else as_json
+    if kind in PLAIN:
+        return None
     if kind == "object":
-        known = {field.name: typed(field.type, value[field.name]) for field in type.fields if field.name in value}
-        return known | {name: as_json(inner) for name, inner in value.items() if name not in known}
+        return object_dumper([(field.name, dumper(field.type)) for field in type.fields], type.extras)
     if kind in LISTS:
-        return [typed(type.items[0], inner) for inner in value]
+        inner = dumper(type.items[0])
+        return list if inner is None else lambda value: [None if item is None else inner(item) for item in value]
     if kind == "tuple":
-        return [typed(item, inner) for item, inner in zip(type.items, value, strict=True)]
-    return as_json(value, kind)
+        parts = [dumper(item) or as_json for item in type.items]
+        return lambda value: [part(item) for part, item in zip(parts, value, strict=True)]
+    return as_json
+
+
+def object_dumper(fields: list[tuple[str, Callable[[Any], Any] | None]], extras: bool) -> Callable[[Any], Any]:
+    """The same for an object, its fields in their order."""
+    names = frozenset(name for name, _ in fields)
+
+    def dump(value: Mapping[str, Any]) -> dict[str, Any]:
+        found = {}
+        for name, convert in fields:
+            if name in value:
+                inner = value[name]
+                found[name] = inner if convert is None or inner is None else convert(inner)
+        if extras:
+            found.update((name, as_json(inner)) for name, inner in value.items() if name not in names)
+        return found
+
+    return dump
 
 
 def from_json(type: Type, value: Any) -> Any:
@@ -166,17 +178,14 @@ def flag(text: str) -> bool:
 # CSV has no objects: their fields are columns with dots
 
 
-def flat(type: Type, value: Mapping[str, Any] | None, above: str = "") -> dict[str, Any]:
-    """The fields of an object as columns, those of nested objects with their path."""
-    found: dict[str, Any] = {}
+def columns(type: Type, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The paths of the fields of an object, of nested ones those of their fields."""
     for field in type.fields:
         inner = field.type.items[0] if field.type.kind == "optional" else field.type
-        cell = None if value is None else value.get(field.name)
         if inner.kind == "object" and not inner.extras:
-            found |= flat(inner, cell, f"{above}{field.name}.")
+            yield from columns(inner, (*above, field.name))
         else:
-            found[f"{above}{field.name}"] = cell
-    return found
+            yield (*above, field.name)
 
 
 def nested(type: Type, cells: Mapping[str, str], above: str = "") -> dict[str, Any] | None:
