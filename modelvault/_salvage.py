@@ -14,7 +14,6 @@ import errno
 import json
 import os
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 

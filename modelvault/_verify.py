@@ -8,7 +8,6 @@ does not keep the others from being checked.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from modelvault._core.entry import EntryShape
