@@ -8,6 +8,7 @@ PIP    := $(BIN)/python -m pip -qq --disable-pip-version-check
 SOURCE := modelvault modelvault/_core
 DEBUG  := build/debug/lib
 ASAN   := build/sanitize/lib
+PYRIGHT := $(BIN)/python -m pyright --warnings
 
 # In front of a command: no network for it, where the system can do that.
 OFFLINE := $(shell unshare --map-root-user --net true 2>/dev/null && echo unshare --map-root-user --net)
@@ -30,9 +31,10 @@ lint: $(VENV)/.lint                       ## ruff: rules and format
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 
-types: $(VENV)/.types build               ## mypy --strict (package, examples, snippets of the docs) and stubtest
+types: $(VENV)/.types build               ## mypy --strict and pyright strict (package, examples, snippets of the docs), stubtest
 	@$(BIN)/mypy
 	@rm -rf build/snippets && $(BIN)/python -m tests.test_docs build/snippets && $(BIN)/mypy build/snippets
+	@$(PYRIGHT) && $(PYRIGHT) -p tests/typing/examples.json && $(PYRIGHT) build/snippets
 	@$(BIN)/python -m mypy.stubtest --allowlist tests/stubtest.txt $(patsubst modelvault/_core/%.pyx,modelvault._core.%,$(wildcard modelvault/_core/*.pyx))
 
 evolve: $(VENV)/.test $(VENV)/.data build ## random chains of schema changes, and kills while rows are written anew, for long

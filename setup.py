@@ -15,7 +15,10 @@ DEBUG = os.environ.get("MODELVAULT_DEBUG") == "1"
 SANITIZE = os.environ.get("MODELVAULT_SANITIZE") == "1"
 BUILD = Path("build/debug" if DEBUG else "build/sanitize" if SANITIZE else "build")
 
-FLAGS = ["-O1", "-g", "-Wall"] if DEBUG or SANITIZE else ["-O3", "-g0", "-Wall"]
+if os.name == "nt":
+    FLAGS = ["/Od", "/Zi"] if DEBUG else ["/O2"]
+else:
+    FLAGS = ["-O1", "-g", "-Wall"] if DEBUG or SANITIZE else ["-O3", "-g0", "-Wall"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer"] if SANITIZE else []
 
 DIRECTIVES = {
@@ -40,6 +43,8 @@ def extensions() -> list[Extension]:
         Extension(
             f"modelvault._core.{source.stem}",
             [str(source)],
+            include_dirs=[str(CORE)],
+            depends=[str(CORE / "system.h")],
             extra_compile_args=[*FLAGS, *SANITIZERS],
             extra_link_args=SANITIZERS,
         )

@@ -111,6 +111,7 @@ class Unit:
             self.dirty = True
             self.changes += 1
             try:
+                result = None
                 cold = away and not self.access.runner.waits
                 if not cold:
                     try:
@@ -307,9 +308,10 @@ class View:
                 return reader(self._pins[0].roots, access.runner.waits)
             except ColdPage:
                 pass
-        return await access.runner.run(self._read_away, reader)
+        result: T = await access.runner.run(self._read_away, reader)
+        return result
 
-    def _read_away(self, reader: Reader[T]) -> T:
+    def _read_away(self, reader: Reader[Any]) -> Any:
         """What the worker thread does. Who waited for it may be gone, and may have closed this already."""
         self._busy = True
         try:

@@ -54,6 +54,7 @@ class Turns(Protocol):
 
     def try_enter(self) -> bool:
         """Take the turn if nobody has it."""
+        ...
 
     def leave(self) -> None:
         """Give it up."""

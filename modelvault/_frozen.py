@@ -114,7 +114,8 @@ class FieldsOnDemand:
         self._made: dict[str, Any] | None = None
 
     def __get__(self, instance: object, owner: type) -> dict[str, Any]:
-        if self._made is None:
+        made = self._made
+        if made is None:
             from dataclasses import field, make_dataclass
 
             fields: list[Any] = []
@@ -122,8 +123,8 @@ class FieldsOnDemand:
                 counts = name in self._shown
                 options = {"default": self._defaults[name]} if name in self._defaults else {}
                 fields.append((name, kind, field(compare=counts, repr=counts, **options)))
-            self._made = vars(make_dataclass(owner.__name__, fields))["__dataclass_fields__"]
-        return self._made
+            made = self._made = dict(vars(make_dataclass(owner.__name__, fields))["__dataclass_fields__"])
+        return made
 
 
 def replace(record: T, **changes: Any) -> T:

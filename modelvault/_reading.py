@@ -67,12 +67,15 @@ class Opener(Protocol):
     @property
     def access(self) -> Access:
         """Its database."""
+        ...
 
     async def open(self) -> tuple[Opened, View]:
         """The stored collection, and a state of the database to read it in."""
+        ...
 
     def at_hand(self) -> Ready | None:
         """What can be read at once; None if something stands in the way, or has to be waited for."""
+        ...
 
 
 class Reading:

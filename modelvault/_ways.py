@@ -286,7 +286,7 @@ class Finder:
                 if position >= len(columns):
                     return None  # a row with an empty list has no entry
                 one = columns[position][1]
-                distinct = len(one) > 1 or not one[0].point
+                distinct = len(one) > 1 or not all(part.point for part in one)
         if index.unique and len(columns) >= len(index.paths) and not any_none(columns):
             rows = float(len(ranges))
         else:

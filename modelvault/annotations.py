@@ -8,7 +8,7 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from copy import deepcopy
 from datetime import date, datetime, time, timedelta
@@ -176,7 +176,7 @@ class Resolver:
         self.depth = 0
 
     @contextmanager
-    def inside(self, name: str) -> Iterator[None]:
+    def inside(self, name: str) -> Generator[None, None, None]:
         self.path.append(name)
         try:
             yield
@@ -456,7 +456,9 @@ class Resolver:
             dict,
             plain,
             lambda value: value | {name: (value[name],) if name in value else None for name in absent},
-            lambda value: {k: v[0] if k in absent else v for k, v in value.items() if v is not None or k not in absent},
+            lambda value: {
+                k: v if k not in absent else v[0] for k, v in value.items() if k not in absent or v is not None
+            },
         )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from enum import Flag
-from operator import getitem
 from typing import Annotated, Any, Final
 
 from modelvault.types import Type
@@ -96,7 +95,9 @@ def adapted(annotation: Any, metadata: Sequence[Any] = ()) -> Type | None:
         from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapter
     except ImportError:
         return None
-    whole: Any = getitem(Annotated, (annotation, *metadata)) if metadata else annotation
+    special: Any = Annotated
+    parts = (annotation, *metadata)
+    whole: Any = special[parts] if metadata else annotation
     try:
         try:
             adapter = TypeAdapter[Any](whole)

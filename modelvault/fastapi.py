@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from operator import attrgetter
 from typing import Annotated, Any, Final, TypeVar
@@ -80,7 +80,7 @@ def lifespan(
     """
 
     @asynccontextmanager
-    async def opened(app: FastAPI) -> AsyncIterator[None]:
+    async def opened(app: FastAPI) -> AsyncGenerator[None, None]:
         place = path() if callable(path) else path
         opens = AsyncDatabase.open_in_memory(**options) if place == ":memory:" else AsyncDatabase.open(place, **options)
         async with opens as db:

@@ -220,7 +220,9 @@ def bind_older(older: Type, newest: Type) -> Type:
     # A union may have grown at its end.
     items = tuple(bind_older(old, new) for old, new in zip(older.items, newest.items, strict=False))
     python = newest.python
-    return replace(older, items=items, python=python[: len(items)] if older.kind == "union" else python)
+    if older.kind == "union" and python is not None:
+        python = python[: len(items)]
+    return replace(older, items=items, python=python)
 
 
 def bind_older_object(older: Type, newest: Type) -> Type:

@@ -423,7 +423,7 @@ class Collection(Questions[M]):
     _twin: AsyncCollection[M]
 
     def __init__(self, twin: AsyncCollection[M]) -> None:
-        self._twin = twin
+        self._twin = twin  # pyright: ignore[reportIncompatibleVariableOverride]  # and never set again
 
     @property
     def name(self) -> str:
@@ -510,7 +510,7 @@ class Query(Questions[M]):
     _twin: AsyncQuery[M]
 
     def __init__(self, twin: AsyncQuery[M]) -> None:
-        self._twin = twin
+        self._twin = twin  # pyright: ignore[reportIncompatibleVariableOverride]  # and never set again
 
     def __repr__(self) -> str:
         return repr(self._twin).replace("Async", "", 1)

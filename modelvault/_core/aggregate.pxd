@@ -2,7 +2,7 @@
 
 from cython cimport final
 from libc.stddef cimport size_t
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from modelvault._core.buffer cimport Buffer
 from modelvault._core.columns cimport Columns
@@ -11,13 +11,6 @@ from modelvault._core.objects cimport Part
 from modelvault._core.order cimport SortKeys
 from modelvault._core.route cimport Route
 from modelvault._core.scan cimport Scan, Sink
-
-
-cdef extern from *:
-    """
-    typedef __int128 mv_int128;
-    """
-    ctypedef long long int128 "mv_int128"
 
 
 cdef enum What:
@@ -32,7 +25,8 @@ cdef enum What:
 cdef struct Cell:
     # One function in one group.
     uint64_t count              # values that are not None
-    int128 whole                # sum of integers
+    int64_t high                # sum of integers, 128 bits
+    uint64_t low
     double real                 # sum of floats, and what rounding took from it
     double lost
     uint64_t major              # the least or greatest value so far: to compare it,

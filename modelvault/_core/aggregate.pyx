@@ -117,7 +117,7 @@ cdef class Function:
             return 0 if self.what == SUMMED else None
         sum = other
         if self.summable:
-            number = settled(cell) if self.form == FLOAT else new_integer(cell.whole)
+            number = settled(cell) if self.form == FLOAT else new_integer(cell.high, cell.low)
             sum = number if sum is None else sum + number
         return sum if self.what == SUMMED else sum / cell.count
 
@@ -128,9 +128,13 @@ cdef double settled(const Cell* cell) noexcept:
     return sum if sum == sum else cell.real
 
 
-cdef object new_integer(int128 value):
-    cdef int64_t high = <int64_t>(value >> 64)
-    cdef uint64_t low = <uint64_t>value
+cdef void add_integer(Cell* cell, uint64_t value, bint negative) noexcept nogil:
+    """Add an integer, given as its lower 64 bits in two's complement."""
+    cell.low += value
+    cell.high += (cell.low < value) - negative
+
+
+cdef object new_integer(int64_t high, uint64_t low):
     return (int(high) << 64) | int(low) if high != <int64_t>low >> 63 else <int64_t>low
 
 
@@ -156,11 +160,11 @@ cdef int add_plain(Cell* cell, Function function, const Part* part) except -1:
         memcpy(&number, part.data, 8)
         add_real(cell, number)
     elif function.form == BOOL:
-        cell.whole += part.data[0] == 1
+        add_integer(cell, part.data[0] == 1, False)
     elif part.wide or function.form == UINT64:
-        cell.whole += <int128>get64(part.data)
+        add_integer(cell, get64(part.data), False)
     else:
-        cell.whole += <int128><int64_t>get64(part.data)
+        add_integer(cell, get64(part.data), <int64_t>get64(part.data) < 0)
     return 0
 
 

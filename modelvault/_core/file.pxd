@@ -4,7 +4,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t
 
 
-cdef extern from "<sys/uio.h>" nogil:
+cdef extern from "system.h" nogil:
     struct iovec:
         void* iov_base
         size_t iov_len

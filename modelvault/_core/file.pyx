@@ -26,20 +26,7 @@ from modelvault.errors import LockedError
 
 cdef extern from * nogil:
     """
-    #include <errno.h>
-    #include <fcntl.h>
-    #include <limits.h>
-    #include <stdlib.h>
-    #include <string.h>
-    #include <sys/file.h>
-    #include <sys/types.h>
-    #include <sys/uio.h>
-    #include <time.h>
-    #include <unistd.h>
-
-    #ifndef IOV_MAX
-    #define IOV_MAX 1024
-    #endif
+    #include "system.h"
 
     /* All return a count or 0, or -errno. */
 
@@ -67,6 +54,7 @@ cdef extern from * nogil:
         }
         return (ssize_t)done;
     #else
+        (void)fd; (void)data; (void)size; (void)offset;
         return -EOPNOTSUPP;
     #endif
     }
@@ -131,8 +119,14 @@ cdef extern from * nogil:
 
     static int file_reserve(int fd, uint64_t offset, uint64_t size) {
     #if defined(__APPLE__)
-        (void)fd; (void)offset; (void)size;
-        return 0;
+        struct stat now;
+        if (fstat(fd, &now) < 0) return -errno;
+        if (offset + size <= (uint64_t)now.st_size) return 0;
+        {
+            fstore_t store = { F_ALLOCATEALL, F_PEOFPOSMODE, 0, (off_t)(offset + size - (uint64_t)now.st_size), 0 };
+            if (fcntl(fd, F_PREALLOCATE, &store) < 0 && errno == ENOSPC) return -ENOSPC;
+        }
+        return ftruncate(fd, (off_t)(offset + size)) < 0 ? -errno : 0;
     #else
         int code;
         do code = posix_fallocate(fd, (off_t)offset, (off_t)size); while (code == EINTR);
@@ -263,6 +257,10 @@ cdef extern from * nogil:
 cdef enum:
     BLOCK = 4096        # what memory has to be aligned to, to be written past the system's cache
 
+cdef bint WINDOWS = os.name == "nt"
+# For every file that is opened: it stays in this process, and its bytes are what they are.
+cdef int PRIVATE = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOINHERIT", 0) | getattr(os, "O_BINARY", 0)
+
 cdef uint64_t WRITER = (<uint64_t> 1) << 62
 cdef uint64_t SNAPSHOTS = ((<uint64_t> 1) << 62) + ((<uint64_t> 1) << 32)
 cdef uint64_t PUBLISHED = ((<uint64_t> 1) << 62) + ((<uint64_t> 1) << 61)
@@ -376,7 +374,7 @@ cdef class DiskFile(File):
         self.descriptor = descriptor
         if descriptor < 0:
             check_name(path)
-            self.descriptor = os.open(path, os.O_CLOEXEC | (os.O_RDONLY if read_only else os.O_RDWR))
+            self.descriptor = os.open(path, PRIVATE | (os.O_RDONLY if read_only else os.O_RDWR))
         mode = os.fstat(self.descriptor).st_mode
         if not stat.S_ISREG(mode):
             code = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
@@ -399,6 +397,8 @@ cdef class DiskFile(File):
         check_name(path)
         target = os.path.realpath(path)
         directory = os.path.dirname(target)
+        if WINDOWS:
+            return cls.create_named(path, target, content)
         descriptor, temporary = open_unnamed(directory, path)
         file = cls(path, descriptor=descriptor)
         try:
@@ -415,13 +415,32 @@ cdef class DiskFile(File):
                 os.unlink(temporary)
         return file
 
+    @classmethod
+    def create_named(cls, path, target, content):
+        """`create` where an open file cannot change its name. A crash may leave a part of the content: the engine
+        begins again with a file that has no more than that."""
+        try:
+            descriptor = os.open(target, os.O_RDWR | PRIVATE | os.O_CREAT | os.O_EXCL, 0o666)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, path) from None
+        file = cls(path, descriptor=descriptor)
+        try:
+            file.lock_writer()
+            file.write_at(0, [content])
+            file.sync()
+        except BaseException:
+            file.close()
+            os.unlink(target)
+            raise
+        return file
+
     def twin(self):
         if type(self) is not DiskFile:
             return self     # what a test counts shall all go through one door
         cdef bytes name = f"/proc/self/fd/{self.descriptor}".encode()
         cdef DiskFile twin
         try:
-            descriptor = os.open(name, os.O_RDWR | os.O_CLOEXEC)
+            descriptor = os.open(name, os.O_RDWR | PRIVATE)
         except OSError:
             return self
         twin = DiskFile(self.path, descriptor=descriptor)
@@ -429,8 +448,10 @@ cdef class DiskFile(File):
         return twin
 
     def sync_directory(self):
-        """Return when the file's name is on the medium."""
-        descriptor = os.open(os.path.dirname(os.path.realpath(self.path)), os.O_RDONLY | os.O_CLOEXEC)
+        """Return when the file's name is on the medium. Windows keeps a journal of names and has no such call."""
+        if WINDOWS:
+            return
+        descriptor = os.open(os.path.dirname(os.path.realpath(self.path)), os.O_RDONLY | PRIVATE)
         try:
             os.fsync(descriptor)
         finally:
@@ -658,13 +679,15 @@ def open_unnamed(directory, path):
     """(descriptor, name) of a new file in the directory; the name is None where the system has files without one."""
     if hasattr(os, "O_TMPFILE") and os.path.isdir("/proc/self/fd"):
         try:
-            return os.open(directory, os.O_RDWR | os.O_CLOEXEC | os.O_TMPFILE, 0o666), None
+            return os.open(directory, os.O_RDWR | PRIVATE | os.O_TMPFILE, 0o666), None
         except OSError as error:
             if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
                 raise OSError(error.errno, error.strerror, path) from None
     name = temporary_name(directory)
     try:
-        return os.open(name, os.O_RDWR | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL, 0o666), name
+        if WINDOWS:     # an open file cannot lose its name there, but goes when it is closed
+            return os.open(name, os.O_RDWR | PRIVATE | os.O_CREAT | os.O_EXCL | os.O_TEMPORARY, 0o666), None
+        return os.open(name, os.O_RDWR | PRIVATE | os.O_CREAT | os.O_EXCL, 0o666), name
     except OSError as error:
         raise OSError(error.errno, error.strerror, path) from None
 

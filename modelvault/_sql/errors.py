@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import NoReturn
 
@@ -73,7 +73,7 @@ class NotSupportedError(DatabaseError, ModelVaultQueryError):
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def translated() -> Generator[None, None, None]:
     """Within it, what the layers below raise comes out as PEP 249's exception."""
     try:
         yield

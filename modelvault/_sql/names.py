@@ -51,8 +51,10 @@ def bound(select: Select, parameters: Any) -> Select:
     if not wanted:
         return select
 
+    given: Any = values
+
     def change(term: Term) -> Term | None:
-        return Constant(plain(values[term.key])) if isinstance(term, Parameter) else None
+        return Constant(plain(given[term.key])) if isinstance(term, Parameter) else None
 
     return mapped(select, change, 0)
 

@@ -41,7 +41,7 @@ class Sum:
                 self.value = float(self.value)
             elif isinstance(value, Decimal) and isinstance(self.value, float):
                 value = float(value)
-            self.value = value if self.value is None else self.value + value
+            self.value = value if self.value is None else plus(self.value, value)
         elif self.function != "count" and (self.value is None or self._better(value)):
             self.value = value
 
@@ -94,3 +94,8 @@ def from_engine(grouping: Grouping, rows: list[tuple[Any, ...]]) -> list[tuple[A
             totals.append(value if total.function != "sum" or next(values) else None)
         found.append((*row[: len(grouping.paths)], *totals))
     return found
+
+
+def plus(one: Any, other: Any) -> Any:
+    """The sum of two numbers of kinds that go together."""
+    return one + other
