@@ -24,7 +24,8 @@ from modelvault.expressions import asc, avg, col, count, desc, max_, min_, sum_
 from modelvault.mapping import fields
 from modelvault.pages import Page
 from modelvault.query import AsyncQuery
-from modelvault.sync import Collection, Database, Query, Transaction
+from modelvault.snapshot import AsyncSnapshot
+from modelvault.sync import Collection, Database, Query, Snapshot, Transaction
 from modelvault.transaction import AsyncTransaction
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ __all__ = [
     "AsyncCollection",
     "AsyncDatabase",
     "AsyncQuery",
+    "AsyncSnapshot",
     "AsyncTransaction",
     "ClosedError",
     "Collection",
@@ -51,6 +53,7 @@ __all__ = [
     "NotFoundError",
     "Page",
     "Query",
+    "Snapshot",
     "StaleSchemaError",
     "Transaction",
     "__version__",

@@ -39,7 +39,7 @@ class Building:
         """Build them. DuplicateKeyError, with the offending keys, if a unique one cannot be."""
         count = SLICE
         while count == SLICE:
-            count = await unit.perform(self.slice)
+            count = await unit.perform(self.slice, away=True)
             self.meter.add(count)
             await self.access.breathe(count)
             if any(len(found) >= SHOWN for found in self.duplicates.values()):

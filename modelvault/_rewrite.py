@@ -8,7 +8,6 @@ meanwhile; so another process can go on after a crash.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -25,6 +24,7 @@ from modelvault._building import (
 from modelvault._core.record import Face, RecordCodec
 from modelvault._core.walk import Tree
 from modelvault._fills import alone, plain_default, sorted_out
+from modelvault._frozen import replace
 from modelvault._job import Job, Row, current
 from modelvault._leftovers import discard, forget_migration, mark_key, shadow_trees, sweep
 from modelvault._progress import Progress
@@ -74,13 +74,13 @@ class Rewrite:
             self.meter.add(count)
             await self.catalog.access.breathe(count)
         self.refuse()
-        await unit.perform(partial(self.finish, shadow))
+        await unit.perform(partial(self.finish, shadow), away=True)
 
     async def in_chunks(self, chunk: int) -> None:
         """In transactions of `chunk` rows; it goes on where an earlier attempt at the same ended."""
         access = self.catalog.access
         async with Work(access, None) as unit:
-            definition = await unit.perform(self.announce)
+            definition = await unit.perform(self.announce, away=True)
         try:
             target = self.shadow(definition["migration"])
             more = True
@@ -106,11 +106,11 @@ class Rewrite:
             if len(self.bad) >= SHOWN:
                 return False
             if count < most:
-                await unit.perform(partial(self.replay, target, journal))
+                await unit.perform(partial(self.replay, target, journal), away=True)
                 if not self.bad and not self.duplicates:
-                    await unit.perform(partial(self.finish, definition["migration"]))
+                    await unit.perform(partial(self.finish, definition["migration"]), away=True)
                 return False
-        await unit.perform(partial(self.mark, definition))
+        await unit.perform(partial(self.mark, definition), away=True)
         return True
 
     # Statements
@@ -204,7 +204,7 @@ class Rewrite:
                 write.define({key: value for key, value in definition.items() if key != "migration"})
 
         async with Work(self.catalog.access, None) as unit:
-            await unit.perform(erase)
+            await unit.perform(erase, away=True)
         await sweep(self.catalog)
 
     # Rows

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Final, NoReturn
 
 from modelvault._access import Access, Unit
@@ -14,6 +13,7 @@ from modelvault._core.pager import Pager
 from modelvault._core.record import Face, RecordCodec
 from modelvault._core.table import Table
 from modelvault._engine import Definition, Version, Write
+from modelvault._frozen import replace
 from modelvault._planner import Planner
 from modelvault.errors import ColdPage, CorruptionError, ModelVaultQueryError, ModelVaultSchemaError
 from modelvault.mapping import attach_refs, bind, bind_older, schema_of
@@ -331,5 +331,5 @@ class Catalog:
 
     def definitions(self, unit: Unit | None) -> dict[str, Definition]:
         """All definitions as the transaction, else the last commit, has them: another object after each change."""
-        source = self.access.engine.latest if unit is None else unit.write
+        source = self.access.engine.latest if unit is None else unit.shown
         return source.definitions

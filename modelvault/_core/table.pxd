@@ -3,6 +3,7 @@
 from libc.stdint cimport uint32_t
 
 from modelvault._core.buffer cimport Buffer
+from modelvault._core.cursor cimport Cursor
 from modelvault._core.entry cimport EntryShape
 from modelvault._core.index cimport Entries, IndexKeys
 from modelvault._core.keys cimport KeyCodec
@@ -19,7 +20,9 @@ cdef class TableIndex:
     cdef Entries before                 # scratch of the change under way
     cdef Entries after
     cdef bint same
+    cdef Cursor cursor                  # lent to find(); None while it is in use
 
+    cdef Cursor lend_cursor(self)
     cdef IndexKeys extractor(self, const unsigned char* record, size_t size)
     cdef int collect(self, const unsigned char* record, size_t size, Entries out) except -1
     cdef object values(self, const unsigned char* record, size_t size)

@@ -19,7 +19,7 @@ from modelvault._core.index cimport Entries, IndexKeys
 from modelvault._core.pager cimport Draft, Page, Pager
 from modelvault._core.keys cimport KeyCodec
 from modelvault._core.node cimport branch_ref, key_limit, node_count, node_search
-from modelvault._core.record cimport Face
+from modelvault._core.record cimport Face, Shape
 from modelvault._core.tree cimport (
     ADD_FAILED, ADD_TAKEN, ADD_UNSURE, ADDED, Added, Path, Roots, child_index, fetch, tree_add, tree_delete, tree_find,
     tree_put,
@@ -38,6 +38,12 @@ cdef class TableIndex:
         self.shape = EntryShape(extractors[max(extractors)]) if extractors else None
         self.before = Entries()
         self.after = Entries()
+
+    cdef Cursor lend_cursor(self):
+        """A cursor that nobody uses; whoever has it may put it back into `cursor`."""
+        cdef Cursor cursor = self.cursor
+        self.cursor = None
+        return Cursor.__new__(Cursor) if cursor is None else cursor
 
     cdef IndexKeys extractor(self, const unsigned char* record, size_t size):
         """The IndexKeys for the schema version of a record."""
@@ -119,6 +125,38 @@ cdef class Table:
     def count(self, Roots roots not None):
         """How many rows there are."""
         return roots.at(self.tree).entries
+
+    def find(
+            self, Roots roots not None, str index not None, bytes entry not None, Shape shape not None, size_t most,
+            bint wait=True):
+        """The rows with this entry in an index, at most `most`, by primary key: for few of them what `get` is for one.
+
+        Everything is read before the first row is made, so that no code of the user runs between.
+        """
+        cdef TableIndex found = self.index(index)
+        cdef Cursor cursor = found.lend_cursor()
+        cdef const unsigned char* start = <const unsigned char*> PyBytes_AS_STRING(entry)
+        cdef const unsigned char* key
+        cdef const unsigned char* value
+        cdef size_t size, length = PyBytes_GET_SIZE(entry)
+        cdef Root* rows = roots.at(self.tree)
+        cdef list records = []
+        cdef bytes record
+        cdef Page page
+        cursor.reset(self.pager, roots.at(found.tree))
+        cdef bint more = cursor.seek(start, length, wait)
+        while more and cursor.begins_with(start, length) and <size_t> len(records) < most:
+            key = cursor.key(&size)
+            page = tree_find(self.pager, rows, key + length, size - length, wait, &value, &size)
+            if page is None:
+                raise self.stray(found)
+            records.append(value[:size])
+            more = cursor.next(wait)
+        cursor.leave()
+        found.cursor = cursor
+        return [
+            shape.decode_at(<const unsigned char*> PyBytes_AS_STRING(record), PyBytes_GET_SIZE(record))
+            for record in records]
 
     def keys(self, Roots roots not None, str index not None, bytes prefix not None, bint wait=True):
         """The primary keys, as bytes, of the rows whose entries in an index begin with `prefix`."""

@@ -12,8 +12,8 @@ from modelvault._sql.logic import conjuncts, every, joined, truth
 from modelvault._sql.names import Scope, bound
 from modelvault._sql.terms import Column, Constant, Item, Select, Slot, Sort, Term, Total, parts, replaced, spelled
 from modelvault._sql.values import compiled, constant, kind_of, with_fits
-from modelvault.conditions import Order, Selection
-from modelvault.query import EVERYTHING, Source
+from modelvault.conditions import EVERYTHING, Order, Selection
+from modelvault.query import Source
 from modelvault.schema import Schema
 
 __all__ = ["Grouping", "Key", "Plan", "planned"]

@@ -220,7 +220,7 @@ def test_description_names_columns_and_types(cursor: dbapi.Cursor) -> None:
         ("who", "string"),
         ("address.city", "string"),
         ("1 + score", "float64"),
-        ("COUNT(*)", "int"),
+        ("count(*)", "int"),
     ]
 
 

@@ -17,7 +17,7 @@ from modelvault._engine import Engine, entries
 from modelvault.errors import CorruptionError, ModelVaultFormatError
 from tests.reliability.sealing import SealedLog, aligned, pages_in_use
 from tests.reliability.tally import Tally
-from tests.reliability.workload import PAGE_SIZE, PATH, Installed, Row, row
+from tests.reliability.workload import PAGE_SIZE, PATH, Installed, Prompt, Row, row
 
 Content = list[list[tuple[bytes, bytes]]]
 
@@ -44,10 +44,10 @@ def outcome(data: bytes | bytearray, expected: Content) -> bool:
 
 @cache
 def states() -> tuple[bytes, ...]:
-    """A small file after each of a few checkpoints: rows, a long value, indexes, free pages; without a page too many."""
+    """A small file after each of a few checkpoints: rows, a long value, indexes, free pages, none in reserve."""
     draw = random.Random(4)
     found = []
-    with Installed(prompt=True) as disk:
+    with Installed(keeper=Prompt) as disk:
         for batch in range(4):
             with Database.open(PATH, page_size=PAGE_SIZE) as db, db.transaction():
                 rows = db.collection(Row)
@@ -65,12 +65,11 @@ def states() -> tuple[bytes, ...]:
 def logged() -> SealedLog:
     """A small file with a few commits in its log."""
     draw = random.Random(5)
-    with Installed(prompt=True) as disk:
-        with Database.open(PATH, page_size=PAGE_SIZE) as db:
-            db.collection(Row)
-            for key in range(9):
-                db.collection(Row).insert(row(draw, key, key, large=False))
-            content = bytes(disk.media[PATH].content)
+    with Installed(keeper=Prompt) as disk, Database.open(PATH, page_size=PAGE_SIZE) as db:
+        db.collection(Row)
+        for key in range(9):
+            db.collection(Row).insert(row(draw, key, key, large=False))
+        content = bytes(disk.media[PATH].content)
     return SealedLog(content)
 
 

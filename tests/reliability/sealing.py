@@ -159,5 +159,3 @@ class SealedLog:
 
 def aligned(size: int) -> int:
     return (size + 7) // 8 * 8
-
-

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 EXAMPLES = 5
+PATIENCE = int(os.environ.get("MODELVAULT_PATIENCE", "1"))  # by which the short forms are longer: for mutants
 
 
 @dataclass
@@ -23,8 +25,14 @@ class Tally:
     tried: int = 0
     detail: str = ""
     place: str = ""  # what is being tried: where it was when it hung
+    rows: list[str] = field(default_factory=list)  # one for each thing tried, where each has a name
     losses: Counter[str] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
+
+    @classmethod
+    def lasting(cls, part: str, seconds: float) -> Tally:
+        """One that is over soon: for tests."""
+        return cls(part, time.monotonic() + seconds * PATIENCE)
 
     def lose(self, kind: str, where: str) -> None:
         """Something that must not happen did."""

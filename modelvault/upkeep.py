@@ -1,0 +1,89 @@
+"""What is done with a database as a whole: copies of it, its space, its health."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from modelvault._access import Access
+from modelvault._backup import Tell, compact, export, restore, rewritten, to_bytes
+from modelvault._runner import LoopRunner
+from modelvault._store import Catalog
+
+__all__ = ["AsyncUpkeep"]
+
+
+class AsyncUpkeep:
+    """The part of AsyncDatabase that looks after its file."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._catalog = Catalog(access)
+
+    def stats(self) -> dict[str, Any]:
+        """Counters of the cache, the file and the queue of writers."""
+        self._access.attend()
+        return self._access.stats()
+
+    async def verify(self) -> None:
+        """Read the whole database and check it; it may be read and written meanwhile.
+
+        Every page is sound, and reachable once, or free; every index entry has its row, and every row its entries.
+        CorruptionError says what is damaged, and where.
+        """
+        self._access.attend()
+        version = self._access.pin()
+        try:
+            await self._access.runner.run(self._catalog.verify, version)
+        finally:
+            self._access.engine.unpin(version)
+
+    async def checkpoint(self) -> None:
+        """Bring everything that is committed from the log into the trees of the file.
+
+        It happens by itself when the log is three quarters full, after a second without a commit, and at `close`. In
+        memory there is nothing to do. ModelVaultTransactionError in a transaction.
+        """
+        await self._access.checkpoint()
+
+    # Copies
+
+    async def export_snapshot(self, dest_path: str | os.PathLike[str], *, progress: Tell = False) -> None:
+        """Write the last commit to a file, while others read and write; the file is complete, or it is not there.
+
+        Every page is checked on the way. A file that is there is replaced, and hands down its mode and owner; a
+        symbolic link stays. LockedError if it is an open database. ModelVaultTransactionError in a transaction.
+        progress: True shows a line on standard error, a function gets the count of bytes now and then.
+        """
+        await export(self._access, dest_path, progress)
+
+    async def snapshot_bytes(self) -> bytes:
+        """The content of a file with the last commit. ValueError on disk: `export_snapshot` writes a file."""
+        return await to_bytes(self._access)
+
+    async def compact(self, *, progress: Tell = False) -> None:
+        """Make the file as short as its content allows, in its place, while others read and write.
+
+        It is a row of small commits; a crash loses nothing. Memory stays within the cache, and a full disk does not
+        matter as long as the file has some free pages. What a reader or snapshot still uses stays: the file can get
+        shorter when they are gone. ValueError in memory; OSError (EROFS) on a read-only handle, (ENOSPC) on a disk that
+        is too full; ModelVaultTransactionError in a transaction. progress: True shows a line on standard error, a
+        function gets the count of bytes written anew now and then.
+        """
+        await compact(self._access, progress)
+
+    async def compact_to(self, dest_path: str | os.PathLike[str], *, progress: Tell = False) -> None:
+        """Write the last commit to a file without unused space: like `export_snapshot`, slower, every tree in order."""
+        await rewritten(self._access, dest_path, progress)
+
+    @staticmethod
+    async def restore_snapshot(
+        snapshot_path: str | os.PathLike[str], dest_path: str | os.PathLike[str], *, progress: Tell = False
+    ) -> None:
+        """Put a copy of the database file `snapshot_path` in the place of `dest_path`, or leave everything as it is.
+
+        Every page is checked before. The file that is replaced hands down its mode and owner; a symbolic link stays.
+        LockedError if the destination is open, here or in another process; OSError, ModelVaultFormatError,
+        CorruptionError. progress: True shows a line on standard error, a function gets the count of bytes now and then.
+        """
+        await restore(LoopRunner(), snapshot_path, dest_path, progress)
