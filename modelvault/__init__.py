@@ -3,6 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 from modelvault import models
+from modelvault._salvage import Salvage, Saved
+from modelvault._verify import Problem, Verification
 from modelvault.collection import AsyncCollection
 from modelvault.database import AsyncDatabase
 from modelvault.errors import (
@@ -52,10 +54,14 @@ __all__ = [
     "ModelVaultValidationError",
     "NotFoundError",
     "Page",
+    "Problem",
     "Query",
+    "Salvage",
+    "Saved",
     "Snapshot",
     "StaleSchemaError",
     "Transaction",
+    "Verification",
     "__version__",
     "asc",
     "avg",

@@ -27,8 +27,8 @@ class Rows(Generic[M]):
     """An iterator over the rows that a selection asks for: one snapshot, one batch in memory.
 
     In a transaction it shows the transaction's own rows, as they are when a batch is read; where rows are sorted, as
-    they were at the first step. It may be left at any point; `aclose` gives the snapshot up at once, else it goes with
-    the object.
+    they were at the first step. It may be left at any point; `aclose` gives the snapshot up at once, and so does a
+    cancellation of a step, else it goes with the object.
     """
 
     __slots__ = ("_batch", "_opener", "_reading", "_selection")
@@ -79,7 +79,13 @@ class Rows(Generic[M]):
             return []
         if self._reading is None:
             self._reading = await Reading.begin(self._opener, self._selection, most=BATCH)
-        rows: list[M] = await self._reading.rows()
+        try:
+            rows: list[M] = await self._reading.rows()
+        except Exception:
+            raise
+        except BaseException:
+            self._reading.close()  # a cancellation: who keeps its traceback must not keep the snapshot
+            raise
         if not rows:
             self._selection = None
         return rows

@@ -12,7 +12,7 @@ from modelvault._core.keys import KeyCodec
 from modelvault._core.pager import Pager
 from modelvault._core.record import Face, RecordCodec
 from modelvault._core.table import Table
-from modelvault._engine import Definition, Version, Write
+from modelvault._engine import Definition, Write
 from modelvault._frozen import replace
 from modelvault._planner import Planner
 from modelvault.errors import ColdPage, CorruptionError, ModelVaultQueryError, ModelVaultSchemaError
@@ -307,12 +307,6 @@ class Catalog:
 
         definition: Definition = await self.access.write(statement, unit)
         return self.store(definition)
-
-    def verify(self, version: Version) -> None:
-        """Check the pages of a pinned version, and that rows and indexes agree; blocking. CorruptionError."""
-        self.access.engine.check(version)
-        for definition in version.definitions.values():
-            Store(self.access.engine.pager, definition).table.check(version.roots)
 
     def settle(self) -> None:
         """Forget what a rollback took back, and what a change of schema replaced."""

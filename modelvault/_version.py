@@ -32,8 +32,8 @@ Entries = list[tuple[bytes, bytes | None]]
 class Version:
     """What a reader reads: the tree roots and definitions of one commit.
 
-    sequence: how many commits there were. stamp: the pager's when it was pinned. pins: how many times it is. meta: of the
-    checkpoint before it.
+    sequence: how many commits there were. stamp: the pager's when it was pinned. pins: how many times it is.
+    meta: of the checkpoint before it.
     freed: sealed pages that its trees no longer reach and that are not in its free tree.
     """
 

@@ -8,6 +8,8 @@ from typing import Any
 from modelvault._backup import Tell, restore
 from modelvault._core.drive import drive
 from modelvault._runner import BlockingRunner
+from modelvault._salvage import Salvage, salvage
+from modelvault._verify import Verification
 from modelvault.upkeep import AsyncUpkeep
 
 __all__ = ["Upkeep"]
@@ -31,13 +33,15 @@ class Upkeep:
         """Counters of the cache, the file and the queue of writers."""
         return self._twin.stats()
 
-    def verify(self) -> None:
-        """Read the whole database and check it; it may be read and written meanwhile.
+    def verify(self, *, raises: bool = True, progress: Tell = False) -> Verification:
+        """Read the whole database from the file and check it; it may be read and written meanwhile.
 
-        Every page is sound, and reachable once, or free; every index entry has its row, and every row its entries.
-        CorruptionError says what is damaged, and where.
+        Every page is sound, and used once, or free; every row can be read; every index entry has its row, and every row
+        its entries; what is unique is there once. The report counts what was checked. CorruptionError if something is
+        wrong: its `report` lists all that is. raises=False: the report is returned in any case. progress: True shows a
+        line on standard error, a function gets the count of bytes now and then.
         """
-        drive(self._twin.verify())
+        return drive(self._twin.verify(raises=raises, progress=progress))
 
     # Copies
 
@@ -80,3 +84,15 @@ class Upkeep:
         CorruptionError. progress: True shows a line on standard error, a function gets the count of bytes now and then.
         """
         drive(restore(BlockingRunner(), snapshot_path, dest_path, progress))
+
+    @staticmethod
+    def salvage(
+        source_path: str | os.PathLike[str], dest_path: str | os.PathLike[str], *, progress: Tell = False
+    ) -> Salvage:
+        """Save what is left of a damaged file, which stays as it is, into a new one, row by row.
+
+        Only what verifies is taken. The report says, by collection, how many rows were saved and how many are missing,
+        between which primary keys; indexes are built anew. OSError; LockedError if the destination is an open database;
+        ModelVaultFormatError or CorruptionError if nothing says that it is a database.
+        """
+        return drive(salvage(BlockingRunner(), source_path, dest_path, progress))

@@ -6,9 +6,11 @@ import os
 from typing import Any
 
 from modelvault._access import Access
-from modelvault._backup import Tell, compact, export, restore, rewritten, to_bytes
+from modelvault._backup import Tell, compact, export, parts_of, restore, rewritten, to_bytes
 from modelvault._runner import LoopRunner
+from modelvault._salvage import Salvage, salvage
 from modelvault._store import Catalog
+from modelvault._verify import Verification, verifying
 
 __all__ = ["AsyncUpkeep"]
 
@@ -25,18 +27,26 @@ class AsyncUpkeep:
         self._access.attend()
         return self._access.stats()
 
-    async def verify(self) -> None:
-        """Read the whole database and check it; it may be read and written meanwhile.
+    async def verify(self, *, raises: bool = True, progress: Tell = False) -> Verification:
+        """Read the whole database from the file and check it; it may be read and written meanwhile.
 
-        Every page is sound, and reachable once, or free; every index entry has its row, and every row its entries.
-        CorruptionError says what is damaged, and where.
+        Every page is sound, and used once, or free; every row can be read; every index entry has its row, and every row
+        its entries; what is unique is there once. The report counts what was checked. CorruptionError if something is
+        wrong: its `report` lists all that is. raises=False: the report is returned in any case. progress: True shows a
+        line on standard error, a function gets the count of bytes now and then.
         """
         self._access.attend()
+        await self._access.catch_up()
         version = self._access.pin()
+        report = Verification(self._access.path)
         try:
-            await self._access.runner.run(self._catalog.verify, version)
+            parts = verifying(self._access.engine, version, report)
+            await parts_of(self._access.runner, parts, "verify", progress)
         finally:
             self._access.engine.unpin(version)
+        if raises:
+            report.raise_if_damaged()
+        return report
 
     async def checkpoint(self) -> None:
         """Bring everything that is committed from the log into the trees of the file.
@@ -87,3 +97,15 @@ class AsyncUpkeep:
         CorruptionError. progress: True shows a line on standard error, a function gets the count of bytes now and then.
         """
         await restore(LoopRunner(), snapshot_path, dest_path, progress)
+
+    @staticmethod
+    async def salvage(
+        source_path: str | os.PathLike[str], dest_path: str | os.PathLike[str], *, progress: Tell = False
+    ) -> Salvage:
+        """Save what is left of a damaged file, which stays as it is, into a new one, row by row.
+
+        Only what verifies is taken. The report says, by collection, how many rows were saved and how many are missing,
+        between which primary keys; indexes are built anew. OSError; LockedError if the destination is an open database;
+        ModelVaultFormatError or CorruptionError if nothing says that it is a database.
+        """
+        return await salvage(LoopRunner(), source_path, dest_path, progress)

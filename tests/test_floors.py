@@ -32,8 +32,8 @@ ROWS = [
     ["_access", "_prepared", "_sql"],
     ["_planner"],
     ["_store", "_explain", "_backup"],
-    ["_leftovers", "_fills", "_search"],
-    ["_building", "_job", "_reading"],
+    ["_leftovers", "_fills", "_search", "_verify"],
+    ["_building", "_job", "_reading", "_salvage"],
     ["_rewrite", "_rows"],
     ["_change"],
     ["_repairs"],
@@ -58,7 +58,7 @@ CORE_ROWS = [
     ["walk", "index", "route", "log"],
     ["space", "leaf", "entry"],
     ["program", "order", "columns"],
-    ["table", "commit", "copying", "packing"],
+    ["table", "commit", "copying", "packing", "survey"],
     ["feed", "batch"],
     ["scan"],
     ["sorting", "aggregate"],
@@ -108,6 +108,7 @@ FILES = {
     "space",
     "copying",
     "packing",
+    "survey",
 }
 CODECS = {"slots", "buffer", "constraint", "codec", "scalar", "temporal", "container", "keys", "anything", "objects"}
 CODECS |= {"record", "index", "route", "leaf", "program", "order", "columns", "entry"}

@@ -11,6 +11,7 @@ import typer
 
 from modelvault import Database, dbapi
 from modelvault._core.drive import drive
+from modelvault._sql.names import resolved
 from modelvault._sql.plan import planned
 from modelvault._sql.run import PORTION, Result
 from modelvault._sql.terms import Call, Constant, Item, Name, Select, Sort, Star, Term, Total
@@ -101,7 +102,9 @@ async def started(db: Database, select: Select) -> Result:
     assert select.table is not None
     collection = await db._twin.collection(select.table)
     assert collection._binding is not None
-    result = Result(planned(select, None, collection._source, collection._binding.schema))
+    schema = collection._binding.schema
+    statement = resolved(select, collection._source, schema)
+    result = Result(planned(statement, None, collection._source, schema.primary))
     await result.start(PORTION)
     return result
 

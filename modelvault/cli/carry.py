@@ -16,6 +16,7 @@ import typer
 
 from modelvault import Database
 from modelvault._core.drive import drive
+from modelvault._sql.names import resolved
 from modelvault._sql.plan import planned
 from modelvault._sql.run import PORTION
 from modelvault.cli.ask import select_of
@@ -88,7 +89,7 @@ def export(
 def asked(collection: Collection[dict[str, Any]], schema: Schema, words: list[str]) -> Iterator[dict[str, Any]]:
     """The rows that satisfy conditions, as dicts with all fields."""
     source = collection._twin._source
-    plan = planned(select_of(schema, words, None, None), None, source, schema)
+    plan = planned(resolved(select_of(schema, words, None, None), source, schema), None, source, schema.primary)
     if plan.rest is not None:
         raise ModelVaultQueryError(f"export cannot test {' '.join(words)}: compare with a value of the field's type")
     rows = source.rows(Selection(plan.selection.condition))
