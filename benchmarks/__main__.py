@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -43,6 +44,7 @@ def main() -> None:
         print("\n".join([*(f"{job.section}: {job.name}" for job in jobs), "", *(peer.name for peer in peers)]))
         return
     sizes = sorted(options.rows)
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         there, absent = subjects(peers, Path(folder))
         for name, reason in absent.items():
@@ -58,7 +60,7 @@ def main() -> None:
     for result in results:
         for name, error in result.failures.items():
             print(f"{name} failed at {result.job.name!r}: {error}")
-    report = document(results, targets, {subject.name: subject.about for subject in there}, absent)
+    report = document(results, targets, {subject.name: subject.about for subject in there}, absent, load)
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "bench.json").write_text(json.dumps(report, indent=1) + "\n")
     write_page(report, options.out)

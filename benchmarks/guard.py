@@ -61,7 +61,7 @@ def count() -> dict[str, float]:
         if run.returncode:
             sys.exit(run.stderr)
         dumps = [Path(folder) / f"out.{number + 1}" for number in range(len(NAMES))]
-        totals = [int(re.findall(r"^(?:summary|totals): (\d+)", dump.read_text(), re.M)[-1]) for dump in dumps]
+        totals = [int(re.findall(r"^(?:summary|totals): (\d+)", dump.read_text(), re.MULTILINE)[-1]) for dump in dumps]
     return {name: (total - totals[0]) / CALLS for name, total in zip(NAMES[1:], totals[1:], strict=True)}
 
 

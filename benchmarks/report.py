@@ -16,10 +16,16 @@ def document(
     verdicts: Sequence[Verdict],
     about: Mapping[str, Mapping[str, Any]],
     absent: Mapping[str, str],
+    load: float,
 ) -> dict[str, Any]:
-    """Everything that was measured, and with what. Costs are in the job's unit."""
+    """Everything that was measured, and with what. Costs are in the job's unit; `load` is the system's at the start."""
     return {
-        "machine": {"platform": platform.platform(), "python": platform.python_version(), "cores": os.cpu_count()},
+        "machine": {
+            "platform": platform.platform(),
+            "python": platform.python_version(),
+            "cores": os.cpu_count(),
+            "load": round(load, 1),
+        },
         "peers": dict(about),
         "absent": dict(absent),
         "results": [entry(result) for result in results],

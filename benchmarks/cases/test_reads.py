@@ -1,45 +1,27 @@
-"""Warm reads of a file with 100,000 rows."""
+"""Lookups in warm files, and how their cost grows."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from itertools import cycle
-from typing import Any
 
 import pytest
-import trio
-import uvloop
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from benchmarks.conftest import COUNT
-from benchmarks.data import city, shuffled
-from modelvault import AsyncDatabase, Database, models
-from tests.models import User
-
-GETS = 1000
-LOOPS: dict[str, Callable[[Callable[[], Awaitable[Any]]], Any]] = {
-    "asyncio": lambda main: asyncio.run(main()),  # type: ignore[arg-type]
-    "uvloop": lambda main: uvloop.run(main()),  # type: ignore[arg-type]
-    "trio": trio.run,
-}
+from benchmarks.conftest import COUNT, SIZES
+from benchmarks.data import User, city, email, shuffled
+from benchmarks.job import Site
+from modelvault import Collection, Database
 
 
-def test_get(benchmark: BenchmarkFixture, db: Database) -> None:
-    users = models.collection(db, User)
-    keys = cycle(shuffled(COUNT, 5000))
-    assert benchmark(lambda: users.get(next(keys))) is not None
+@pytest.mark.parametrize("size", SIZES)
+def test_get(benchmark: BenchmarkFixture, site: Callable[[int], Site], size: int) -> None:
+    get = site(size).shared().get
+    keys = cycle(shuffled(size, 5000))
+    assert benchmark(lambda: get(next(keys))) is not None
+    site(size).release()
 
 
-@pytest.mark.parametrize("loop", LOOPS)
-def test_a_thousand_awaited_gets(benchmark: BenchmarkFixture, path: str, loop: str) -> None:
-    """One round is an event loop's whole life; the numbers beside `test_get` are in benchmarks/README.md's table."""
-    keys = shuffled(COUNT, GETS)
-
-    async def gets() -> int:
-        async with AsyncDatabase.open(path) as db:
-            users = models.async_collection(db, User)
-            return sum([await users.get(key) is not None for key in keys])
-
-    assert benchmark(LOOPS[loop], gets) == GETS
+def test_get_what_is_not_there(benchmark: BenchmarkFixture, users: Collection[User]) -> None:
+    assert benchmark(users.get, COUNT + 1) is None
 
 
 def test_get_as_dict(benchmark: BenchmarkFixture, db: Database) -> None:
@@ -47,18 +29,16 @@ def test_get_as_dict(benchmark: BenchmarkFixture, db: Database) -> None:
     assert benchmark(lambda: db.get("users", next(keys))) is not None
 
 
-def test_equality_on_a_unique_index(benchmark: BenchmarkFixture, db: Database) -> None:
-    users = models.collection(db, User)
-    keys = cycle(shuffled(COUNT, 5000))
-    assert len(benchmark(lambda: users.where("email", f"user{next(keys)}@example.com").all())) == 1
+def test_get_many(benchmark: BenchmarkFixture, users: Collection[User]) -> None:
+    keys = shuffled(COUNT, 1000)
+    assert all(benchmark(users.get_many, keys))
 
 
-def test_equality_on_a_nested_field(benchmark: BenchmarkFixture, db: Database) -> None:
-    users = models.collection(db, User)
+def test_equality_on_a_unique_index(benchmark: BenchmarkFixture, users: Collection[User]) -> None:
+    emails = cycle([email(key) for key in shuffled(COUNT, 5000)])
+    assert len(benchmark(lambda: users.where("email", next(emails)).all())) == 1
+
+
+def test_equality_on_a_nested_field(benchmark: BenchmarkFixture, users: Collection[User]) -> None:
     cities = cycle([city(key) for key in shuffled(COUNT, 1000)])
     assert len(benchmark(lambda: users.where("address.city", next(cities)).all())) == 10
-
-
-def test_every_row(benchmark: BenchmarkFixture, db: Database) -> None:
-    users = models.collection(db, User)
-    assert len(benchmark.pedantic(users.all, rounds=3)) == COUNT

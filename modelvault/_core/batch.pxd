@@ -52,6 +52,7 @@ cdef class Batch:
     cdef readonly size_t at     # rows that are in the primary tree
     cdef list pending           # Pending of each index of the table
     cdef int room(self) except -1
+    cdef size_t waiting(self) except? 0
     cdef int prepare(self, Table table) except -1
     cdef int put_row(self, Table table, Draft draft, Roots roots, Path* path, size_t row, bint wait) except -1
     cdef int put_pending(

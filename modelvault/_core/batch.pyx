@@ -163,13 +163,14 @@ cdef class Batch:
             pending.clear()
 
     def put(self, Table table not None, write not None, size_t steps, bint wait=True):
-        """Do at most about `steps` puts of rows and entries; True when all are done.
+        """Do at most about `steps` puts of rows and entries; True when all are done. Ends early where `order` may come.
 
         Errors as Table.put, but some rows, or entries, may be in the trees: the write has to go back to a savepoint. After
         a ColdPage the call can be repeated.
         """
         cdef Draft draft = write.draft
         cdef Roots roots = write.roots
+        cdef bint rows = self.at < self.count
         cdef Path path
         path.depth = 0
         table.check_definition(write)
@@ -180,8 +181,10 @@ cdef class Batch:
             self.put_row(table, draft, roots, &path, self.at, wait)
             self.at += 1
             steps -= 1
+        if rows and self.waiting():
+            return False
         self.put_pending(table, draft, roots, &steps, wait)
-        return steps > 0
+        return self.waiting() == 0
 
     def order(self):
         """Sort the entries that are yet to be put: worth another thread where there are many."""
@@ -195,6 +198,14 @@ cdef class Batch:
         if self.at < self.count:
             return 0
         return sum([(<Pending>pending).count for pending in self.pending if not (<Pending>pending).ordered])
+
+    cdef size_t waiting(self) except? 0:
+        """Entries that are not in their trees."""
+        cdef Pending pending
+        cdef size_t count = 0
+        for pending in self.pending:
+            count += pending.count - pending.at
+        return count
 
     cdef int prepare(self, Table table) except -1:
         while len(self.pending) < len(table.indexes):
