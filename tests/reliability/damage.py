@@ -7,8 +7,10 @@ they were; and one whose log still has the commits, of which only the last one m
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from functools import cache
 from itertools import combinations
+from math import gcd
 
 from modelvault import Database
 from modelvault._core.file import MemoryFile
@@ -105,8 +107,7 @@ def flips(tally: Tally, seed: int, most: int = 10**9) -> None:
     sound = states()[-1]
     judge = Judge(tally, sound)
     used = set(pages_in_use(sound))
-    places = shuffled(len(sound) * 8, seed)
-    for bit in places:
+    for bit in spread(len(sound) * 8, seed):
         if tally.over or tally.tried >= most:
             break
         damaged = bytearray(sound)
@@ -114,19 +115,18 @@ def flips(tally: Tally, seed: int, most: int = 10**9) -> None:
         page = bit // 8 // PAGE_SIZE
         # One copy of a meta may rot, and free pages are nobody's data.
         judge.judge(damaged, f"bit {bit}", must_be_harmless=page < 4 or page not in used)
-    tally.detail = f"of {len(places):,} bits; {judge.harmless:,} harmless (copies of the meta, free pages)"
+    tally.detail = f"of {len(sound) * 8:,} bits; {judge.harmless:,} harmless (copies of the meta, free pages)"
 
 
 def cuts(tally: Tally, seed: int, most: int = 10**9) -> None:
     """Each shorter length of a small file."""
     sound = states()[-1]
     judge = Judge(tally, sound)
-    lengths = shuffled(len(sound), seed)
-    for length in lengths:
+    for length in spread(len(sound), seed):
         if tally.over or tally.tried >= most:
             break
         judge.judge(sound[:length], f"length {length}")
-    tally.detail = f"of {len(lengths):,} lengths; {judge.harmless:,} harmless (behind the last page)"
+    tally.detail = f"of {len(sound):,} lengths; {judge.harmless:,} harmless (behind the last page)"
 
 
 def swaps(tally: Tally, seed: int, most: int = 10**9) -> None:
@@ -154,7 +154,7 @@ def log_flips(tally: Tally, seed: int, most: int = 10**9) -> None:
     lasts = sum(aligned(len(record)) for record in file.records[:-1]) + file.meta.log_start
     size = lasts + aligned(len(file.records[-1]))
     refused = torn = 0
-    for bit in shuffled(8 * size, seed):
+    for bit in spread(8 * size, seed):
         if tally.over or tally.tried >= most:
             break
         tally.tried += 1
@@ -175,8 +175,8 @@ def log_flips(tally: Tally, seed: int, most: int = 10**9) -> None:
     tally.detail = f"of {8 * size:,} bits; {refused:,} refused, {torn:,} as if the last commit had been torn"
 
 
-def shuffled(count: int, seed: int) -> list[int]:
-    """The numbers below `count` in an order of the seed."""
-    numbers = list(range(count))
-    random.Random(seed).shuffle(numbers)
-    return numbers
+def spread(count: int, seed: int) -> Iterator[int]:
+    """The numbers below `count`, each once, far from one to the next; an order of the seed."""
+    start = random.Random(seed).randrange(count)
+    step = next(step for step in range(int(count * 0.618), 2 * count) if gcd(step, count) == 1)
+    return ((start + number * step) % count for number in range(count))

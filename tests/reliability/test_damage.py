@@ -36,7 +36,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 )
 def test_damage_is_noticed_or_harmless(method: Callable[[Tally, int, int], None], most: int) -> None:
     """The short form of each; all exchanges of pages, and a part of the bits and lengths."""
-    tally = Tally.lasting(method.__name__, 20)
+    tally = Tally.counted(method.__name__)
     method(tally, 20261123, most * PATIENCE)
     tally.check(at_least=200)
 

@@ -15,8 +15,8 @@ pytestmark = pytest.mark.damaged  # handles are left poisoned; failing.py checks
 
 
 def test_every_failing_operation() -> None:
-    tally = Tally.lasting("failing I/O", 20)
-    failing.run(tally, 20261124, length=20, stride=9, workloads=2 * PATIENCE)
+    tally = Tally.counted("failing I/O")
+    failing.run(tally, 20261124, length=20, stride=8, workloads=PATIENCE)
     tally.check(at_least=30)
 
 

@@ -9,7 +9,7 @@ import pytest
 from modelvault import Database
 from modelvault.errors import CorruptionError, ModelVaultFormatError
 from tests.faults import SimulatedDisk
-from tests.reliability.sealing import SealedLog
+from tests.reliability.sealing import SealedLog, aligned
 from tests.reliability.workload import PAGE_SIZE, PATH, Installed, Lazy, Row
 
 pytestmark = pytest.mark.damaged
@@ -53,7 +53,7 @@ def test_damage_to_a_commit_in_the_middle_is_told_and_the_page_named(disk: Simul
                     Database.open(PATH, **options)
                 assert caught.value.page == at // PAGE_SIZE
                 assert f"page {at // PAGE_SIZE}" in str(caught.value)
-        at += (len(record) + 7) // 8 * 8
+        at += aligned(len(record))
 
 
 def test_a_torn_tail_is_left_out_or_refused_if_strict(disk: SimulatedDisk) -> None:

@@ -12,14 +12,14 @@ pytestmark = pytest.mark.damaged  # power.py checks what it opens itself, and op
 
 
 def test_every_state_that_a_power_cut_leaves_is_whole() -> None:
-    tally = Tally.lasting("power cuts", 20)
-    power.run(tally, 20261124, most=500 * PATIENCE, per_window=5)
+    tally = Tally.counted("power cuts")
+    power.run(tally, 20261124, most=360 * PATIENCE, per_window=2 * PATIENCE, length=30)
     tally.check(at_least=200)
 
 
 def test_relaxed_commits_are_lost_in_their_order_only() -> None:
-    tally = Tally.lasting("power cuts, relaxed", 10)
-    power.run(tally, 20261124, most=150 * PATIENCE, per_window=5, durability="relaxed")
+    tally = Tally.counted("power cuts, relaxed")
+    power.run(tally, 20261124, most=120 * PATIENCE, per_window=2, length=30, durability="relaxed")
     tally.check(at_least=50)
 
 
