@@ -107,27 +107,28 @@ def schema(db: Any) -> Iterator[int]:
 
 def shape_version(db: Any) -> int:
     """The schema's version, odd for numbers."""
-    definition = db._twin._access.engine.latest.definitions["shapes"]
-    version: int = definition["schemas"][-1]["version"]
+    version: int = db._twin._catalog.find("shapes", None).version
     return version
 
 
-def check_schema(db: Any, acknowledged: int) -> None:
-    """All rows are there, in the form of the version, which is not older than the last one that was acknowledged."""
+def check_schema(db: Any, acknowledged: int) -> int:
+    """All rows are there in the form of the version, which is the last one acknowledged or the next; the version."""
     if "shapes" not in db.collection_names():
         assert acknowledged == 0
-        return
+        return 0
     version = shape_version(db)
-    assert version in (max(acknowledged, 1), acknowledged + 1), f"version {version}, {acknowledged} was acknowledged"
+    last = max(acknowledged, 1)
+    assert version in (last, last + 1), f"version {version}, {acknowledged} was acknowledged"
     rows = db.collection("shapes").all()
     assert [row["id"] for row in rows] == list(range(SHAPES))
     make: Any = str if version % 2 == 0 else int
     assert all(row["value"] == make(row["id"] * 3) for row in rows)
     assert db.collection("shapes").where("value", make(3)).count() == 1
+    return version
 
 
 BESIDES: dict[str, Besides] = {"checkpoint": checkpoint, "schema": schema}
-CHECKS: dict[str, Callable[[Any, int], None]] = {"schema": check_schema}
+CHECKS: dict[str, Callable[[Any, int], int]] = {"schema": check_schema}
 
 
 # Writing
