@@ -192,5 +192,6 @@ def run(tally: Tally, seed: int, kills: int = 10**9, modes: list[str] | None = N
                     life.besides = 0
                     others = "".join(f", {count} times {name}" for name, count in besides.items() if name)
                     tally.detail += f"; acknowledged: {acknowledged:,} commits{others}"
-                life.file.unlink(missing_ok=True)
+                for file in Path(folder).iterdir():
+                    file.unlink()
             seed += 1

@@ -50,6 +50,8 @@ MODES = {
     "relaxed": Mode(workers=2, size=2, durability="relaxed"),
     "bulk load": Mode(size=1500, cache_size=1 << 19),
     "schema changes": Mode(size=2, besides="schema"),
+    "compaction": Mode(workers=2, size=3, besides="compact"),
+    "export and restore": Mode(size=2, besides="copy"),
 }
 MANY = 100  # rows in a commit from which on it is one insert_many
 
@@ -127,8 +129,34 @@ def check_schema(db: Any, acknowledged: int) -> int:
     return version
 
 
-BESIDES: dict[str, Besides] = {"checkpoint": checkpoint, "schema": schema}
-CHECKS: dict[str, Callable[[Any, int], int]] = {"schema": check_schema}
+def compact(db: Any) -> Iterator[int]:
+    """One compaction after the other."""
+    while True:
+        db.compact()
+        yield 0
+
+
+def copy(db: Any) -> Iterator[int]:
+    """A copy of the database, which then takes the place of another file; again and again."""
+    while True:
+        db.export_snapshot(f"{db.path()}.copy")
+        Database.restore_snapshot(f"{db.path()}.copy", f"{db.path()}.restored")
+        yield 1
+
+
+def check_copy(db: Any, acknowledged: int) -> int:
+    """The copies are whole, or not there; whether they are there, which never ends."""
+    for path in (f"{db.path()}.copy", f"{db.path()}.restored"):
+        if os.path.exists(path):
+            with Database.open(path, recovery="strict") as other:
+                other.verify()
+        else:
+            assert not acknowledged, f"{path} is gone"
+    return acknowledged
+
+
+BESIDES: dict[str, Besides] = {"checkpoint": checkpoint, "schema": schema, "compact": compact, "copy": copy}
+CHECKS: dict[str, Callable[[Any, int], int]] = {"schema": check_schema, "copy": check_copy}
 
 
 # Writing
