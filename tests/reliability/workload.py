@@ -275,7 +275,7 @@ class Prompt:
 
 
 class Lazy(Prompt):
-    """In place of the keeper: nothing is ever done, so that who needs it done has to do it."""
+    """In place of the keeper: nothing is ever done, so that who needs it done has to do it. The log does not grow."""
 
     def call(self, job: Callable[[], object], delay: float = 0.0) -> None:
         return None
@@ -301,6 +301,7 @@ class Installed:
             "IDLE": IDLE,
             "WINDOW": IDLE,
             **({"Keeper": self.keeper} if self.keeper else {}),
+            **({"SMALL_LOG": 2 * PAGE_SIZE, "LOG_SHARE": 10**6} if self.keeper is Lazy else {}),
         }.items():
             self.patch.setattr(_checkpoints, name, value)
         return self.disk
