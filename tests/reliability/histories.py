@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from tests.reliability.tally import Tally
 from tests.worlds import World, dress
 
 READER = Path(__file__).with_name("reader_process.py")
+ROOT = Path(__file__).parents[2]
 
 
 def judge(clients: list[Client], final: Lists, extra: list[Record] | None = None) -> int:
@@ -131,9 +133,10 @@ class Reader:
 
     def __init__(self, path: Path, seed: int) -> None:
         self._output = path.with_name(f"reader{seed}")
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
         with self._output.open("wb") as output:
             command = [sys.executable, str(READER), str(path), str(seed)]
-            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output)
+            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, env=environment)
 
     def __enter__(self) -> Reader:
         while not self._output.stat().st_size and self.process.poll() is None:

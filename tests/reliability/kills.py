@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import select
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from tests.reliability.writer_process import CHECKS, MODES, SPACE, changes, foll
 
 ROOT = Path(__file__).parents[2]
 PER_FILE = 12
+SLOW = 5.0  # seconds after which a writer is killed in any case
 
 
 class Server:
@@ -27,6 +29,7 @@ class Server:
 
     def __init__(self, module: str = "tests.reliability.writer_process") -> None:
         self.module = module
+        self.heard = b""
 
     def __enter__(self) -> Server:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
@@ -45,17 +48,37 @@ class Server:
         self.process.stdout.close()
         self.process.wait()
 
-    def kill(self, order: str, seconds: float) -> list[str]:
-        """A writer with these orders, killed after that time; the lines that it said."""
-        assert self.process.stdin is not None and self.process.stdout is not None
+    def kill(self, order: str, seconds: float, after: int = 0) -> list[str]:
+        """A writer with these orders, killed so many seconds after it said `after` things; all that it said."""
+        assert self.process.stdin is not None
         self.process.stdin.write(f"{order}\n".encode())
         self.process.stdin.flush()
-        pid = int(self.process.stdout.readline().split()[1])
-        time.sleep(seconds)
-        os.kill(pid, signal.SIGKILL)
-        lines = []
-        while (line := self.process.stdout.readline()) not in (b"end\n", b""):
-            lines.append(line.decode().strip())
+        pid = int(self.listen(1, 60)[0].split()[1])
+        lines = self.listen(after, SLOW)
+        if "end" not in lines:  # else an error ended it
+            time.sleep(seconds)
+            os.kill(pid, signal.SIGKILL)
+        while "end" not in lines:
+            lines += self.listen(1, 60)
+        return lines[: lines.index("end")]
+
+    def listen(self, count: int, seconds: float) -> list[str]:
+        """So many lines that the server says, or fewer if it takes longer or ends."""
+        assert self.process.stdout is not None
+        lines: list[str] = []
+        limit = time.monotonic() + seconds
+        while len(lines) < count and "end" not in lines:
+            line, newline, rest = self.heard.partition(b"\n")
+            if newline:
+                self.heard = rest
+                lines.append(line.decode())
+                continue
+            if not select.select([self.process.stdout], [], [], max(0, limit - time.monotonic()))[0]:
+                break
+            said = os.read(self.process.stdout.fileno(), 1 << 16)
+            if not said:
+                lines.append("end")
+            self.heard += said
         return lines
 
 
@@ -91,7 +114,7 @@ class Life:
         self.tally, self.server, self.file, self.name, self.seed, self.draw = tally, server, file, name, seed, draw
         self.mode = MODES[name]
         self.workers = [Worker(seed, number, self.mode.size) for number in range(self.mode.workers)]
-        self.beside = 0  # what was acknowledged of what went on besides
+        self.beside = self.besides = 0  # the newest of what was acknowledged besides, and how many
 
     def one(self) -> int:
         """One writer, one kill, and a look at what it left: how many commits were acknowledged."""
@@ -100,13 +123,15 @@ class Life:
         self.tally.place = place
         latest = list(done)
         order = "\t".join([str(self.file), str(self.seed), self.name, *map(str, done)])
-        for line in self.server.kill(order, self.time()):
+        after, seconds = self.moment()
+        for line in self.server.kill(order, seconds, after):
             what, _, number = line.partition(" ")
             if what == "error":
                 self.tally.lose("the writer fails", f"{place}: {line}")
                 return 0
             if what == self.mode.besides:
                 self.beside = max(self.beside, int(number))
+                self.besides += 1
             else:
                 latest[int(what)] = int(number)
         if not self.file.exists():
@@ -124,18 +149,18 @@ class Life:
             self.settle(worker, found, latest[worker.number], place)
         return sum(latest) - sum(done)
 
-    def time(self) -> float:
-        """Seconds after which to kill."""
+    def moment(self) -> tuple[int, float]:
+        """When to kill: after so many acknowledgements, and so many seconds; at once, too."""
         draw = self.draw
-        long = draw.uniform(0.1, 0.5) if self.mode.size > 100 or self.mode.besides else draw.uniform(0.02, 0.15)
-        return draw.choice([draw.uniform(0, 0.004), draw.uniform(0, 0.08), long])
+        after = draw.choice([0, 0, 1, 1, 2, draw.randrange(30)]) if self.mode.size < 100 else draw.randrange(3)
+        return after, draw.choice([0, draw.uniform(0, 0.004), draw.uniform(0, 0.03), draw.uniform(0, 0.15)])
 
     def look_beside(self) -> None:
         """What went on besides is there as far as it was acknowledged."""
         check = CHECKS.get(self.mode.besides)
         if check is not None:
             with Database.open(self.file) as db:
-                check(db, self.beside)
+                self.beside = check(db, self.beside)
 
     def settle(self, worker: Worker, found: State, acknowledged: int, place: str) -> None:
         rows = {key: row for key, row in found.items() if key // SPACE == worker.number}
@@ -151,6 +176,7 @@ def run(tally: Tally, seed: int, kills: int = 10**9, modes: list[str] | None = N
     draw = random.Random(seed)
     counts: Counter[str] = Counter()
     acknowledged = 0
+    besides: Counter[str] = Counter()
     with Server() as server, tempfile.TemporaryDirectory() as folder:
         while sum(counts.values()) < kills and not tally.over:
             for mode in modes or list(MODES):
@@ -162,6 +188,10 @@ def run(tally: Tally, seed: int, kills: int = 10**9, modes: list[str] | None = N
                     counts[mode] += 1
                     tally.tried += 1
                     tally.detail = ", ".join(f"{count} {mode}" for mode, count in counts.items())
-                    tally.detail += f"; {acknowledged:,} commits acknowledged"
-                life.file.unlink(missing_ok=True)
+                    besides[life.mode.besides] += life.besides
+                    life.besides = 0
+                    others = "".join(f", {count} times {name}" for name, count in besides.items() if name)
+                    tally.detail += f"; acknowledged: {acknowledged:,} commits{others}"
+                for file in Path(folder).iterdir():
+                    file.unlink()
             seed += 1

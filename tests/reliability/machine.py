@@ -225,6 +225,11 @@ class Machine(RuleBasedStateMachine):
         self.db.checkpoint()
 
     @precondition(lambda self: not self.contexts)
+    @rule()
+    def compact(self) -> None:
+        self.db.compact()
+
+    @precondition(lambda self: not self.contexts)
     @rule(draw=Draws, times=st.integers(2, 6))
     def churn(self, draw: int, times: int) -> None:
         """Rows replaced and stored again and again, so that pages are used again."""

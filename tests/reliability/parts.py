@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from tests.reliability import cancellations, damage, failing, fuzz, histories, kills, machine, mutants, power
+from tests.reliability import cancellations, damage, failing, fuzz, histories, kills, machine, mutants, power, syscalls
 from tests.reliability.tally import Tally
 
 
@@ -29,9 +29,10 @@ class Part:
 
 
 PARTS = [
-    Part("power cuts", power.run, 8, 5000),
+    Part("power cuts", power.run, 12, 5000),
     Part("power cuts, relaxed", partial(power.run, durability="relaxed"), 2, 1000),
     Part("SIGKILL", kills.run, 8, 300),
+    Part("system calls struck", syscalls.run_all, 2, 100, alone=True),
     Part("failing I/O", failing.run, 3, 500),
     Part("failing I/O, relaxed", partial(failing.run, durability="relaxed"), 1, 100),
     Part("bit flips", damage.flips, 5, 10_000),
@@ -42,5 +43,5 @@ PARTS = [
     Part("isolation", histories.run, 3, 20),
     Part("state machine", machine.run, 4, 50),
     *(Part(f"fuzz, {name}", partial(fuzz.run, targets=(name,)), 1, 200) for name in fuzz.TARGETS),
-    Part("mutants", mutants.run, 6, len(mutants.ALL), alone=True),
+    Part("mutants", mutants.run, 18, len(mutants.ALL), alone=True),
 ]

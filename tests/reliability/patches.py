@@ -59,10 +59,10 @@ class Patch:
             source = source.replace(old, new)
         return source
 
-    def killed(self, folder: Path, seconds: float = 300) -> str:
+    def killed(self, folder: Path, seconds: float = 300, patience: int = 3) -> str:
         """How the test in a built folder fails: "fails", "crashes", "hangs", or "" if it passes."""
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", self.test]
-        environment = {**os.environ, "PYTHONPATH": str(folder), "MODELVAULT_PATIENCE": "3"}
+        environment = {**os.environ, "PYTHONPATH": str(folder), "MODELVAULT_PATIENCE": str(patience)}
         try:
             done = subprocess.run(
                 command, cwd=folder, env=environment, capture_output=True, timeout=seconds, check=False

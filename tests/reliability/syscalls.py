@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from modelvault import Database
+from tests.reliability.tally import Tally
 from tests.reliability.workload import Row
 
 ROOT = Path(__file__).parents[2]
@@ -167,6 +168,19 @@ def run(operation: str, error: int, folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(done.stdout)
     found["wrong"] += done.stderr.splitlines()[:3] if found["wrong"] else []
     return found
+
+
+def run_all(tally: Tally, seed: int) -> None:
+    """Every operation and error, once, whatever the seed."""
+    with tempfile.TemporaryDirectory() as folder:
+        for operation in OPERATIONS:
+            for error in (0, errno.EIO, errno.ENOSPC):
+                tally.place = f"{operation}, {errno.errorcode.get(error, 'SIGKILL')}"
+                found = run(operation, error, Path(folder))
+                tally.tried += found["calls"]
+                for wrong in found["wrong"]:
+                    tally.lose("neither old nor new", f"{tally.place}: {wrong}")
+    tally.detail = f"calls of {', '.join(OPERATIONS)}, each with SIGKILL, EIO and ENOSPC"
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ class Tally:
     @classmethod
     def counted(cls, part: str) -> Tally:
         """For tests, which try a fixed number: over only if something goes on for ever."""
-        return cls(part, time.monotonic() + 300 * PATIENCE)
+        return cls(part, time.monotonic() + 300 * PATIENCE, until_lost=PATIENCE > 1)
 
     def lose(self, kind: str, where: str) -> None:
         """Something that must not happen did."""

@@ -89,12 +89,12 @@ def plan(seed: int, length: int, large: bool = True, steady: bool = False) -> li
 
 
 def churn(seed: int, length: int) -> list[Step]:
-    """A workload that uses the same pages again and again: a few rows replaced in turn, with many checkpoints."""
+    """A workload that uses the same pages again and again: a few rows replaced in turn; checkpoints, compactions."""
     draw = random.Random(seed)
     steps = []
     for number in range(length):
         if number % 3 == 2:
-            steps.append(Step(draw.choice(["checkpoint", "checkpoint", "checkpoint", "reopen"])))
+            steps.append(Step(draw.choice(["checkpoint", "checkpoint", "checkpoint", "compact", "reopen"])))
         else:
             keys = draw.sample(range(14), draw.randrange(1, 5))
             puts = [("put", row(draw, key, number, large=key < 2)) for key in keys]
@@ -140,6 +140,8 @@ class History:
         rows = db.collection(Row)
         if step.kind == "checkpoint":
             await db.checkpoint()
+        elif step.kind == "compact":
+            await db.compact()
         elif step.kind == "idle":
             await anyio.sleep(4 * IDLE)
         elif step.kind == "refused":
@@ -273,7 +275,7 @@ class Prompt:
 
 
 class Lazy(Prompt):
-    """In place of the keeper: nothing is ever done, so that who needs it done has to do it."""
+    """In place of the keeper: nothing is ever done, so that who needs it done has to do it. The log does not grow."""
 
     def call(self, job: Callable[[], object], delay: float = 0.0) -> None:
         return None
@@ -299,6 +301,7 @@ class Installed:
             "IDLE": IDLE,
             "WINDOW": IDLE,
             **({"Keeper": self.keeper} if self.keeper else {}),
+            **({"SMALL_LOG": 2 * PAGE_SIZE, "LOG_SHARE": 10**6} if self.keeper is Lazy else {}),
         }.items():
             self.patch.setattr(_checkpoints, name, value)
         return self.disk

@@ -50,6 +50,8 @@ MODES = {
     "relaxed": Mode(workers=2, size=2, durability="relaxed"),
     "bulk load": Mode(size=1500, cache_size=1 << 19),
     "schema changes": Mode(size=2, besides="schema"),
+    "compaction": Mode(workers=2, size=3, besides="compact"),
+    "export and restore": Mode(size=2, besides="copy"),
 }
 MANY = 100  # rows in a commit from which on it is one insert_many
 
@@ -107,27 +109,54 @@ def schema(db: Any) -> Iterator[int]:
 
 def shape_version(db: Any) -> int:
     """The schema's version, odd for numbers."""
-    definition = db._twin._access.engine.latest.definitions["shapes"]
-    version: int = definition["schemas"][-1]["version"]
+    version: int = db._twin._catalog.find("shapes", None).version
     return version
 
 
-def check_schema(db: Any, acknowledged: int) -> None:
-    """All rows are there, in the form of the version, which is not older than the last one that was acknowledged."""
+def check_schema(db: Any, acknowledged: int) -> int:
+    """All rows are there in the form of the version, which is the last one acknowledged or the next; the version."""
     if "shapes" not in db.collection_names():
         assert acknowledged == 0
-        return
+        return 0
     version = shape_version(db)
-    assert version in (max(acknowledged, 1), acknowledged + 1), f"version {version}, {acknowledged} was acknowledged"
+    last = max(acknowledged, 1)
+    assert version in (last, last + 1), f"version {version}, {acknowledged} was acknowledged"
     rows = db.collection("shapes").all()
     assert [row["id"] for row in rows] == list(range(SHAPES))
     make: Any = str if version % 2 == 0 else int
     assert all(row["value"] == make(row["id"] * 3) for row in rows)
     assert db.collection("shapes").where("value", make(3)).count() == 1
+    return version
 
 
-BESIDES: dict[str, Besides] = {"checkpoint": checkpoint, "schema": schema}
-CHECKS: dict[str, Callable[[Any, int], None]] = {"schema": check_schema}
+def compact(db: Any) -> Iterator[int]:
+    """One compaction after the other."""
+    while True:
+        db.compact()
+        yield 0
+
+
+def copy(db: Any) -> Iterator[int]:
+    """A copy of the database, which then takes the place of another file; again and again."""
+    while True:
+        db.export_snapshot(f"{db.path()}.copy")
+        Database.restore_snapshot(f"{db.path()}.copy", f"{db.path()}.restored")
+        yield 1
+
+
+def check_copy(db: Any, acknowledged: int) -> int:
+    """The copies are whole, or not there; whether they are there, which never ends."""
+    for path in (f"{db.path()}.copy", f"{db.path()}.restored"):
+        if os.path.exists(path):
+            with Database.open(path, recovery="strict") as other:
+                other.verify()
+        else:
+            assert not acknowledged, f"{path} is gone"
+    return acknowledged
+
+
+BESIDES: dict[str, Besides] = {"checkpoint": checkpoint, "schema": schema, "compact": compact, "copy": copy}
+CHECKS: dict[str, Callable[[Any, int], int]] = {"schema": check_schema, "copy": check_copy}
 
 
 # Writing
