@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from modelvault._ways import Point
     from modelvault.query import RowIterator
 
-__all__ = ["Answers", "one_at"]
+__all__ = ["Answers"]
 
 FEW: Final = Slice(64, 1024, wait=False, release=False)  # what is done at once, for those who ask for little
 MANY: Final = FEW.most + 1
@@ -155,17 +155,6 @@ class Answers:
         if not search.done or latest.sequence != sequence or self._opener.access.engine.latest is not latest:
             return None
         return checked(opened, selection, found)
-
-
-def one_at(ready: Ready, path: tuple[str, ...], value: Any) -> list[Any] | None:
-    """The row with a value at a path, or two of them; None if that has to be asked in another way."""
-    point = ready[0].points.get(path)
-    if point is None or value is None or isinstance(value, WHOLE):
-        return None
-    try:
-        return at_point(ready, point, value, 2)
-    except (TypeError, ValueError, OverflowError):
-        return None  # a value that the field cannot have: the other way says so in better words
 
 
 def at_point(ready: Ready, point: Point, value: Any, most: int) -> list[Any] | None:

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from modelvault._access import Work
-from modelvault._answers import Answers, one_at
+from modelvault._answers import Answers
 from modelvault._progress import Progress
 from modelvault._reading import Opened, Ready, opened
 from modelvault._rows import Slices
@@ -41,6 +41,7 @@ __all__ = ["AsyncCollection"]
 M = TypeVar("M")
 
 SMALL: Final = 1024  # rows that insert_many collects before it takes the writer's turn for itself
+NOWHERE: Final[Any] = (None, None)  # no index
 SLICE: Final = 64  # rows handled before other tasks get a chance: about 0.1 ms
 
 
@@ -175,15 +176,25 @@ class AsyncCollection(Questions[M]):
 
         ModelVaultQueryError if several rows have it.
         """
-        access = self._access
-        ready = self._source.at_hand()
-        if ready is not None and isinstance(field, FieldRef) and field._owner is self._cls:
-            access.credit -= 1
-            if access.credit < 0:
-                await access.breathe()
-            found = one_at(ready, segments_of(field), value)
-            if found is not None and len(found) < 2:
-                return found[0] if found else None
+        opened, access = self._opened, self._access
+        if opened is None or access.alert or not isinstance(field, FieldRef) or field._owner is not self._cls:
+            return await self._get_by(field, value)
+        access.credit -= 1
+        if access.credit < 0:
+            await access.breathe()
+        latest = access.engine.latest
+        index, key = opened.points.get(segments_of(field), NOWHERE)
+        if index is None or latest.definitions is not self._era or opened.check is not None:
+            return await self._get_by(field, value)
+        try:
+            found = opened.table.find(latest.roots, index, key(value), opened.shown.face, 2, False)
+        except (ColdPage, CorruptionError, TypeError, ValueError, OverflowError):
+            return await self._get_by(field, value)
+        if len(found) > 1:
+            return await self._get_by(field, value)
+        return found[0] if found else None
+
+    async def _get_by(self, field: PathOf[M], value: Any) -> M | None:
         return await self.where(field, value).one_or_none()
 
     async def get_many(self, keys: Iterable[Any]) -> list[M | None]:
