@@ -6,12 +6,13 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
 from modelvault._core.aggregate import Aggregate
+from modelvault._core.columns import Columns
 from modelvault._explain import analyzed, explained
 from modelvault._ranges import WHOLE
 from modelvault._reading import Opened, Opener, Reading, Ready
 from modelvault._rows import Rows
 from modelvault._search import Function, Search, Slice, shape_of
-from modelvault.conditions import EVERYTHING, Selection, Test
+from modelvault.conditions import EVERYTHING, Every, Negation, Order, Selection, Test
 from modelvault.errors import ColdPage, CorruptionError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ __all__ = ["Answers"]
 
 FEW: Final = Slice(64, 1024, wait=False, release=False)  # what is done at once, for those who ask for little
 MANY: Final = FEW.most + 1
+ENDS: Final = ("min", "max")
 PLAIN: Final = EVERYTHING[1:]  # no order, no limit
 
 
@@ -94,11 +96,29 @@ class Answers:
         limited = selection.limit is not None or selection.offset > 0
         if not limited:
             selection = selection._replace(order=())
+            if not groups and len(functions) == 1 and functions[0][0] in ENDS:
+                found = await self._end(selection, *functions[0])
+                if found is not None:
+                    return [found]
         reading = await Reading.begin(self._opener, selection, ordered=limited)
         search = reading.search
         result = Aggregate(search.scan, reading.opened.finder.face.codecs, functions, groups)
         await reading.finish(lambda slice: search.sum_up(slice, result), bool)
         return result.result()
+
+    async def _end(self, selection: Selection, name: str, path: Any) -> tuple[Any] | None:
+        """The least or greatest value by itself, from the end of an index; None where there is no such index."""
+        present = Negation(Test(path, "null"))
+        selection = selection._replace(condition=Every((selection.condition, present)), limit=1)
+        reading = await Reading.begin(self._opener, selection._replace(order=(Order(path, name == "max"),)))
+        search = reading.search
+        if search.sort is not None:
+            reading.close()
+            return None
+        pairs: list[tuple[bytes, bytes]] = []
+        await reading.finish(search.pairs, pairs.extend)
+        column = Columns(reading.opened.finder.face.codecs, (path,))
+        return (column.values(pairs[0][1])[0] if pairs else None,)
 
     async def keys(self, selection: Selection) -> tuple[Binding, list[bytes]]:
         """The primary keys of the rows, and the Python side that found them."""

@@ -202,13 +202,13 @@ class Questions(Generic[M]):
         if not terms:
             raise TypeError("order_by() needs a field")
         order = tuple([read_order(self._source, term, desc) for term in terms])
-        condition, _, *rest = self._selection
-        return self._but(Selection(condition, order, *rest))
+        known = self._selection
+        return self._but(Selection._make((known.condition, order, *known[2:])))
 
     def limit(self, n: int) -> AsyncQuery[M]:
         """At most `n` rows, 0 to 1,048,576; the last call wins."""
-        condition, order, _, *rest = self._selection
-        return self._but(Selection(condition, order, read_count("limit", n, LIMIT), *rest))
+        known = self._selection
+        return self._but(Selection._make((*known[:2], read_count("limit", n, LIMIT), *known[3:])))
 
     def offset(self, n: int) -> AsyncQuery[M]:
         """Without the first `n` rows; the last call wins. `page` goes through many rows at less cost."""
