@@ -17,7 +17,6 @@ from modelvault.errors import ColdPage, CorruptionError
 
 if TYPE_CHECKING:
     from modelvault._store import Binding
-    from modelvault._ways import Point
     from modelvault.query import RowIterator
 
 __all__ = ["Answers"]
@@ -25,6 +24,7 @@ __all__ = ["Answers"]
 FEW: Final = Slice(64, 1024, wait=False, release=False)  # what is done at once, for those who ask for little
 MANY: Final = FEW.most + 1
 ENDS: Final = ("min", "max")
+NOWHERE: Final[Any] = (None, None)  # no index
 PLAIN: Final = EVERYTHING[1:]  # no order, no limit
 
 
@@ -42,13 +42,15 @@ class Answers:
 
     async def fetch(self, selection: Selection, most: int | None = None) -> list[Any]:
         """The rows; at most `most`."""
-        access = self._opener.access
+        opener = self._opener
+        access = opener.access
         access.credit -= 1
         if access.credit < 0:
             await access.breathe()
-        ready = self._opener.at_hand()
-        if ready is not None:
-            found = self._one_value(ready, selection, most)
+        condition = selection.condition
+        if condition.__class__ is Test and condition.op == "eq" and selection[1:] == PLAIN:
+            ready = opener.at_hand()
+            found = None if ready is None else at_value(ready, condition, MANY if most is None else most)
             if found is not None:
                 return found
         if most is not None and (selection.limit is None or most < selection.limit):
@@ -141,17 +143,6 @@ class Answers:
         await reading.finish(lambda slice: len(search.rows(slice)), counts.append)
         return text + analyzed(search.scan, sum(counts), perf_counter() - start)
 
-    def _one_value(self, ready: Ready, selection: Selection, most: int | None) -> list[Any] | None:
-        """The rows that have one value in an index of just that field, if they are few and in memory. See `_few`."""
-        condition = selection.condition
-        if condition.__class__ is not Test or condition.op != "eq" or selection[1:] != PLAIN:
-            return None
-        point = ready[0].points.get(condition.path)
-        value = condition.values[0]
-        if point is None or isinstance(value, WHOLE):
-            return None
-        return at_point(ready, point, value, MANY if most is None else most)
-
     def _few(self, selection: Selection) -> list[Any] | None:
         """The rows, if there are few and they are in memory; None if it may take longer.
 
@@ -177,10 +168,16 @@ class Answers:
         return checked(opened, selection, found)
 
 
-def at_point(ready: Ready, point: Point, value: Any, most: int) -> list[Any] | None:
-    """The rows with a value, at most `most`; None if there are MANY, or if not all of it is in memory."""
-    (_, shown, check, table, _), latest = ready
-    index, key = point
+def at_value(ready: Ready, test: Test, most: int) -> list[Any] | None:
+    """The rows with one value, at most `most`, by an index of just that field; None if that takes longer.
+
+    That is: there is no such index, there are MANY rows, or not all of it is in memory.
+    """
+    (_, shown, check, table, points), latest = ready
+    index, key = points.get(test.path, NOWHERE)
+    value = test.values[0]
+    if key is None or isinstance(value, WHOLE):
+        return None
     try:
         if index is None:
             row = table.get(latest.roots, value, shown.face, False)

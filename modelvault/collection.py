@@ -29,7 +29,7 @@ from modelvault.targets import Target, Targets
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from modelvault._access import Access, Reader, Unit, View
+    from modelvault._access import Reader, Unit, View
     from modelvault._engine import Definition, Write
     from modelvault._queue import Statement
     from modelvault.conditions import Condition, Selection
@@ -438,22 +438,15 @@ class AsyncCollection(Questions[M]):
 class Selections(Answers):
     """What queries ask of their collection: its fields here, its rows in Answers."""
 
-    __slots__ = ("_collection", "_targets")
+    __slots__ = ("_collection", "_targets", "access", "cls", "name")
 
     def __init__(self, collection: AsyncCollection[Any]) -> None:
         super().__init__(self)
         self._collection = collection
         self._targets: Targets | None = None
-
-    @property
-    def name(self) -> str:
-        """The collection's name."""
-        return self._collection._name
-
-    @property
-    def cls(self) -> type:
-        """The model class, or dict."""
-        return self._collection._cls
+        self.access = collection._access
+        self.cls: type = collection._cls
+        self.name = collection._name
 
     @property
     def targets(self) -> Targets:
@@ -511,11 +504,6 @@ class Selections(Answers):
         if (schema.primary,) in changes:
             raise fixed_key(self.name)
         return changer(changes, schema.type)
-
-    @property
-    def access(self) -> Access:
-        """The collection's database."""
-        return self._collection._access
 
     async def open(self) -> tuple[Opened, View]:
         """The stored collection, and a state of the database to read it in."""
