@@ -6,23 +6,25 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
 from modelvault._core.aggregate import Aggregate
+from modelvault._core.columns import Columns
 from modelvault._explain import analyzed, explained
 from modelvault._ranges import WHOLE
 from modelvault._reading import Opened, Opener, Reading, Ready
 from modelvault._rows import Rows
 from modelvault._search import Function, Search, Slice, shape_of
-from modelvault.conditions import EVERYTHING, Selection, Test
+from modelvault.conditions import EVERYTHING, Every, Negation, Order, Selection, Test
 from modelvault.errors import ColdPage, CorruptionError
 
 if TYPE_CHECKING:
     from modelvault._store import Binding
-    from modelvault._ways import Point
     from modelvault.query import RowIterator
 
-__all__ = ["Answers", "one_at"]
+__all__ = ["Answers"]
 
 FEW: Final = Slice(64, 1024, wait=False, release=False)  # what is done at once, for those who ask for little
 MANY: Final = FEW.most + 1
+ENDS: Final = ("min", "max")
+NOWHERE: Final[Any] = (None, None)  # no index
 PLAIN: Final = EVERYTHING[1:]  # no order, no limit
 
 
@@ -40,13 +42,15 @@ class Answers:
 
     async def fetch(self, selection: Selection, most: int | None = None) -> list[Any]:
         """The rows; at most `most`."""
-        access = self._opener.access
+        opener = self._opener
+        access = opener.access
         access.credit -= 1
         if access.credit < 0:
             await access.breathe()
-        ready = self._opener.at_hand()
-        if ready is not None:
-            found = self._one_value(ready, selection, most)
+        condition = selection.condition
+        if condition.__class__ is Test and condition.op == "eq" and selection[1:] == PLAIN:
+            ready = opener.at_hand()
+            found = None if ready is None else at_value(ready, condition, MANY if most is None else most)
             if found is not None:
                 return found
         if most is not None and (selection.limit is None or most < selection.limit):
@@ -94,11 +98,29 @@ class Answers:
         limited = selection.limit is not None or selection.offset > 0
         if not limited:
             selection = selection._replace(order=())
+            if not groups and len(functions) == 1 and functions[0][0] in ENDS:
+                found = await self._end(selection, *functions[0])
+                if found is not None:
+                    return [found]
         reading = await Reading.begin(self._opener, selection, ordered=limited)
         search = reading.search
         result = Aggregate(search.scan, reading.opened.finder.face.codecs, functions, groups)
         await reading.finish(lambda slice: search.sum_up(slice, result), bool)
         return result.result()
+
+    async def _end(self, selection: Selection, name: str, path: Any) -> tuple[Any] | None:
+        """The least or greatest value by itself, from the end of an index; None where there is no such index."""
+        present = Negation(Test(path, "null"))
+        selection = selection._replace(condition=Every((selection.condition, present)), limit=1)
+        reading = await Reading.begin(self._opener, selection._replace(order=(Order(path, name == "max"),)))
+        search = reading.search
+        if search.sort is not None:
+            reading.close()
+            return None
+        pairs: list[tuple[bytes, bytes]] = []
+        await reading.finish(search.pairs, pairs.extend)
+        column = Columns(reading.opened.finder.face.codecs, (path,))
+        return (column.values(pairs[0][1])[0] if pairs else None,)
 
     async def keys(self, selection: Selection) -> tuple[Binding, list[bytes]]:
         """The primary keys of the rows, and the Python side that found them."""
@@ -120,17 +142,6 @@ class Answers:
         counts: list[int] = []
         await reading.finish(lambda slice: len(search.rows(slice)), counts.append)
         return text + analyzed(search.scan, sum(counts), perf_counter() - start)
-
-    def _one_value(self, ready: Ready, selection: Selection, most: int | None) -> list[Any] | None:
-        """The rows that have one value in an index of just that field, if they are few and in memory. See `_few`."""
-        condition = selection.condition
-        if condition.__class__ is not Test or condition.op != "eq" or selection[1:] != PLAIN:
-            return None
-        point = ready[0].points.get(condition.path)
-        value = condition.values[0]
-        if point is None or isinstance(value, WHOLE):
-            return None
-        return at_point(ready, point, value, MANY if most is None else most)
 
     def _few(self, selection: Selection) -> list[Any] | None:
         """The rows, if there are few and they are in memory; None if it may take longer.
@@ -157,21 +168,16 @@ class Answers:
         return checked(opened, selection, found)
 
 
-def one_at(ready: Ready, path: tuple[str, ...], value: Any) -> list[Any] | None:
-    """The row with a value at a path, or two of them; None if that has to be asked in another way."""
-    point = ready[0].points.get(path)
-    if point is None or value is None or isinstance(value, WHOLE):
+def at_value(ready: Ready, test: Test, most: int) -> list[Any] | None:
+    """The rows with one value, at most `most`, by an index of just that field; None if that takes longer.
+
+    That is: there is no such index, there are MANY rows, or not all of it is in memory.
+    """
+    (_, shown, check, table, points), latest = ready
+    index, key = points.get(test.path, NOWHERE)
+    value = test.values[0]
+    if key is None or isinstance(value, WHOLE):
         return None
-    try:
-        return at_point(ready, point, value, 2)
-    except (TypeError, ValueError, OverflowError):
-        return None  # a value that the field cannot have: the other way says so in better words
-
-
-def at_point(ready: Ready, point: Point, value: Any, most: int) -> list[Any] | None:
-    """The rows with a value, at most `most`; None if there are MANY, or if not all of it is in memory."""
-    (_, shown, check, table, _), latest = ready
-    index, key = point
     try:
         if index is None:
             row = table.get(latest.roots, value, shown.face, False)

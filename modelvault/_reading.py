@@ -96,11 +96,11 @@ class Reading:
 
     @classmethod
     async def begin(
-        cls, opener: Opener, selection: Selection, *, ordered: bool = True, anew: bool = False, most: int = MOST
+        cls, opener: Opener, selection: Selection, *, ordered: bool = True, anew: bool = False, most: int | None = None
     ) -> Reading:
         """Plan, and be ready for the first slice.
 
-        ordered: whether the order of rows matters. anew: plan without what is remembered. most: rows of one slice.
+        ordered: whether the order of rows matters. anew: plan without what is remembered. most: rows of one slice, MOST if nothing is said.
         """
         opened, view = await opener.open()
         try:
@@ -110,7 +110,7 @@ class Reading:
                 found = plan_of(opened.finder, selection, roots, wait, ordered=ordered, anew=anew)
                 return Search(opened.finder, selection, found, roots, shape)
 
-            return cls(opener.access, opened, view, await view.read(plan), most)
+            return cls(opener.access, opened, view, await view.read(plan), most or MOST)
         except BaseException:
             view.close()
             raise

@@ -89,7 +89,8 @@ class Search:
         self.plan = plan
         self.shape = shape
         self.is_part = selection.fields is not None
-        self.is_test = program is not None and plan.source[0] == "rows"  # of records side by side: without the GIL
+        # Records side by side are tested without the GIL.
+        self.is_test = program is not None and program.complete and plan.source[0] == "rows"
         self._codecs = codecs
         self._order = selection.order
         self.sort: Sort | None = None

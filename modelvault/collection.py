@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from modelvault._access import Work
-from modelvault._answers import Answers, one_at
+from modelvault._answers import Answers
 from modelvault._core.batch import Batch
 from modelvault._progress import Progress
 from modelvault._reading import Opened, Ready, opened
@@ -31,7 +31,7 @@ from modelvault.targets import Target, Targets
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from modelvault._access import Access, Reader, Unit, View
+    from modelvault._access import Reader, Unit, View
     from modelvault._engine import Definition, Write
     from modelvault._queue import Statement
     from modelvault.conditions import Condition, Selection
@@ -44,6 +44,7 @@ M = TypeVar("M")
 
 SMALL: Final = 1024  # rows that insert_many collects before it takes the writer's turn for itself
 ALL: Final = sys.maxsize
+NOWHERE: Final[Any] = (None, None)  # no index
 SLICE: Final = 64  # rows handled before other tasks get a chance: about 0.1 ms
 
 
@@ -178,15 +179,25 @@ class AsyncCollection(Questions[M]):
 
         ModelVaultQueryError if several rows have it.
         """
-        access = self._access
-        ready = self._source.at_hand()
-        if ready is not None and isinstance(field, FieldRef) and field._owner is self._cls:
-            access.credit -= 1
-            if access.credit < 0:
-                await access.breathe()
-            found = one_at(ready, segments_of(field), value)
-            if found is not None and len(found) < 2:
-                return found[0] if found else None
+        opened, access = self._opened, self._access
+        if opened is None or access.alert or not isinstance(field, FieldRef) or field._owner is not self._cls:
+            return await self._get_by(field, value)
+        access.credit -= 1
+        if access.credit < 0:
+            await access.breathe()
+        latest = access.engine.latest
+        index, key = opened.points.get(segments_of(field), NOWHERE)
+        if index is None or latest.definitions is not self._era or opened.check is not None:
+            return await self._get_by(field, value)
+        try:
+            found = opened.table.find(latest.roots, index, key(value), opened.shown.face, 2, False)
+        except (ColdPage, CorruptionError, TypeError, ValueError, OverflowError):
+            return await self._get_by(field, value)
+        if len(found) > 1:
+            return await self._get_by(field, value)
+        return found[0] if found else None
+
+    async def _get_by(self, field: PathOf[M], value: Any) -> M | None:
         return await self.where(field, value).one_or_none()
 
     async def get_many(self, keys: Iterable[Any]) -> list[M | None]:
@@ -449,22 +460,15 @@ class AsyncCollection(Questions[M]):
 class Selections(Answers):
     """What queries ask of their collection: its fields here, its rows in Answers."""
 
-    __slots__ = ("_collection", "_targets")
+    __slots__ = ("_collection", "_targets", "access", "cls", "name")
 
     def __init__(self, collection: AsyncCollection[Any]) -> None:
         super().__init__(self)
         self._collection = collection
         self._targets: Targets | None = None
-
-    @property
-    def name(self) -> str:
-        """The collection's name."""
-        return self._collection._name
-
-    @property
-    def cls(self) -> type:
-        """The model class, or dict."""
-        return self._collection._cls
+        self.access = collection._access
+        self.cls: type = collection._cls
+        self.name = collection._name
 
     @property
     def targets(self) -> Targets:
@@ -522,11 +526,6 @@ class Selections(Answers):
         if (schema.primary,) in changes:
             raise fixed_key(self.name)
         return changer(changes, schema.type)
-
-    @property
-    def access(self) -> Access:
-        """The collection's database."""
-        return self._collection._access
 
     async def open(self) -> tuple[Opened, View]:
         """The stored collection, and a state of the database to read it in."""

@@ -223,12 +223,14 @@ class Questions(Generic[M]):
             raise TypeError(f"argument 'desc': {type(desc).__name__!r} object is not an instance of 'bool'")
         if not terms:
             raise TypeError("order_by() needs a field")
-        order = tuple(read_order(self._source, term, desc) for term in terms)
-        return self._but(self._selection._replace(order=order))
+        order = tuple([read_order(self._source, term, desc) for term in terms])
+        known = self._selection
+        return self._but(Selection._make((known.condition, order, *known[2:])))
 
     def limit(self, n: int) -> AsyncQuery[M]:
         """At most `n` rows, 0 to 1,048,576; the last call wins."""
-        return self._but(self._selection._replace(limit=read_count("limit", n, LIMIT)))
+        known = self._selection
+        return self._but(Selection._make((*known[:2], read_count("limit", n, LIMIT), *known[3:])))
 
     def offset(self, n: int) -> AsyncQuery[M]:
         """Without the first `n` rows; the last call wins. `page` goes through many rows at less cost."""
@@ -595,7 +597,7 @@ def no_expression(verb: str, given: Any) -> TypeError:
 def check_owners(source: Source, owners: Iterable[type | None]) -> None:
     """Refuse fields of another model."""
     for owner in owners:
-        if owner is not None and not source.takes(owner):
+        if owner is not None and owner is not source.cls and not source.takes(owner):
             raise ModelVaultQueryError(
                 f"query error: a field of {owner.__name__} in a query of {source.name}, which holds "
                 f"{source.cls.__name__}: use fields({source.cls.__name__})"
@@ -630,13 +632,18 @@ def read_order(source: Source, term: Any, desc: bool) -> Order:
     """One term of an order, checked."""
     if isinstance(term, Ordering):
         check_owners(source, (term.owner,))
-        order = Order(parse_path(term.term.path), term.term.desc)
-    elif isinstance(term, Expression | bool | Aggregate):
+        order = term.term
+        if not order.path or not all(order.path):
+            parse_path(order.path)  # raises
+    elif isinstance(term, NO_FIELDS):
         raise TypeError(f"order_by() takes fields, not {term!r}: order_by(u.age.desc(), u.name)")
     else:
         order = Order(read_field(source, term), desc)
     source.field(order.path).check_order("order_by()")
     return order
+
+
+NO_FIELDS: Final = (Expression, bool, Aggregate)
 
 
 def read_count(what: str, n: Any, most: int) -> int:

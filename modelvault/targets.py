@@ -23,6 +23,7 @@ LISTS: Final = frozenset(("list", "set", "frozenset", "vartuple"))
 NUMBERS: Final = INTEGERS | {"float64", "decimal"}
 LOOSE: Final = frozenset(("union", "any"))  # compared as Python values
 CONTAINERS: Final = frozenset(("dict", "tuple"))  # equal or not, as Python values
+COMPARES: Final = frozenset(("eq", "lt", "le", "gt", "ge"))
 TEXT: Final[dict[str, type]] = {"string": str, "bytes": bytes}
 
 
@@ -109,7 +110,7 @@ class Targets:
         """The condition with every test checked, and None compared by `null`."""
         if isinstance(condition, Test):
             target = self._found.get(condition.path)
-            if target is not None and target.takes is not None and condition.op == "eq":
+            if target is not None and target.takes is not None and condition.op in COMPARES:
                 value = condition.values[0]
                 if value is not None:
                     try:

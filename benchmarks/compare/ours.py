@@ -74,7 +74,8 @@ class Ours(Common):
         self.users.update(key, {"age": age})
 
     def by_email(self, email: str) -> list[User]:
-        return self.users.where(u.email == email).all()
+        user = self.users.get_by(u.email, email)
+        return [] if user is None else [user]
 
     def by_city(self, city: str) -> list[User]:
         return self.users.where(u.address.city == city).all()

@@ -62,14 +62,16 @@ cdef class Gathering:
     cdef list points
     cdef list ranges
     cdef list waiting               # scans of entries yet to be read; None before the first
-    cdef set keys
+    cdef list runs                  # of keys, each sorted
+    cdef Py_ssize_t held            # keys in them
     cdef bytes horizon              # keys beyond it were left out
     cdef bint complete
     cdef Py_ssize_t most            # keys
 
     cdef int begin(self) except -1
-    cdef int read(self, RowFeed feed, size_t budget, bint wait, bint release) except -1
+    cdef size_t read(self, RowFeed feed, size_t budget, bint wait, bint release) except? 0
     cdef int admit(self, RowFeed feed, list keys) except -1
+    cdef bint merge(self, Py_ssize_t most) except -1
     cdef int hand_over(self, RowFeed feed) except -1
     cdef bint go_on(self, RowFeed feed) except -1
 

@@ -34,15 +34,16 @@ cdef extern from "Python.h":
     int PyGC_Enable()
 
 cdef enum:
-    MOST_KEYS = 1 << 18         # of a union, held at a time
+    MOST_KEYS = 1 << 16         # of a union, held at a time
     KEYS_READ = 1024            # in one go
     FEW_ROWS = 32               # made with the garbage collector on
-    MANY_ROWS = 512             # made without it, and old when it is on again
+    MANY_ROWS = 128             # made without it, and old when it is on again
     MOST_AGED = 1 << 18
 
 cdef size_t ENDLESS = <size_t>-1
 cdef object collections = 0         # full ones, by the time of
 cdef size_t aged = 0                # so many rows that were made old since
+cdef bint frozen = False            # the user froze objects
 
 
 @final
@@ -175,12 +176,12 @@ cdef class Scan:
     cdef bint go(self, Mode mode, size_t want, size_t* budget, bint wait, bint release) except -1:
         """A step of the feed, its hits yet to be taken; False at the end, and when the budget is used up."""
         cdef Feed feed = self.feed
-        cdef size_t before = feed.examined
+        cdef size_t before = feed.examined, cost = 0
         if self.done or budget[0] == 0:
             return False
         feed.count = feed.matched = 0
         if self.gathering is not None and not self.gathering.complete:
-            self.gathering.read(<RowFeed>feed, budget[0], wait, release)
+            cost = self.gathering.read(<RowFeed>feed, budget[0], wait, release)
             self.standing = False
         else:
             if not self.standing or feed.mode != mode:
@@ -190,7 +191,7 @@ cdef class Scan:
             feed.step(want, budget[0], wait, release)
             if feed.ended:
                 self.done = self.gathering is None or not self.gathering.go_on(<RowFeed>feed)
-        budget[0] -= min(budget[0], feed.examined - before)
+        budget[0] -= min(budget[0], feed.examined - before + cost)
         return True
 
     cdef int go_back(self, bytes position) except -1:
@@ -292,15 +293,17 @@ cdef int gc_on(bint collecting, size_t rows) except -1:
     Fresh rows hold no garbage, but while a list of them grows they would be searched for it again and again: of 4.9 us for each of
     100,000 models the collector took 2.9. Freezing and unfreezing moves what is young to the oldest generation without a look at it.
     Garbage among it waits for the next full collection; so that this one comes, no more than MOST_AGED rows are moved until then.
+    What a user froze stays frozen. To count it takes as long as it is much: where there is some, nobody counts until then either.
     """
-    global aged, collections
+    global aged, collections, frozen
     if not collecting:
         return 0
-    if rows >= MANY_ROWS and gc.get_freeze_count() == 0:
+    if rows >= MANY_ROWS:
         if gc.get_stats()[2]["collections"] != collections:
             collections = gc.get_stats()[2]["collections"]
-            aged = 0
-        if aged + rows <= MOST_AGED:
+            aged, frozen = 0, False
+        frozen = frozen or gc.get_freeze_count() > 0
+        if not frozen and aged + rows <= MOST_AGED:
             aged += rows
             gc.freeze()
             gc.unfreeze()
@@ -429,12 +432,16 @@ cdef class Gathering:
         """Read everything anew, from the position on."""
         self.complete = False
         self.waiting = None
-        self.keys = set()
+        self.runs = []
+        self.held = 0
         self.horizon = None
         return 0
 
-    cdef int read(self, RowFeed feed, size_t budget, bint wait, bint release) except -1:
-        """Look at up to `budget` entries; `complete` when that was all. Then the feed has its points and ranges."""
+    cdef size_t read(self, RowFeed feed, size_t budget, bint wait, bint release) except? 0:
+        """Look at up to `budget` entries; `complete` when that was all. Then the feed has its points and ranges.
+
+        What it took beside that, in entries: bringing keys into order.
+        """
         cdef Scan scan
         cdef size_t examined
         if self.waiting is None:
@@ -453,9 +460,11 @@ cdef class Gathering:
             budget -= min(budget, examined)
             if scan.done:
                 self.waiting.pop()
-        if not self.waiting:
+        if self.waiting:
+            return 0
+        if self.merge(1):
             self.hand_over(feed)
-        return 0
+        return self.held
 
     cdef int admit(self, RowFeed feed, list keys) except -1:
         """Keep the keys that lie between the position and the horizon."""
@@ -464,12 +473,30 @@ cdef class Gathering:
             keys = [key for key in keys if (key < position if self.backward else key > position)]
         if self.horizon is not None:
             keys = [key for key in keys if (key >= self.horizon if self.backward else key <= self.horizon)]
-        self.keys.update(keys)
-        if len(self.keys) > 2 * self.most:
-            kept = sorted(self.keys, reverse=self.backward)[:self.most]
-            self.keys = set(kept)
-            self.horizon = kept.pop()
+        self.runs.append(sorted(keys, reverse=self.backward))
+        self.held += len(keys)
+        while len(self.runs) > 1 and len(self.runs[len(self.runs) - 2]) <= 2 * len(self.runs[len(self.runs) - 1]):
+            self.merge(len(self.runs) - 1)
+        if self.held > 2 * self.most:
+            while not self.merge(1):
+                pass
+            kept = list(dict.fromkeys(self.runs.pop()))[:self.most]
+            self.runs.append(kept)
+            self.held = len(kept)
+            if self.held == self.most:
+                self.horizon = kept[self.held - 1]
         return 0
+
+    cdef bint merge(self, Py_ssize_t most) except -1:
+        """Make one of the last two runs, unless there are at most so many; whether there are then.
+
+        Python's sort sees that the two are sorted, so no call takes longer than to go once through both.
+        """
+        if len(self.runs) > most:
+            last = self.runs.pop()
+            self.runs[len(self.runs) - 1] += last
+            self.runs[len(self.runs) - 1].sort(reverse=self.backward)
+        return len(self.runs) <= most
 
     cdef int hand_over(self, RowFeed feed) except -1:
         """Everything was read: the feed can go."""
@@ -480,8 +507,10 @@ cdef class Gathering:
             else:
                 end = self.horizon + b"\0"
                 ranges = [(low, end if high is None else min(high, end)) for low, high in ranges if low < end]
-        feed.feed(points_outside(sorted(self.keys), ranges), ranges)
-        self.keys = set()
+        keys = list(dict.fromkeys(self.runs.pop() if self.runs else []))
+        if self.backward:
+            keys.reverse()
+        feed.feed(points_outside(keys, ranges) if ranges else keys, ranges)
         self.complete = True
         return 0
 
