@@ -8,7 +8,7 @@ inside a running loop.
 
 On event loops two kinds of threads wait for the disk, of which each open database has its own: a few for cold reads,
 and one for what its one writer does. The writer's goes on with the next group of statements while the loop still hears
-of the last one, and one call into the loop wakes all of a group. They are ours: each call through anyio's worker threads
+of the last one, and one call into the loop wakes all of a group. They are ours: a call through anyio's worker threads
 costs the loop three times as much.
 
 Cancellation comes in two kinds. A cancel scope (anyio, Trio) leaves a shielded call alone. asyncio's `Task.cancel`
