@@ -18,14 +18,14 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 from modelvault._engine import Definition, Engine, Savepoint, Version, Write
 from modelvault._queue import BROKEN, TIMEOUT, Statement, Turns, WriteQueue
 from modelvault._runner import Runner
 from modelvault.errors import ClosedError, ColdPage, CorruptionError, ModelVaultError, ModelVaultTransactionError
 
-__all__ = ["Access", "Mark", "Unit", "View", "Work"]
+__all__ = ["Access", "Mark", "Still", "Unit", "View", "Work"]
 
 T = TypeVar("T")
 
@@ -50,6 +50,8 @@ class Unit:
 
     __slots__ = ("access", "alive", "changes", "dirty", "error", "marks", "owner", "turns", "write")
 
+    frozen = False
+
     def __init__(self, access: Access, write: Write, owner: object) -> None:
         self.access = access
         self.write = write
@@ -60,6 +62,11 @@ class Unit:
         self.error: BaseException | None = None
         self.turns = Turns(access.runner)  # one operation at a time: child tasks may use the transaction too
         self.marks: list[Mark] = []
+
+    @property
+    def shown(self) -> Write | Version:
+        """The roots and definitions that are seen in it."""
+        return self.write
 
     def check(self) -> None:
         """Raise unless operations can still be part of this transaction."""
@@ -266,14 +273,15 @@ class View:
 
     __slots__ = ("_access", "_busy", "_closed", "_pins", "_unit")
 
-    def __init__(self, access: Access, unit: Unit | None) -> None:
+    def __init__(self, access: Access, unit: Unit | None, version: Version | None = None) -> None:
+        """version: one that the view has to unpin, in place of the last commit."""
         self._access = access
         self._unit = unit
         self._busy = False  # in another thread
         self._closed = False
         self._pins: list[Version] = []
         if unit is None:
-            self._pins.append(access.pin())
+            self._pins.append(version or access.pin())
 
     @property
     def unit(self) -> Unit | None:
@@ -333,6 +341,73 @@ class View:
         self._access.strays.extend(self._pins)
 
 
+class Still(Unit):
+    """The last commit in a transaction's place: what is read there stays as it is, and nothing can be written."""
+
+    __slots__ = ("_version", "_view")
+
+    frozen = True
+
+    def __init__(self, access: Access) -> None:
+        self.access = access
+        self.alive = True
+        self._version = access.pin()
+        self._view = View(access, None, self._version)
+        access.snapshots += 1
+
+    @property
+    def shown(self) -> Version:
+        """The pinned version. ClosedError after `close`."""
+        if not self.alive or self.access.alert & (CLOSED | FORKED):
+            self.access.attend()
+            raise ClosedError("the snapshot is closed")
+        return self._version
+
+    def check(self) -> None:
+        """ClosedError unless it can be read."""
+        _ = self.shown
+
+    def view(self) -> View:
+        """A view of it with a life of its own."""
+        return View(self.access, None, self.access.engine.share(self.shown))
+
+    async def read(self, reader: Reader[T], *, away: bool = False) -> T:
+        """The result of a look at it. away: not on the thread of an event loop."""
+        self.check()
+        return await self._view.read(reader, away=away)
+
+    async def perform(self, statement: Statement, *, short: bool = False) -> Any:
+        """Refuse."""
+        self._refuse()
+
+    def savepoint(self, *, alone: bool = False) -> Mark:
+        """Refuse."""
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        self.check()
+        raise ModelVaultTransactionError(
+            "transaction error: a snapshot is read-only: write through the database, and take another one to see it"
+        )
+
+    def close(self) -> None:
+        """Give the version up; may be called again."""
+        if self.alive:
+            self.alive = False
+            self.access.snapshots -= 1
+            self._view.close()
+
+
+class Alone(Turns):
+    """`async with` it: one task or thread at a time."""
+
+    async def __aenter__(self) -> None:
+        await self.enter()
+
+    async def __aexit__(self, *_: object) -> None:
+        self.leave()
+
+
 class Access:
     """One open database: its engine, its way to wait, its queue of writers and the transaction that is open."""
 
@@ -348,6 +423,8 @@ class Access:
         self.credit = CREDIT
         self.unit: Unit | None = None
         self.strays: deque[Version] = deque()
+        self.snapshots = 0  # open ones
+        self.upkeep = Alone(runner)
         self.settled: Callable[[], None] = nothing
         """Called after each rollback: definitions may be gone."""
         if not read_only:
@@ -381,7 +458,12 @@ class Access:
         """Counters: of the engine, and of the queue of writers."""
         self.drain()
         queue = {"waiting": self.queue.waiting, "groups": self.queue.groups, "statements": self.queue.statements}
-        return {**self.engine.stats(), "writers": queue, "in_transaction": self.unit is not None}
+        return {
+            **self.engine.stats(),
+            "snapshots": self.snapshots,
+            "writers": queue,
+            "in_transaction": self.unit is not None,
+        }
 
     async def breathe(self, rows: int = 1) -> None:
         """Count so many operations; now and then, let other tasks run."""
@@ -490,6 +572,8 @@ class Access:
     async def view(self, unit: Unit | None = None) -> View:
         """A state to read at leisure; close it."""
         unit = unit or (self.attend() if self.alert else None)
+        if isinstance(unit, Still):
+            return unit.view()
         if unit is None:
             await self.catch_up()
         return View(self, unit)
@@ -533,12 +617,16 @@ class Access:
                 return result
         return await self.queue.submit(statement)
 
-    async def checkpoint(self) -> None:
-        """Wait for the writer's turn, and bring what is committed into the trees of the file."""
+    def stay_outside(self, what: str) -> None:
+        """ModelVaultTransactionError in a transaction, which `what` is no part of; ClosedError."""
         if self.attend() is not None:
             raise ModelVaultTransactionError(
-                "transaction error: nested transactions are not supported: a checkpoint is no part of a transaction"
+                f"transaction error: nested transactions are not supported: {what} is no part of a transaction"
             )
+
+    async def checkpoint(self) -> None:
+        """Wait for the writer's turn, and bring what is committed into the trees of the file."""
+        self.stay_outside("a checkpoint")
         self.check_writable()
         with self.runner.guard():
             await self.queue.enter(TIMEOUT)

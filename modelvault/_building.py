@@ -84,11 +84,7 @@ def read_slice(
         raise ColdPage("many rows")
     cursor = Cursor(write.draft.pager, write.roots[number])
     more = cursor.to_first() if after is None else cursor.to(after + b"\0")
-    rows: list[tuple[bytes, bytes]] = []
-    while more and len(rows) < most:
-        rows.append(cursor.entry())
-        more = cursor.step()
-    return rows
+    return cursor.entries(most) if more else []
 
 
 def batches(write: Write, number: int) -> Iterator[list[tuple[bytes, bytes]]]:

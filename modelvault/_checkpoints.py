@@ -14,7 +14,6 @@ import threading
 import time
 from contextlib import suppress
 from copy import copy
-from dataclasses import replace
 from typing import Final, NamedTuple, NoReturn, Protocol
 
 from modelvault._committed import Committed
@@ -23,6 +22,7 @@ from modelvault._core.log import RECORD_SHARE
 from modelvault._core.meta import Meta
 from modelvault._core.pager import Draft
 from modelvault._core.space import Space
+from modelvault._frozen import replace
 from modelvault._keeper import Keeper
 from modelvault._version import CATALOG, FREE, Write, changed_entries
 from modelvault.errors import CorruptionError
@@ -203,16 +203,26 @@ class Checkpoints:
         if state.poisoned is not None:
             return
         try:
-            self.wait()
-            if state.log.capacity:
-                self._seal(0)
-                self.wait()
-            size = (state.meta.page_count + RESERVE) * state.meta.page_size
-            if state.file.size() > size:
-                state.file.resize(size)
+            self.drop_log()
+            self.trim()
         except (OSError, CorruptionError):
             if self._durability == "relaxed" and state.poisoned is None:
                 state.log_file.sync()
+
+    def drop_log(self) -> None:
+        """Bring everything into the trees of the file, and do without a log; blocking. OSError."""
+        self.wait()
+        if self._state.log.capacity:
+            self._seal(0)
+            self.wait()
+
+    def trim(self) -> None:
+        """Let the file have little room behind its last page. OSError."""
+        state = self._state
+        size = (state.meta.page_count + RESERVE) * state.meta.page_size
+        if state.file.size() > size:
+            self._reserved = 0
+            state.file.resize(size)
 
     def commit(self, write: Write) -> None:
         """Commit a write by sealing and storing its own pages. After an error the caller rolls it back."""

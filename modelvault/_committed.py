@@ -106,13 +106,22 @@ class Committed:
         with self.lock:
             latest = self.latest
             version = latest.twin(copy(latest.roots) if self.volatile else latest.roots)
-            version.stamp = self.pager.freeze()
+            version.stamp, version.pins = self.pager.freeze(), 1
             self._pinned[version.stamp] = version.generation
+            return version
+
+    def share(self, version: Version) -> Version:
+        """A pinned version once more, to be unpinned once more."""
+        with self.lock:
+            version.pins += 1
             return version
 
     def unpin(self, version: Version) -> None:
         """Give a pinned version up."""
         with self.lock:
+            version.pins -= 1
+            if version.pins:
+                return
             del self._pinned[version.stamp]
             if self.closed:
                 return
@@ -166,4 +175,6 @@ class Committed:
             raise CorruptionError(f"{self.path}: a page is reached behind the end of the file", path=self.path)
         meta = version.meta
         log = [(meta.log_page, meta.log_pages)] if meta.log_pages else []
-        check_space(version.page_count, sealed + version.freed + log, free_runs(self.pager, version.roots))
+        check_space(
+            version.page_count, sealed + version.freed + log, free_runs(self.pager, version.roots, version.page_count)
+        )

@@ -17,7 +17,6 @@ import os
 import threading
 import weakref
 from copy import copy
-from dataclasses import replace
 from typing import Final, Protocol
 
 from modelvault._checkpoints import Checkpoints, is_full, refuse
@@ -28,6 +27,7 @@ from modelvault._core.log import LOG_HEADER
 from modelvault._core.meta import PAGE_SIZES, Meta, first_pages, read_meta, unpack
 from modelvault._core.pager import Draft, Pager
 from modelvault._following import META_SIZE, Follower, lock_newest
+from modelvault._frozen import replace
 from modelvault._version import CATALOG, Definition, Savepoint, Version, Write, changed_entries, entries
 from modelvault.errors import ClosedError, LockedError, ModelVaultFormatError, ModelVaultTransactionError
 
@@ -235,6 +235,13 @@ class Engine(Committed):
                 self.file.lock_snapshot(generation)
             self.read_only = True
         self.file.unlock_writer()
+
+    def leave(self) -> None:
+        """End the use of a file without a log that stays open: it ends behind the last page then. OSError."""
+        self.closed = True
+        if self.log_file is not self.file:
+            self.log_file.close()
+        self.file.resize(self.meta.page_count * self.meta.page_size)
 
     def check_open(self) -> None:
         """ClosedError after close() and in a forked child."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from modelvault._prepared import Prepared, prepared
-from modelvault._ranges import WHOLE, Path, successor
+from modelvault._ranges import WHOLE
 from modelvault._ways import (
     EVERYTHING,
     NOWHERE,
@@ -21,7 +21,6 @@ from modelvault._ways import (
     Parts,
     Pick,
     Plan,
-    Source,
     Way,
     are_points,
     rest_of,
@@ -167,11 +166,11 @@ def name_of(way: Way) -> str:
 class Planner:
     """The plans of one collection. It remembers what was best for conditions that differ in their values only."""
 
-    __slots__ = ("_known", "_points", "layout")
+    __slots__ = ("_known", "layout", "points")
 
     def __init__(self, schema: Schema) -> None:
         self.layout = Layout(schema)
-        self._points = self.layout.points()
+        self.points = self.layout.points()
         self._known: dict[Any, tuple[float, Pick, Prepared | None]] = {}
 
     def plan(self, selection: Selection, count: float, estimate: Estimate, *, ordered: bool = True) -> Plan:
@@ -193,15 +192,6 @@ class Planner:
         if known[2] is not None and selection.after is None:
             return known[2].of(selection.condition)
         return Chooser(Finder(self.layout, count, unknown), selection, ordered).again(known[1])
-
-    def point(self, path: Path, value: Any) -> Source | None:
-        """The source of the rows with this value at a path, if there is an index of just this path; in key order."""
-        found = self._points.get(path)
-        if found is None or value is None or isinstance(value, WHOLE):
-            return None
-        index, key = found
-        low = key(value)
-        return ("keys", (low,)) if index is None else ("entries", index, ((low, successor(low)),), False)
 
 
 def unknown(index: str | None, low: bytes | None, high: bytes | None) -> float:

@@ -15,11 +15,13 @@ from modelvault._search import Search, Slice, plan_of, shape_of
 
 if TYPE_CHECKING:
     from modelvault._access import Access, View
+    from modelvault._core.table import Table
     from modelvault._engine import Version
     from modelvault._store import Binding
+    from modelvault._ways import Points
     from modelvault.conditions import Selection
 
-__all__ = ["Opened", "Opener", "Reading"]
+__all__ = ["Opened", "Opener", "Reading", "Ready", "opened"]
 
 T = TypeVar("T")
 
@@ -40,11 +42,23 @@ class Opened(NamedTuple):
     """What is needed to read a collection.
 
     finder: knows its fields. shown: what rows are made into, a part of the fields perhaps; check: of each row.
+    table: its trees. points: the index, None for the primary key, and the key of a value, by path.
     """
 
     finder: Binding
     shown: Binding
     check: Callable[[Any], Any] | None
+    table: Table
+    points: Points
+
+
+def opened(finder: Binding, shown: Binding, check: Callable[[Any], Any] | None) -> Opened:
+    """The same, of the Python sides of a collection."""
+    return Opened(finder, shown, check, finder.store.table, finder.planner.points)
+
+
+Ready = tuple[Opened, "Version"]
+"""A collection, and the last commit, which is not pinned."""
 
 
 class Opener(Protocol):
@@ -57,8 +71,8 @@ class Opener(Protocol):
     async def open(self) -> tuple[Opened, View]:
         """The stored collection, and a state of the database to read it in."""
 
-    def at_hand(self) -> tuple[Opened, Version] | None:
-        """The same of the last commit, not pinned; None if something stands in the way, or has to be waited for."""
+    def at_hand(self) -> Ready | None:
+        """What can be read at once; None if something stands in the way, or has to be waited for."""
 
 
 class Reading:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from modelvault._access import Unit
 from modelvault._building import Building
 from modelvault._change import within
 from modelvault._fills import fill_type
+from modelvault._frozen import replace
 from modelvault._job import stored
 from modelvault._leftovers import discard, forget_migration, shadow_trees, sweep
 from modelvault._progress import Progress

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Iterable
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from modelvault._reading import Opener, Reading
@@ -13,9 +12,11 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from modelvault._core.batch import Batch
+    from modelvault._core.record import Face
     from modelvault.conditions import Selection
 
-__all__ = ["Rows", "Slices"]
+__all__ = ["Rows", "Supply"]
 
 M = TypeVar("M")
 
@@ -90,23 +91,34 @@ class Rows(Generic[M]):
         return rows
 
 
-class Slices(Generic[M]):
-    """A plain or an asynchronous iterable of rows, in encoded slices."""
+class Supply(Generic[M]):
+    """A plain or an asynchronous iterable of rows, encoded one by one as they come.
 
-    def __init__(self, rows: Iterable[M] | AsyncIterable[M], encode: Callable[[M], Any]) -> None:
+    check: is asked about the class and a row that is no instance of the class itself.
+    """
+
+    def __init__(
+        self,
+        rows: Iterable[M] | AsyncIterable[M],
+        face: Face,
+        cls: type,
+        check: Callable[[type, Any], object],
+    ) -> None:
         self._plain = None if isinstance(rows, AsyncIterable) else iter(rows)
         self._asynchronous = aiter(rows) if isinstance(rows, AsyncIterable) else None
-        self._encode = encode
+        self._face = face
+        self._cls = cls
+        self._check = check
 
-    async def next(self, count: int) -> list[Any]:
-        """The next `count` rows, fewer at the end."""
+    async def fill(self, batch: Batch, count: int) -> int:
+        """Encode the next `count` rows into a batch, fewer at the end; how many there were."""
         if self._plain is not None:
-            return [self._encode(row) for row in islice(self._plain, count)]
+            return batch.take(self._face, self._plain, count, self._cls, self._check)
         assert self._asynchronous is not None
-        part: list[Any] = []
-        while len(part) < count:
+        for number in range(count):
             try:
-                part.append(self._encode(await anext(self._asynchronous)))
+                row = await anext(self._asynchronous)
             except StopAsyncIteration:
-                break
-        return part
+                return number
+            batch.add(self._face, row, self._cls, self._check)
+        return count

@@ -67,7 +67,20 @@ def shape_of(face: Face, selection: Selection) -> Shape:
 class Search:
     """The rows of one selection in the roots of one state, as a plan finds them. `shape`: what is made of them."""
 
-    __slots__ = ("_left", "_seen", "_skip", "done", "is_part", "is_test", "order", "plan", "scan", "shape", "sort")
+    __slots__ = (
+        "_codecs",
+        "_left",
+        "_order",
+        "_seen",
+        "_skip",
+        "done",
+        "is_part",
+        "is_test",
+        "plan",
+        "scan",
+        "shape",
+        "sort",
+    )
 
     def __init__(self, finder: Binding, selection: Selection, plan: Plan, roots: Any, shape: Shape) -> None:
         codecs = finder.face.codecs
@@ -77,17 +90,22 @@ class Search:
         self.shape = shape
         self.is_part = selection.fields is not None
         self.is_test = program is not None and plan.source[0] == "rows"  # of records side by side: without the GIL
-        self.order = SortKeys(codecs, selection.order)
+        self._codecs = codecs
+        self._order = selection.order
         self.sort: Sort | None = None
         self.done = selection.limit == 0
         self._skip = selection.offset
         self._left = selection.limit
         self._seen = Seen(codecs, selection.fields) if distinct and selection.fields is not None else None
-        after = None if plan.sorts or selection.after is None else resumed(plan, selection, self.order)
+        after = None if plan.sorts or selection.after is None else resumed(plan, selection, self.order())
         self.scan = Scan(finder.store.table, roots, plan.source, program, plan.backward, after)
         if plan.sorts:
             most = None if distinct or selection.limit is None else selection.limit + selection.offset
-            self.sort = Sort(self.scan, self.order, most, selection.after)
+            self.sort = Sort(self.scan, self.order(), most, selection.after)
+
+    def order(self) -> SortKeys:
+        """What makes the position behind a row."""
+        return SortKeys(self._codecs, self._order)
 
     def rows(self, slice: Slice) -> list[Any]:
         """The next rows, perhaps none; `done` says whether there may be more."""

@@ -32,11 +32,12 @@ Entries = list[tuple[bytes, bytes | None]]
 class Version:
     """What a reader reads: the tree roots and definitions of one commit.
 
-    sequence: how many commits there were. stamp: the pager's when it was pinned. meta: of the checkpoint before it.
+    sequence: how many commits there were. stamp: the pager's when it was pinned. pins: how many times it is.
+    meta: of the checkpoint before it.
     freed: sealed pages that its trees no longer reach and that are not in its free tree.
     """
 
-    __slots__ = ("_freed", "definitions", "meta", "roots", "sequence", "stamp")
+    __slots__ = ("_freed", "definitions", "meta", "pins", "roots", "sequence", "stamp")
 
     def __init__(
         self,
@@ -51,6 +52,7 @@ class Version:
         self.sequence = sequence
         self.definitions = definitions
         self.stamp = 0
+        self.pins = 0
         self._freed = (unnoted, len(unnoted))  # the list only grows while this checkpoint is the newest
 
     @property

@@ -7,9 +7,9 @@ keys, a range of them, ranges of an index, a union of ways, or every row.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from modelvault._frozen import frozen
 from modelvault._ranges import Axis, Found, Path, Range, Ranges, both, ranges_of, successor
 from modelvault.conditions import ALL, Condition, Every, Order, Some, Test
 from modelvault.schema import Index, Schema
@@ -24,6 +24,8 @@ __all__ = [
     "Parts",
     "Pick",
     "Plan",
+    "Point",
+    "Points",
     "Source",
     "Way",
     "are_points",
@@ -38,6 +40,12 @@ Estimate = Callable[[str | None, bytes | None, bytes | None], float]
 
 Pick = tuple[Any, ...]
 """The name of a way."""
+
+Point = tuple[str | None, Callable[[Any], bytes]]
+"""Where rows with one value are found: in which index (None: by primary key), and by which key."""
+
+Points = dict[Path, Point]
+"""The same for each path that has an index of its own."""
 
 EVERYTHING: Final = ("everything",)
 SEEK: Final = 10.0  # a way down a tree, in rows read one after the other
@@ -60,9 +68,9 @@ class Layout:
         self.key: dict[Path, Axis] = {self.primary: Axis(typed(schema, self.primary), open=True)}
         self.axes = {path: Axis(typed(schema, path)) for index in schema.indexes for path in index.paths}
 
-    def points(self) -> dict[Path, tuple[str | None, Callable[[Any], bytes]]]:
-        """Where rows with one value at a path are found: in which index (None: by primary key), and by which key."""
-        found: dict[Path, tuple[str | None, Callable[[Any], bytes]]] = {}
+    def points(self) -> Points:
+        """Where rows with one value at a path are found, if there is an index of just this path."""
+        found: Points = {}
         for index in sorted(self.schema.indexes, key=lambda index: not index.unique):
             if len(index.paths) == 1 and index.paths[0] not in found:
                 found[index.paths[0]] = index.name, self.axes[index.paths[0]].key
@@ -77,7 +85,7 @@ def typed(schema: Schema, path: Path) -> Any:
     return type
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Way:
     """A source of rows, the parts of the condition that it makes true, and about how many rows it gives.
 

@@ -6,29 +6,33 @@ way, a `get` of warm data with no transaction open, is one coroutine and one cal
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Iterable
 from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from modelvault._access import Work
-from modelvault._answers import Answers
+from modelvault._answers import Answers, one_at
+from modelvault._core.batch import Batch
 from modelvault._progress import Progress
-from modelvault._reading import Opened
-from modelvault._rows import Slices
+from modelvault._reading import Opened, Ready, opened
+from modelvault._rows import Supply
 from modelvault._store import Binding, Catalog, shape, unknown_collection
+from modelvault.conditions import EVERYTHING
 from modelvault.errors import ColdPage, CorruptionError, ModelVaultSchemaError, NotFoundError, StaleSchemaError
+from modelvault.expressions import FieldRef, segments_of
 from modelvault.mapping import check_instance, collection_name, part_of
 from modelvault.partials import partial_maker
 from modelvault.patches import apply_patch, changer, revalidator
-from modelvault.query import EVERYTHING, Path, Questions, parse_path
+from modelvault.query import Path, PathOf, Questions, parse_path
 from modelvault.targets import Target, Targets
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
     from modelvault._access import Access, Reader, Unit, View
-    from modelvault._engine import Definition, Version, Write
+    from modelvault._engine import Definition, Write
     from modelvault._queue import Statement
     from modelvault.conditions import Condition, Selection
     from modelvault.query import Source
@@ -39,6 +43,7 @@ __all__ = ["AsyncCollection"]
 M = TypeVar("M")
 
 SMALL: Final = 1024  # rows that insert_many collects before it takes the writer's turn for itself
+ALL: Final = sys.maxsize
 SLICE: Final = 64  # rows handled before other tasks get a chance: about 0.1 ms
 
 
@@ -64,6 +69,7 @@ class AsyncCollection(Questions[M]):
         "_era",
         "_mapped",
         "_name",
+        "_opened",
         "_prepare",
         "_primary",
         "_quick",
@@ -100,9 +106,10 @@ class AsyncCollection(Questions[M]):
             self._primary = key_attribute(self._mapped)
             if validate_on_read:
                 self._check = revalidator(of)
-        self._source: Source = Selections(self)
+        self._source: Selections = Selections(self)
         self._whole: AsyncCollection[Any] | None = None  # of which this is a part: see `part`
         self._binding: Binding | None = None
+        self._opened: Opened | None = None  # for queries, where no transaction was given
         # The binding again, where the core's answer is all there is to it: no transaction given, no check of rows.
         self._quick: Binding | None = None
         # The definitions that the binding was found in; where they are others, it is looked for again.
@@ -165,6 +172,22 @@ class AsyncCollection(Questions[M]):
             key = self._key(key)
             raise NotFoundError(f"no row of {self._name} has the primary key {key!r}", collection=self._name, key=key)
         return row
+
+    async def get_by(self, field: PathOf[M], value: Any) -> M | None:
+        """The row with this value in a field, None if there is none; with a unique index nearly as quick as `get`.
+
+        ModelVaultQueryError if several rows have it.
+        """
+        access = self._access
+        ready = self._source.at_hand()
+        if ready is not None and isinstance(field, FieldRef) and field._owner is self._cls:
+            access.credit -= 1
+            if access.credit < 0:
+                await access.breathe()
+            found = one_at(ready, segments_of(field), value)
+            if found is not None and len(found) < 2:
+                return found[0] if found else None
+        return await self.where(field, value).one_or_none()
 
     async def get_many(self, keys: Iterable[Any]) -> list[M | None]:
         """The rows with these primary keys, in the order of the keys and of one commit; None where there is no row."""
@@ -245,7 +268,7 @@ class AsyncCollection(Questions[M]):
         if chunk is not None and chunk < 1:
             raise ValueError(f"chunk must be at least 1, not {chunk}")
         binding = await self._ready()
-        source = Slices(rows, lambda row: binding.face.encode(check_row(self._cls, row)))
+        source = Supply(rows, binding.face, self._cls, check_row)
         meter = Progress(self._name, progress)
         more = True
         while more:
@@ -253,43 +276,55 @@ class AsyncCollection(Questions[M]):
         meter.close()
         return meter.count
 
-    async def _insert_chunk(self, binding: Binding, source: Slices[M], chunk: int | None, meter: Progress) -> bool:
+    async def _insert_chunk(self, binding: Binding, source: Supply[M], chunk: int | None, meter: Progress) -> bool:
         """Store at most `chunk` rows in one commit; False if the source has come to its end."""
         unit = self._unit or self._access.attend()
         if unit is not None:
-            return await self._insert_into(unit, binding, [], source, chunk, meter)
+            return await self._insert_into(unit, binding, Batch(), source, chunk, meter)
         size = SMALL if chunk is None else min(chunk, SMALL)
-        first: list[Any] = []
-        while len(first) < size:
-            part = await source.next(min(SLICE, size - len(first)))
-            first += part
-            if not part:
-                break
-            await self._access.breathe(len(part))
-        if len(first) < size or size == chunk:
-            if first:
-                await self._write(partial(atomically, partial(put_part, binding, first)))
-                meter.add(len(first))
-            return len(first) == size
+        first = Batch()
+        await self._gather(binding, source, first, size)
+        if first.count < size or size == chunk:
+            if first.count:
+                await self._write(partial(atomically, partial(put_whole, binding, first)))
+                meter.add(first.count)
+            return first.count == size
         async with Work(self._access) as unit:
             return await self._insert_into(unit, binding, first, source, chunk, meter)
 
     async def _insert_into(
-        self, unit: Unit, binding: Binding, first: list[Any], source: Slices[M], chunk: int | None, meter: Progress
+        self, unit: Unit, binding: Binding, batch: Batch, source: Supply[M], chunk: int | None, meter: Progress
     ) -> bool:
-        """Store `first` and what the source has left, at most `chunk` rows, in a transaction; all or nothing."""
+        """Store a batch and what the source has left, at most `chunk` rows, in a transaction; all or nothing."""
         async with unit.savepoint(alone=True):
-            left = float("inf") if chunk is None else chunk
+            left = ALL if chunk is None else chunk
             while left:
-                part, first = first[:SLICE], first[SLICE:]
-                part = part or await source.next(int(min(SLICE, left)))
-                if not part:
+                await self._gather(binding, source, batch, left)
+                if not batch.count:
                     return False
-                await unit.perform(partial(put_part, binding, part))
-                await self._access.breathe(len(part))
-                meter.add(len(part))
-                left -= len(part)
+                await self._put(unit, binding, batch, meter)
+                left -= batch.count
+                batch = Batch()
         return True
+
+    async def _gather(self, binding: Binding, source: Supply[M], batch: Batch, rows: int) -> None:
+        """Encode rows into a batch until it has so many, or takes much memory, or the source comes to its end."""
+        while batch.count < rows and batch.size < binding.batch_size:
+            found = await source.fill(batch, min(SLICE, rows - batch.count))
+            if not found:
+                break
+            await self._access.breathe(found)
+
+    async def _put(self, unit: Unit, binding: Binding, batch: Batch, meter: Progress) -> None:
+        """Put all of a batch. What the source does comes before or after: rows without entries are seen by nobody."""
+        done = 0
+        while not await unit.perform(partial(binding.put_batch, batch)):
+            await self._access.breathe(SLICE)
+            meter.add(batch.at - done)
+            done = batch.at
+            if batch.unordered > SMALL:
+                await self._access.runner.run(batch.order)
+        meter.add(batch.at - done)
 
     async def update(self, key: Any, patch: Any) -> M:
         """Change the fields that `patch` names (a dict, or an instance), validated; the row as it is then.
@@ -382,6 +417,9 @@ class AsyncCollection(Questions[M]):
         self._binding = None if store is None else store.binding(self._mapped)
         plain = self._unit is None and self._check is None and self._binding is not None and self._binding.plain_key
         self._quick = self._binding if plain else None
+        self._opened = None
+        if self._unit is None and self._whole is None and self._binding is not None:
+            self._opened = opened(self._binding, self._binding, self._check)
         return self._binding is not None
 
     async def _ready(self) -> Binding:
@@ -400,7 +438,7 @@ class AsyncCollection(Questions[M]):
         await self._access.catch_up()
         self._look()
         if self._binding is None:
-            if self._mapped is None or self._access.read_only:
+            if self._mapped is None or self._access.read_only or (self._unit is not None and self._unit.frozen):
                 raise unknown_collection(self._name)
             await self._catalog.register(self._mapped, self._unit)
             self._look()
@@ -468,7 +506,7 @@ class Selections(Answers):
         part = copy(collection)
         part._cls, part._mapped = cls, part_of(self.targets.schema, cls)
         part._whole, part._prepare = collection, None
-        part._binding, part._quick, part._check = None, None, None
+        part._binding, part._opened, part._quick, part._check = None, None, None, None
         part._source = Selections(part)
         return part._source
 
@@ -498,20 +536,18 @@ class Selections(Answers):
             finder = shown if collection._whole is None else await collection._whole._ready()
             view = await collection._access.view(collection._unit)
             if view.shows(shown.store.definition) and finder.store is shown.store:
-                return Opened(finder, shown, collection._check), view
+                return opened(finder, shown, collection._check), view
             view.close()  # another thread changed the schema in between
 
-    def at_hand(self) -> tuple[Opened, Version] | None:
-        """The same of the last commit, not pinned; None if something stands in the way, or has to be waited for."""
+    def at_hand(self) -> Ready | None:
+        """What can be read at once; None if something stands in the way, or has to be waited for."""
         collection = self._collection
-        binding = collection._binding
+        found = collection._opened
         access = collection._access
-        if binding is None or access.alert or collection._unit is not None or collection._whole is not None:
+        if found is None or access.alert:
             return None
         latest = access.engine.latest
-        if latest.definitions is not collection._era:
-            return None
-        return Opened(binding, binding, collection._check), latest
+        return (found, latest) if latest.definitions is collection._era else None
 
     async def update(self, selection: Selection, change: Callable[[Any], Any]) -> int:
         """Change the rows, all or none; how many there were."""
@@ -556,10 +592,10 @@ class Selections(Answers):
         inside = copy(collection)
         inside._unit = unit
         async with unit.savepoint(alone=True):
-            opened, keys = await Selections(inside).keys(selection)
+            finder, keys = await Selections(inside).keys(selection)
             for start in range(0, len(keys), SLICE):
                 part = keys[start : start + SLICE]
-                await alter(unit, opened.finder, part)
+                await alter(unit, finder, part)
                 await collection._access.breathe(len(part))
         return len(keys)
 
@@ -613,6 +649,13 @@ def put_part(binding: Binding, rows: list[Any], write: Write, wait: bool) -> Non
     put = binding.put
     for key, record in rows:
         put(write, key, record, False, wait)
+
+
+def put_whole(binding: Binding, batch: Batch, write: Write, wait: bool) -> None:
+    """Put all of a batch into a write that has nothing of it."""
+    batch.restart()
+    while not binding.put_batch(batch, write, wait):
+        pass
 
 
 def atomically(statement: Statement, write: Write, wait: bool) -> Any:

@@ -7,10 +7,23 @@ elements satisfies the test. Values are ordered as index keys are (docs/format.m
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Literal, NamedTuple
 
-__all__ = ["ALL", "NONE", "OPERATORS", "Condition", "Every", "Negation", "Order", "Selection", "Some", "Test"]
+from modelvault._frozen import frozen
+
+__all__ = [
+    "ALL",
+    "EVERYTHING",
+    "NONE",
+    "OPERATORS",
+    "Condition",
+    "Every",
+    "Negation",
+    "Order",
+    "Selection",
+    "Some",
+    "Test",
+]
 
 OPERATORS: Final[dict[str, int | None]] = {
     "eq": 1,
@@ -31,7 +44,7 @@ OPERATORS: Final[dict[str, int | None]] = {
 """The operators, and how many values each takes: None for any number."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Test:
     """The field at `path` compares with `values` as `op` says.
 
@@ -49,21 +62,21 @@ class Test:
     values: tuple[Any, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Every:
     """All parts hold; of none, true."""
 
     parts: tuple[Condition, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Some:
     """At least one part holds; of none, false."""
 
     parts: tuple[Condition, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Negation:
     """The part does not hold."""
 
@@ -79,7 +92,7 @@ NONE: Final = Some(())
 """Holds for no row."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Order:
     """One term of an order: by the field at `path`; None last, with `desc` first."""
 
@@ -102,3 +115,7 @@ class Selection(NamedTuple):
     distinct: bool = False
     after: bytes | None = None
     shape: Literal["row", "dict", "tuple"] = "row"
+
+
+EVERYTHING: Final = Selection()
+"""All rows, by primary key."""

@@ -17,7 +17,6 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Iterable, Sequence
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar, overload
 
 from modelvault.conditions import Condition, Every, Negation, Order, Some, Test
@@ -210,34 +209,47 @@ class FieldRef(Computable, Generic[M_contra, V]):
     models, or to a list, stands for each of the elements.
     """
 
-    __slots__ = ("_children", "_owner", "_segments", "_type", "path")
+    __slots__ = ("_children", "_owner", "_owners", "_segments", "_type", "path")
 
     def __init__(self, path: Sequence[str], owner: type | None = None, type: Type | None = None) -> None:
         self.path: list[str] = list(path)
         self._segments = tuple(path)
         self._owner = owner
+        self._owners: frozenset[Any] = frozenset() if owner is None else frozenset((owner,))
         self._type = type
         self._children: dict[str, FieldRef[Any, Any]] = {}
 
     # Comparing
 
     def __eq__(self, other: object) -> Expression[M_contra]:  # type: ignore[override]
-        return self._test("eq", other)
+        if isinstance(other, UNCOMPARABLE):
+            raise uncomparable(self, other)
+        return Expression(Test(self._segments, "eq", (other,)), self._owners)
 
     def __ne__(self, other: object) -> Expression[M_contra]:  # type: ignore[override]
-        return self._test("ne", other)
+        if isinstance(other, UNCOMPARABLE):
+            raise uncomparable(self, other)
+        return Expression(Test(self._segments, "ne", (other,)), self._owners)
 
     def __lt__(self, other: V) -> Expression[M_contra]:
-        return self._test("lt", other)
+        if isinstance(other, UNCOMPARABLE):
+            raise uncomparable(self, other)
+        return Expression(Test(self._segments, "lt", (other,)), self._owners)
 
     def __le__(self, other: V) -> Expression[M_contra]:
-        return self._test("le", other)
+        if isinstance(other, UNCOMPARABLE):
+            raise uncomparable(self, other)
+        return Expression(Test(self._segments, "le", (other,)), self._owners)
 
     def __gt__(self, other: V) -> Expression[M_contra]:
-        return self._test("gt", other)
+        if isinstance(other, UNCOMPARABLE):
+            raise uncomparable(self, other)
+        return Expression(Test(self._segments, "gt", (other,)), self._owners)
 
     def __ge__(self, other: V) -> Expression[M_contra]:
-        return self._test("ge", other)
+        if isinstance(other, UNCOMPARABLE):
+            raise uncomparable(self, other)
+        return Expression(Test(self._segments, "ge", (other,)), self._owners)
 
     def in_(self, values: Iterable[V]) -> Expression[M_contra]:
         """Equal to one of these values; None may be among them."""
@@ -293,13 +305,9 @@ class FieldRef(Computable, Generic[M_contra, V]):
 
     def _test(self, op: str, *values: object) -> Expression[M_contra]:
         for value in values:
-            if isinstance(value, FieldRef | Formula | Expression):
-                raise TypeError(
-                    f"{spelled_ref(self)} is compared with a value, not with {value!r}: "
-                    "load the rows and compare their fields in Python"
-                )
-        owner = self._owner
-        return Expression(Test(self._segments, op, values), frozenset() if owner is None else frozenset((owner,)))
+            if isinstance(value, UNCOMPARABLE):
+                raise uncomparable(self, value)
+        return Expression(Test(self._segments, op, values), self._owners)
 
     # Ordering
 
@@ -349,8 +357,28 @@ class FieldRef(Computable, Generic[M_contra, V]):
         return f"FieldRef({'.'.join(segments_of(self))!r})"
 
 
+UNCOMPARABLE: Final = (FieldRef, Formula, Expression)
+
+
+def uncomparable(ref: FieldRef[Any, Any], value: object) -> TypeError:
+    """The error for a comparison with something that is computed from a row."""
+    return TypeError(
+        f"{spelled_ref(ref)} is compared with a value, not with {value!r}: "
+        "load the rows and compare their fields in Python"
+    )
+
+
 class ObjectRef(FieldRef[M_contra, V]):
-    """A field that holds an object: its fields win over the methods of a reference."""
+    """A field that holds an object. Its fields are looked for once, then Python finds them by itself."""
+
+    def __getattr__(self, name: str) -> FieldRef[M_contra, Any]:
+        found = super().__getattr__(name)
+        self.__dict__[name] = found
+        return found
+
+
+class HidingRef(FieldRef[M_contra, V]):
+    """A field that holds an object with fields that are called like methods of a reference: the fields win."""
 
     __slots__ = ("_parts",)
 
@@ -390,9 +418,11 @@ def parts_of_type(type: Type | None) -> dict[str, Type] | None:
 def reference(path: tuple[str, ...], owner: type | None, type: Type | None) -> FieldRef[Any, Any]:
     """The reference to a field of a type that may be known."""
     parts = parts_of_type(type)
-    if type is not None and parts:
-        return ObjectRef(path, owner, type, parts)
-    return FieldRef(path, owner, type)
+    if type is None or not parts:
+        return FieldRef(path, owner, type)
+    if any(hasattr(FieldRef, name) for name in parts):
+        return HidingRef(path, owner, type, parts)
+    return ObjectRef(path, owner, type)
 
 
 def child(ref: FieldRef[Any, Any], name: str) -> FieldRef[Any, Any]:
@@ -409,6 +439,8 @@ def child(ref: FieldRef[Any, Any], name: str) -> FieldRef[Any, Any]:
 
 def unknown_field(place: str, name: str, known: dict[str, Any]) -> AttributeError:
     """The error for a field that does not exist, with the nearest one that does."""
+    from difflib import get_close_matches
+
     near = get_close_matches(name, known, 1)
     hint = f": did you mean {near[0]!r}?" if near else f": it has {', '.join(known)}" if known else ": it is no object"
     return AttributeError(f"{place} has no field {name!r}{hint}")
@@ -419,8 +451,6 @@ class Fields(Generic[M_contra]):
 
     `u["_odd.name"]` takes a dotted path, for names that are no attributes.
     """
-
-    __slots__ = ("__children", "__load", "__owner")
 
     def __init__(self, owner: type, load: Callable[[type], dict[str, Type]]) -> None:
         self.__owner = owner
@@ -442,6 +472,8 @@ class Fields(Generic[M_contra]):
             types = self.__load(self.__owner)
             self.__children = {field: reference((field,), self.__owner, type) for field, type in types.items()}
             self.__load = None
+            public = {field: ref for field, ref in self.__children.items() if not field.startswith("_")}
+            self.__dict__.update(public)  # from now on Python finds them by itself
         found = self.__children.get(name)
         if found is None:
             raise unknown_field(self.__owner.__name__, name, self.__children)

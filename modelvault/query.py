@@ -9,7 +9,7 @@ import operator
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Generic, Protocol, TypeVar, overload
 
-from modelvault.conditions import ALL, Condition, Every, Order, Selection, Some, Test
+from modelvault.conditions import ALL, EVERYTHING, Condition, Every, Order, Selection, Some, Test
 from modelvault.errors import ModelVaultQueryError, NotFoundError
 from modelvault.expressions import Aggregate, Expression, FieldRef, Formula, Ordering, segments_of, spelled
 from modelvault.pages import Page, read_cursor, write_cursor
@@ -61,9 +61,6 @@ def parse_path(path: Any) -> tuple[str, ...]:
     if not all(segments):
         raise ModelVaultQueryError(f"query error: invalid path {path!r}")
     return segments
-
-
-EVERYTHING: Final = Selection()
 
 
 class RowIterator(Protocol[M_co]):
@@ -170,6 +167,12 @@ class Questions(Generic[M]):
 
         `where(path, value)` is 0.16's spelling of `where(u.age == value)`.
         """
+        if len(conditions) == 1 and conditions[0].__class__ is Expression and self._selection is EVERYTHING:
+            source, expression = self._source, conditions[0]
+            for owner in expression.owners:
+                if owner is not source.cls:
+                    check_owners(source, expression.owners)
+            return AsyncQuery(source, Selection(source.check(expression.condition)), self._make)
         return self._narrowed(read_conditions(self._source, "where", conditions, named))
 
     def gt_where(self, path: PathOf[M], value: Any) -> AsyncQuery[M]:

@@ -7,12 +7,11 @@ and that the value could be stored there, with the error that storing it would r
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from difflib import get_close_matches
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from modelvault._core.keys import KeyCodec
+from modelvault._frozen import frozen
 from modelvault.conditions import Condition, Negation, Test
 from modelvault.errors import ModelVaultQueryError
 from modelvault.schema import SCALARS, Schema, Type
@@ -27,13 +26,14 @@ CONTAINERS: Final = frozenset(("dict", "tuple"))  # equal or not, as Python valu
 TEXT: Final[dict[str, type]] = {"string": str, "bytes": bytes}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Target:
     """A field of a collection.
 
     * `type`: what is compared: without optional and custom; of a list, its elements'
     * `keys`: packs its values; None where they have no key form: objects, dicts, tuples, unions, any, lists of lists
     * `listed`: the field is a list or set; `many`: it is one, or lies inside one
+    * `takes`: packs its values, where they are no lists; None where they have no key form
     """
 
     path: tuple[str, ...]
@@ -42,6 +42,7 @@ class Target:
     listed: bool
     many: bool
     place: str
+    takes: Callable[[Any], bytes] | None = None
 
     @property
     def kind(self) -> str:
@@ -107,6 +108,15 @@ class Targets:
     def check(self, condition: Condition) -> Condition:
         """The condition with every test checked, and None compared by `null`."""
         if isinstance(condition, Test):
+            target = self._found.get(condition.path)
+            if target is not None and target.takes is not None and condition.op == "eq":
+                value = condition.values[0]
+                if value is not None:
+                    try:
+                        target.takes(value)
+                        return condition
+                    except (TypeError, ValueError, OverflowError):
+                        pass  # the long way says what is wrong
             return check_test(self.find(condition.path), condition)
         if isinstance(condition, Negation):
             return Negation(self.check(condition.part))
@@ -155,12 +165,15 @@ def locate(schema: Schema, path: tuple[str, ...]) -> Target:
     comparable = lists <= 1 and (leaf.kind in SCALARS or leaf.kind in ("enum", "literal"))
     inner = next((step.items[0] for step in way if step.kind in LISTS), type)
     keys = KeyCodec(inner) if comparable else None
-    return Target(path, leaf, keys, lists > 0, many or lists > 0, schema.name)
+    takes = None if keys is None or lists else keys.tagged
+    return Target(path, leaf, keys, lists > 0, many or lists > 0, schema.name, takes)
 
 
 def unknown(schema: Schema, path: tuple[str, ...], segment: str, inside: Type) -> ModelVaultQueryError:
     """The error for a path that leads nowhere."""
     names = [field.name for field in inside.fields] if inside.kind == "object" else []
+    from difflib import get_close_matches
+
     near = get_close_matches(segment, names, 1)
     hint = f": did you mean {near[0]!r}?" if near else ""
     return ModelVaultQueryError(f'query error: unknown field path "{".".join(path)}" in {schema.name}{hint}')

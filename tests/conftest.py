@@ -48,6 +48,12 @@ def loop_world(request: pytest.FixtureRequest, place: Path | None) -> World:
     return World(request.param, place)
 
 
+@pytest.fixture(params=LOOPS)
+def loop_disk_world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
+    """A world with several tasks, on disk."""
+    return World(request.param, tmp_path)
+
+
 @pytest.fixture
 def db(world: World) -> object:
     """An open database in each world; the hook below opens and closes it."""

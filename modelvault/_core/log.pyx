@@ -159,7 +159,7 @@ cdef class Log:
             self.file.write_through(self.offset + position % self.capacity, record)
         else:
             self.file.write_at(self.offset + position % self.capacity, [record])
-        self.advance(<const unsigned char*> PyBytes_AS_STRING(record), position)
+        self.advance(record, position)
         if sync:
             self.durable = self.sequence
 
@@ -232,6 +232,10 @@ cdef class Log:
                 self.advance(found[0], found[1])
         finally:
             self.head, self.sequence, self.chain = head, sequence, chain
+
+    def go_on(self, bytes record not None, uint64_t position):
+        """Look behind the record that `next` has found there."""
+        self.advance(record, position)
 
     def replay(self, Draft draft not None, Roots roots not None, limit=None):
         """Apply all records that follow, up to commit `limit`; (entries of the catalog as (key, value or None), next tree id, next collection id).

@@ -1,14 +1,14 @@
 import struct
-from dataclasses import dataclass
 
 from modelvault._core.file import File
+from modelvault._frozen import frozen
 
 MAGIC: bytes
 PAGE_SIZES: tuple[int, ...]
 FIELDS: struct.Struct
 NO_PAGE: tuple[int, int, int]
 
-@dataclass(frozen=True)
+@frozen
 class Meta:
     page_size: int
     uuid: bytes
@@ -38,4 +38,5 @@ def write_meta(file: File, meta: Meta, slot: int | None = None) -> None: ...
 def is_named(file: File, meta: Meta) -> bool: ...
 def read_copies(file: File) -> list[Meta | None]: ...
 def read_meta(file: File, repair: bool = False, limit: int | None = None) -> Meta: ...
+def newest(copies: list[Meta | None], limit: int | None = None) -> Meta: ...
 def generation_of(meta: Meta) -> int: ...
