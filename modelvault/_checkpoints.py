@@ -77,6 +77,7 @@ class Checkpoints:
         self._storing = threading.Lock()
         self._sealed: Sealed | None = None
         self._reserved = 0  # bytes of the file that surely have their disk space
+        self._spare = 0  # free pages that the next checkpoint may use, whatever readers come
         self._logged = False  # has there been a commit that could have gone to the log?
         self._active = 0.0  # when the last commit went to the log
         self._watching = self._flushing = False  # jobs of the keeper that are due
@@ -91,14 +92,16 @@ class Checkpoints:
 
     @property
     def _most_pages(self) -> int:
-        """How long a log may be in a file of this size."""
+        """How long a log may be in a file with so much in it."""
         meta = self._state.meta
-        return min(max(meta.page_count // LOG_SHARE, SMALL_LOG // meta.page_size), LAST_LOG // meta.page_size)
+        used = meta.page_count - meta.free_pages
+        return min(max(used // LOG_SHARE, SMALL_LOG // meta.page_size), LAST_LOG // meta.page_size)
 
     def reserve(self, draft: Draft, more: int = 0) -> bool:
         """See that the file has room for a checkpoint after this write, and `more` pages; False if the disk is full."""
         pager, meta, file = self._state.pager, self._state.meta, self._state.file
-        pages = pager.unsealed_pages + draft.single_pages + draft.extent_pages + more + RESERVE + SLACK
+        single = pager.live_pages + draft.single_pages - draft.replaced_pages
+        pages = max(0, single - self._spare) + pager.live_extent_pages + draft.extent_pages + more + RESERVE + SLACK
         needed = (meta.page_count + pages + pages // 16) * meta.page_size
         if needed <= self._reserved:
             return True
@@ -238,6 +241,7 @@ class Checkpoints:
             state.file.sync()
         self.naming = True
         name_pages(state.file, new, before, synced)
+        self._count_spare(write.draft, new)
         with state.lock:
             write.draft.complete()
             state.stored, state.stored_definitions = write.roots, write.definitions
@@ -308,6 +312,7 @@ class Checkpoints:
                 draft.rollback()
                 pager.page_count, pager.free_pages = state.meta.page_count, state.meta.free_pages
             raise
+        self._count_spare(draft, new)
         with state.lock:
             draft.complete()
             pager.start_over()
@@ -316,6 +321,12 @@ class Checkpoints:
             state.show(copy(roots), latest.definitions)
             pager.release(state.least_stamp())
             self._sealed = Sealed(draft, new, before, state.log.head)
+
+    def _count_spare(self, draft: Draft, new: Meta) -> None:
+        """Find out how many free pages nobody reads, and no meta names: all but those that this checkpoint gave up."""
+        given_up = sum(pages for _, pages in draft.freed_pages)
+        alone = self._state.oldest_reader() == self._state.meta.generation
+        self._spare = max(0, new.free_pages - given_up) if alone else 0
 
     def wait(self) -> None:
         """Store what is sealed, or wait for who does. OSError: it failed, now or before."""

@@ -6,10 +6,10 @@ loop of the task that asked for it, so one handle may be used from several loops
 `BlockingRunner` never suspends, so `_core.drive` runs a coroutine over it to its end in one `send`: in any thread, also
 inside a running loop.
 
-On event loops two kinds of threads wait for the disk: anyio's worker threads for cold reads, any number at a time, and
-one writer's thread for each open database, for what its one writer does. The second is ours because nobody waits
-for its end: it goes on with the next group of statements while the loop still hears of the last one, and one call
-into the loop wakes all of a group. A durable insert costs 25 us of processor time less than through a worker thread.
+On event loops two kinds of threads wait for the disk, of which each open database has its own: a few for cold reads,
+and one for what its one writer does. The writer's goes on with the next group of statements while the loop still hears
+of the last one, and one call into the loop wakes all of a group. They are ours: a call through anyio's worker threads
+costs the loop three times as much.
 
 Cancellation comes in two kinds. A cancel scope (anyio, Trio) leaves a shielded call alone. asyncio's `Task.cancel`
 goes through every shield, once; `finish` and `hold` keep it and raise it when they are done.
@@ -18,6 +18,7 @@ goes through every shield, once; `finish` and `hold` keep it and raise it when t
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
+import _thread
 import queue
 import signal
 import sys
@@ -34,14 +35,14 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    import anyio
+    pass
 
 __all__ = ["BlockingRunner", "LoopRunner", "Runner", "Waiter"]
 
 T = TypeVar("T")
 
 NOTHING: Final = nullcontext()
-THREADS: Final = 8  # worker threads of one event loop that may wait for the disk at a time
+THREADS: Final = 4  # threads of one database that may wait for the disk at a time
 TURN: Final = 256  # tasks woken in one turn of an event loop, so that others have theirs in between
 IDLE: Final = 2.0  # seconds after which a writer's thread without work ends
 
@@ -237,11 +238,10 @@ class LoopRunner(Runner):
     def __init__(self) -> None:
         import anyio
         import anyio.lowlevel
-        import anyio.to_thread
 
         self._anyio = anyio
-        self._limiter: anyio.lowlevel.RunVar[anyio.CapacityLimiter] = anyio.lowlevel.RunVar("modelvault limiter")
         self._writer = WriterThread()
+        self._readers = ReaderThreads(THREADS)
 
     def identity(self) -> object:
         asyncio = sys.modules.get("asyncio")
@@ -268,16 +268,15 @@ class LoopRunner(Runner):
         raise RuntimeError("no running event loop: use modelvault.Database where there is none")
 
     async def run(self, function: Callable[..., T], *args: Any) -> T:
-        try:
-            limiter = self._limiter.get()
-        except LookupError:
-            limiter = self._anyio.CapacityLimiter(THREADS)
-            self._limiter.set(limiter)
-        return await self._anyio.to_thread.run_sync(function, *args, limiter=limiter)
+        return await self._see_to(self._readers.call, function, args)
 
     async def finish(self, function: Callable[..., T], *args: Any) -> T:
+        return await self._see_to(self._writer.call, function, args)
+
+    async def _see_to(self, call: Callable[..., None], function: Callable[..., T], args: tuple[Any, ...]) -> T:
+        """The function's result, called by `call` in another thread; once it has begun it is waited for."""
         job = Job(function, args, self.waiter())
-        self.start(job.run)
+        call(job.run)
         interrupted: BaseException | None = None
         with self._anyio.CancelScope(shield=True):
             try:
@@ -309,6 +308,7 @@ class LoopRunner(Runner):
 
     def close(self) -> None:
         self._writer.end()
+        self._readers.end()
 
     async def hold(self, waiter: Waiter) -> None:
         interrupted: BaseException | None = None
@@ -495,6 +495,69 @@ class WriterThread:
                 return None if entry is None else entry[1]
             later.append(entry)
             later.sort(key=itemgetter(0))
+
+
+class ReaderThreads:
+    """Makes calls at the same time, in a few threads that come when they are needed and go when they were idle.
+
+    A call costs the event loop 15 us, of anyio's worker threads 50; and a new thread is not waited for.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._calls: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._room = most  # threads that may still be started
+        self._free = 0  # threads that wait for a call that has not been made yet
+        self._late = 0  # calls that wait for a thread to be free
+
+    def call(self, function: Callable[[], object]) -> None:
+        """Have it called; now if the system has no threads at all."""
+        with self._lock:
+            self._calls.put(function)
+            if self._free:
+                self._free -= 1
+                return
+            if not self._room:
+                self._late += 1
+                return
+            self._room -= 1
+        try:
+            _thread.start_new_thread(self._work, ())
+        except RuntimeError:
+            with self._lock:
+                self._room += 1
+            call = self._calls.get()
+            if call is not None:
+                call()
+
+    def end(self) -> None:
+        """The threads may go."""
+        with self._lock:
+            for _ in range(self._free):
+                self._calls.put(None)
+            self._room += self._free
+            self._free = 0
+
+    def _work(self) -> None:
+        while True:
+            try:
+                call = self._calls.get(timeout=IDLE)
+            except queue.Empty:
+                with self._lock:
+                    if self._free:
+                        self._free -= 1
+                        self._room += 1
+                        return
+                continue
+            if call is None:
+                return
+            call()
+            del call
+            with self._lock:
+                if self._late:
+                    self._late -= 1
+                else:
+                    self._free += 1
 
 
 class Job:

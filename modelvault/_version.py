@@ -73,8 +73,9 @@ class Version:
 
     def twin(self, roots: Roots) -> Version:
         """The same version with an array of its own for the roots."""
-        twin = copy(self)
-        twin.roots = roots
+        twin = Version.__new__(Version)
+        twin.roots, twin.meta, twin.sequence = roots, self.meta, self.sequence
+        twin.definitions, twin.stamp, twin._freed = self.definitions, self.stamp, self._freed
         return twin
 
 

@@ -142,7 +142,7 @@ cdef class Draft:
     cdef list places                    # what the allocator remembers of each live savepoint
     cdef list sealed                    # pages waiting for write_out
     cdef Words forwarded                # indexes of sealed drafts that published versions know them by
-    cdef uint64_t replaced_pages        # published drafts of one page that this write's roots no longer reach
+    cdef readonly uint64_t replaced_pages   # published drafts of one page that this write's roots no longer reach
     cdef bint adopted                   # what it seals includes the drafts of the newest version
     cdef Bytes record                   # the changes as the log will have them
     cdef readonly size_t record_limit   # bytes; longer ones are not kept, and the write cannot go to the log

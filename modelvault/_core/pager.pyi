@@ -67,6 +67,7 @@ class Draft:
     generation: int
     allocator: Allocator
     single_pages: int
+    replaced_pages: int
     extent_pages: int
     begin: int
     record_limit: int
