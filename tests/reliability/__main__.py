@@ -65,8 +65,9 @@ class Running:
 
     def start(self, seed: int) -> None:
         self.began = time.monotonic()
-        self.output = self.folder / f"{self.part.name}.json"
-        self.log = self.folder / f"{self.part.name}.log"
+        name = self.part.name.replace("/", "")
+        self.output = self.folder / f"{name}.json"
+        self.log = self.folder / f"{name}.log"
         command = [sys.executable, "-m", "tests.reliability", "--part", self.part.name, "--seed", str(seed)]
         command += ["--seconds", str(self.seconds), "--output", str(self.output)]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -156,6 +157,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--only", help="run only the parts whose name begins so")
+    parser.add_argument("--without", help="run only the parts whose name does not begin so")
     parser.add_argument("--json", type=Path, default=Path("build/reliability.json"))
     parser.add_argument("--part", help="run this part here")
     parser.add_argument("--seconds", type=float, default=60)
@@ -168,6 +170,7 @@ def main() -> int:
             print(f"{tally.tried} tried: {tally.detail}\n{dict(tally.losses)}", *tally.examples, sep="\n")
         return 0
     parts = [part for part in PARTS if part.name.startswith(options.only or "")]
+    parts = [part for part in parts if not (options.without and part.name.startswith(options.without))]
     print(f"seed {options.seed}, {options.minutes:g} minutes, {options.jobs} at a time", file=sys.stderr)
     results = run_all(parts, options.minutes, options.seed, options.jobs)
     about = {"seed": options.seed, "minutes": options.minutes, "version": __version__, "machine": platform.platform()}

@@ -158,7 +158,7 @@ def run(tally: Tally, seed: int) -> None:
     control = Patch("the source as it is", "_engine.py", (), "")
     control.build(folder)
     for test in sorted({patch.test for patch in PATCHES}):
-        if Patch("the source as it is", "", (), test).killed(folder, patience=1):
+        if Patch("the source as it is", "", (), test).killed(folder, seconds=1200, patience=1):
             tally.lose("a test fails without a mutant", test)
     for mutant in ALL:
         tally.place = mutant.name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 EXAMPLES = 5
@@ -56,4 +56,5 @@ class Tally:
 
     def result(self) -> dict[str, Any]:
         """What is known so far, as JSON values."""
-        return {name: value for name, value in asdict(self).items() if name not in ("deadline", "until_lost")}
+        said = ("part", "tried", "detail", "place", "rows", "examples")
+        return {name: getattr(self, name) for name in said} | {"losses": dict(self.losses)}
