@@ -96,11 +96,13 @@ def methods_over(names: tuple[str, ...], shown: tuple[str, ...]) -> dict[str, An
 
 
 def compiled_init(cls: type, names: tuple[str, ...], defaults: dict[str, Any]) -> Any:
-    """The constructor: its arguments are the fields in their order."""
+    """The constructor: its arguments are the fields in their order. `__post_init__` checks them, if there is one."""
     scope = {f"default_{name}": value for name, value in defaults.items()}
     scope |= {f"set_{name}": cls.__dict__[name].__set__ for name in names}
     arguments = ", ".join(f"{name}=default_{name}" if name in defaults else name for name in names)
-    exec(f"def __init__(self, {arguments}):\n" + "".join(f"    set_{name}(self, {name})\n" for name in names), scope)
+    lines = [f"    set_{name}(self, {name})\n" for name in names]
+    lines += ["    self.__post_init__()\n"] if hasattr(cls, "__post_init__") else []
+    exec(f"def __init__(self, {arguments}):\n{''.join(lines)}", scope)
     return scope["__init__"]
 
 

@@ -67,7 +67,7 @@ def fields_job(catalog: Catalog, unit: Unit | None, name: str, fields_json: str,
         if "primary field" in str(error):
             raise lost_primary(old) from None
         raise
-    return Job(store, new, Plan(old.name, store.version, compare(old, new, strict=True)), True)
+    return Job(store, new, Plan(old.name, store.version, compare(old, new, strict=True), strict=True), True)
 
 
 def model_job(catalog: Catalog, unit: Unit | None, cls: type, upgrade: Upgrades | None = None) -> Job:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from modelvault._access import Unit
@@ -22,7 +23,7 @@ __all__ = ["backfill", "rebuild"]
 async def backfill(catalog: Catalog, unit: Unit | None, name: str, path: tuple[str, ...], value: Any) -> None:
     """Give the rows that are older than a field a value for it; no row is touched. ValueError for an unknown field."""
     store = stored(catalog, unit, name)
-    words = f'field "{path[0]}"' if len(path) == 1 else f"field path {list(path)}"
+    words = f'field "{path[0]}"' if len(path) == 1 else f"field path {json.dumps(path, ensure_ascii=False)}"
     if not path or store.schema.find(path) is None:
         raise ModelVaultSchemaError(f"unknown {words} of {store.name}")
     filled = fill_type(store.schema.type, path, value)

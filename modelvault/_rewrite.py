@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from functools import partial
 from sys import maxsize
-from time import sleep
-from typing import Any, Final
+from typing import Any
 
 from modelvault._access import Unit, Work
 from modelvault._building import (
@@ -41,8 +40,6 @@ from modelvault.schema import Field, Type
 
 __all__ = ["Rewrite"]
 
-PAUSE: Final = 0.0005  # seconds between two slices in a crowd
-
 
 class Rewrite:
     """One rewrite: where its rows come from, what becomes of them, and where they go."""
@@ -68,7 +65,6 @@ class Rewrite:
         }
         self.after: bytes | None = None
         self.left = maxsize  # rows to catch up with, as of the last time
-        self.credit = 0  # of operations before others get a chance to run, as it was when a slice ended
         self.bad: list[tuple[Any, Exception]] = []
         self.duplicates: dict[str, dict[Any, list[Any]]] = {}
 
@@ -128,7 +124,6 @@ class Rewrite:
         """So many rows are done: count them, and let others run."""
         self.meter.add(count)
         await self.catalog.access.breathe(count)
-        self.credit = self.catalog.access.credit
 
     # Statements
 
@@ -178,17 +173,12 @@ class Rewrite:
         With a journal, a unique value that is taken is put off: the row that has it may have changed since.
         """
         rows = read_slice(write, self.source.definition["tree"], self.after, wait, most)
-        crowded = self.catalog.access.credit != self.credit
         for key, record in rows:
             try:
                 self.put(target, write, key, record, wait, raising=bool(journal))
             except DuplicateKeyError:
                 note_key(write, journal, key)
         self.after = rows[-1][0] if rows else self.after
-        if crowded:
-            sleep(
-                PAUSE
-            )  # others were at work since the last slice, and have waited for the interpreter during this one
         return len(rows)
 
     def catch_up(self, target: Store, journal: int, most: int, write: Write, wait: bool) -> int:

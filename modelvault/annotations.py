@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import collections.abc
-import re
 import sys
 import types
 import typing
@@ -21,11 +20,10 @@ from uuid import UUID
 from modelvault._frozen import replace
 from modelvault.conversions import adapted, converted, custom, plain_pydantic
 from modelvault.errors import ModelVaultSchemaError
-from modelvault.fields_json import parse_constraint
 from modelvault.fits import with_choices
+from modelvault.metadata import constraints, former_names
 from modelvault.rules import MAX_DEPTH, constrain
-from modelvault.specs import ConstraintSpec, RenamedFrom
-from modelvault.types import MISSING, Constraint, Field, Shape, Type
+from modelvault.types import MISSING, Field, Shape, Type
 
 __all__ = ["is_pydantic", "row_type"]
 
@@ -61,8 +59,6 @@ CONTAINERS: Final[dict[Any, tuple[str, ...]]] = {
 }
 MAPPINGS: Final = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
 QUALIFIERS: Final = frozenset(("Required", "NotRequired", "ReadOnly", "Final", "Unpack"))
-BOUNDS: Final = ("ge", "gt", "le", "lt", "multiple_of")
-LENGTHS: Final = {"min_length": "min_len", "max_length": "max_len"}
 
 
 def is_pydantic(cls: object) -> bool:
@@ -80,90 +76,6 @@ def row_type(cls: type) -> Type:
     """The object type of a model's or dataclass's instances, with bindings; ModelVaultSchemaError for what has none."""
     resolver = Resolver(cls.__name__)
     return with_choices(resolver.object_type(cls, {}))
-
-
-def constraints(metadata: Iterable[Any]) -> list[Constraint]:
-    """The constraints in the metadata of an annotation: ours, annotated_types' and Pydantic's."""
-    found: list[Constraint] = []
-    for entry in metadata:
-        if isinstance(entry, ConstraintSpec):
-            found += specified(entry)
-        elif isinstance(entry, list | tuple):
-            found += constraints(part for part in entry if isinstance(part, ConstraintSpec))
-        elif type(entry).__name__ == "FieldInfo":
-            found += constraints(entry.metadata)
-        elif type(entry).__module__.partition(".")[0] in ("annotated_types", "pydantic"):
-            found += foreign(entry)
-    return found
-
-
-def foreign(entry: Any) -> list[Constraint]:
-    """The constraints that one object of annotated_types or Pydantic stands for."""
-    if type(entry).__name__ == "UrlConstraints":
-        return []
-    found = [Constraint(kind, bound) for kind in BOUNDS if (bound := getattr(entry, kind, None)) is not None]
-    for name, kind in LENGTHS.items():
-        length = getattr(entry, name, None)
-        if isinstance(length, int) and (length or kind == "max_len"):
-            found.append(Constraint(kind, length))
-    pattern = getattr(entry, "pattern", None)
-    if isinstance(pattern, re.Pattern):
-        pattern = flagged(pattern)
-    if isinstance(pattern, str) and compiles(pattern):
-        found.append(Constraint("pattern", pattern))
-    return found
-
-
-def flagged(pattern: re.Pattern[Any]) -> Any:
-    letters = "".join(
-        letter
-        for letter, flag in (
-            ("a", re.ASCII),
-            ("i", re.IGNORECASE),
-            ("m", re.MULTILINE),
-            ("s", re.DOTALL),
-            ("x", re.VERBOSE),
-        )
-        if pattern.flags & flag
-    )
-    return f"(?{letters}){pattern.pattern}" if letters and isinstance(pattern.pattern, str) else pattern.pattern
-
-
-def compiles(pattern: str) -> bool:
-    """Pydantic's patterns are Rust's by default; the few that Python cannot read stay with Pydantic."""
-    try:
-        re.compile(pattern)
-    except re.error:
-        return False
-    return True
-
-
-def specified(spec: ConstraintSpec) -> list[Constraint]:
-    """One of `models.constrained`'s; raises for an unknown kind or an unsuitable value."""
-    kinds = [
-        "min_i64",
-        "max_i64",
-        "min_u64",
-        "max_u64",
-        "min_f64",
-        "max_f64",
-        "min_length",
-        "max_length",
-        "regex",
-        "email",
-        "url",
-        "nonempty",
-    ]
-    if spec.kind not in kinds:
-        raise ModelVaultSchemaError(f'unknown constraint kind "{spec.kind}": it is one of {", ".join(kinds)}')
-    if spec.value is None:
-        raise ModelVaultSchemaError(f"{spec.kind} requires a value")
-    if spec.kind in ("email", "url", "nonempty") and spec.value is False:
-        return []
-    constraint = parse_constraint(spec.kind, spec.value)
-    if constraint is None:
-        raise TypeError(f"{spec.kind} does not take {spec.value!r}")
-    return [constraint]
 
 
 class Resolver:
@@ -469,11 +381,6 @@ def field_of(
     if default is None and type.kind not in ("optional", "any"):
         type = Type("optional", (type,))
     return Field(name, type, default, factory, renamed_from=former_names(metadata))
-
-
-def former_names(metadata: Iterable[Any]) -> tuple[str, ...]:
-    """The names that a field had before, of the metadata of its annotation."""
-    return tuple(entry.name for entry in metadata if isinstance(entry, RenamedFrom))
 
 
 def is_slot(cls: type, name: str) -> bool:

@@ -106,10 +106,17 @@ def container_converter(type: Type, parts: list[Convert | None]) -> Convert | No
         return None if value is None else converts[part](value)
 
     if type.kind == "dict":
-        return lambda value: {each(0, key): each(1, item) for key, item in value.items()}
+        return lambda value: pairs_converter(value, each)
     if type.kind == "tuple":
         return lambda value: tuple(each(number, item) for number, item in enumerate(value))
     return lambda value: value.__class__(each(0, item) for item in value)
+
+
+def pairs_converter(value: Any, each: Callable[[int, Any], Any]) -> Any:
+    """A dict, or the pairs of one whose keys are dicts themselves."""
+    if isinstance(value, dict):
+        return {each(0, key): each(1, item) for key, item in value.items()}
+    return [(each(0, key), each(1, item)) for key, item in value]
 
 
 def union_converter(old: Type, new: Type, dumped: Callable[[Field], Maker | None], around: Around) -> Convert | None:

@@ -270,4 +270,5 @@ def mismatch(path: str, stored: Type, mapped: Type | None) -> ModelVaultFormatEr
 def describe(type: Type) -> str:
     """A type in a few words, for messages."""
     inside = ", ".join(describe(item) for item in type.items) or ", ".join(map(repr, type.values[:8]))
+    inside = inside or ", ".join(field.name for field in type.fields[:8])
     return f"{type.kind}[{inside}]" if inside else type.kind

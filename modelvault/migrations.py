@@ -75,13 +75,17 @@ class Plan(dict[str, Any]):
     Keys: `change` ("safe", "needs_migration" or "breaking"), `reason` (absent when safe), `steps`.
     """
 
-    def __init__(self, name: str, version: int, changes: Iterable[Change], upgrades: Sequence[int] = ()) -> None:
+    def __init__(
+        self, name: str, version: int, changes: Iterable[Change], upgrades: Sequence[int] = (), *, strict: bool = False
+    ) -> None:
         self.name = name
         self.version = version
         """The schema version that is stored."""
         self.target = max(version + 1, *upgrades) if upgrades else version + 1
         """The schema version afterwards."""
         self.changes = tuple(changes)
+        self.strict = strict
+        """Whether it is a plan for dicts: what is not safe needs force."""
         self.upgrades = tuple(upgrades)
         """The versions whose upgrade functions the rows have not been through."""
         level = max((change.level for change in self.changes), key=LEVELS.index, default=LEVELS[0])
@@ -128,7 +132,9 @@ class Plan(dict[str, Any]):
         if not lines:
             return f"{self.name}: nothing changed"
         head = f"{self.name}, version {self.version} -> {self.target}: {self.change}, {self.effort}"
-        if not self.upgrades and any(change.stops for change in self.changes):
+        if self.strict:
+            head += "; needs force" if self.change != "safe" else ""
+        elif not self.upgrades and any(change.stops for change in self.changes):
             head += "; needs an upgrade function, or force"
         return "\n  ".join([head, *lines])
 

@@ -201,22 +201,22 @@ cdef class Tuple(Container):
 
 
 cdef class Dict(Container):
-    """Dicts in their order."""
+    """Dicts in their order; lists of pairs where the keys have no hash, as those that are dicts have none."""
 
     def __cinit__(self, Codec key not None, Codec value not None):
         self.key_codec = key
         self.value_codec = value
 
     cdef int write_inline(self, Buffer out, object value) except -1:
-        if not isinstance(value, dict):
+        if not isinstance(value, dict) and not (isinstance(value, list) and has_unhashable_keys(value)):
             return fail_kind("dict", value)
         if self.check is not None:
-            self.check.size(len(<dict>value))
-        put_varint(out, len(<dict>value))
+            self.check.size(len(value))
+        put_varint(out, len(value))
         key = None
         try:
             # Iteration itself refuses a dict that changes.
-            for key, item in (<dict>value).items():
+            for key, item in (<dict>value).items() if isinstance(value, dict) else value:
                 self.key_codec.write_inline(out, key)
                 self.value_codec.write_inline(out, item)
         except Exception:
@@ -231,8 +231,32 @@ cdef class Dict(Container):
         read_size(reader, &count)
         for i in range(count):
             key = self.key_codec.read_inline(reader)
-            values[key] = self.value_codec.read_inline(reader)
+            item = self.value_codec.read_inline(reader)
+            try:
+                values[key] = item
+            except TypeError:
+                return read_pairs(self, reader, count - i - 1, [*values.items(), (key, item)])
         return values
+
+
+cdef list read_pairs(Dict codec, Reader* reader, size_t count, list pairs):
+    """These pairs, and so many more."""
+    cdef size_t i
+    for i in range(count):
+        key = codec.key_codec.read_inline(reader)
+        pairs.append((key, codec.value_codec.read_inline(reader)))
+    return pairs
+
+
+cdef bint has_unhashable_keys(list pairs):
+    """Whether these are pairs that no dict can be made of."""
+    try:
+        dict(pairs)
+    except TypeError:
+        return all([isinstance(pair, tuple) and len(pair) == 2 for pair in pairs])
+    except ValueError:
+        return False
+    return False
 
 
 cdef class Union(Container):

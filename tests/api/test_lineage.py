@@ -130,6 +130,25 @@ def test_models_in_sets_and_as_keys() -> None:
     assert found == {"seen": frozenset([Place(x=1)]), "named": {Place(x=2): 3}}
 
 
+def test_models_in_sets_and_as_keys_are_written_anew() -> None:
+    """As plain values they are lists, and lists of pairs: what holds dicts has no hash."""
+
+    class Spot(BaseModel, frozen=True):
+        x: float
+
+    row = {"id": 1, "seen": frozenset([Point(x=1)]), "named": {Point(x=2): 3, Point(x=4): 5}}
+    old = model(seen=frozenset[Point], named=dict[Point, int])
+    (found,) = changed(old, [row], model(seen=frozenset[Spot], named=dict[Spot, float]))
+    assert found == {"seen": frozenset([Spot(x=1.0)]), "named": {Spot(x=2.0): 3.0, Spot(x=4.0): 5.0}}
+    with Database.open_in_memory() as db:
+        models.collection(db, old).insert(old(**row))
+        plain = db.get("users", 1)
+        assert plain == {"id": 1, "seen": [{"x": 1}], "named": [({"x": 2}, 3), ({"x": 4}, 5)]}
+        db.delete("users", 1)
+        db.insert("users", plain)
+        assert models.collection(db, old).get(1) == old(**row)
+
+
 def test_names_move_on() -> None:
     former = models.RenamedFrom
     rows = [{"id": 1, "a": 1, "b": 2}]
