@@ -16,6 +16,7 @@ from modelvault._core.space import free_runs
 from modelvault._core.survey import Survey
 from modelvault._core.walk import Tree
 from modelvault._engine import Engine, Version
+from modelvault._frozen import fresh, frozen, mutable
 from modelvault._store import Store, key_codec, record_version
 from modelvault._version import CATALOG, FREE
 from modelvault.errors import CorruptionError
@@ -28,7 +29,7 @@ META_PAGES: Final = 4
 NAMES: Final = {CATALOG: "the catalog", FREE: "the list of free pages"}
 
 
-@dataclass(frozen=True)
+@frozen
 class Problem:
     """One thing that is wrong, and where, as far as that is known."""
 
@@ -42,7 +43,7 @@ class Problem:
         return self.message
 
 
-@dataclass
+@mutable
 class Verification:
     """What `verify` found: counts of what was checked, and `problems`, at most the first hundred."""
 
@@ -51,7 +52,7 @@ class Verification:
     rows: int = 0
     entries: int = 0
     collections: int = 0
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[Problem] = fresh(default_factory=list)
 
     @property
     def ok(self) -> bool:
