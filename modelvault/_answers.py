@@ -124,7 +124,7 @@ class Answers:
     def _one_value(self, ready: Ready, selection: Selection, most: int | None) -> list[Any] | None:
         """The rows that have one value in an index of just that field, if they are few and in memory. See `_few`."""
         condition = selection.condition
-        if condition.__class__ is not Test or condition.op != "eq" or selection[1:] != PLAIN:
+        if type(condition) is not Test or condition.op != "eq" or selection[1:] != PLAIN:
             return None
         point = ready[0].points.get(condition.path)
         value = condition.values[0]

@@ -50,7 +50,7 @@ class Words(Completer):
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    def get_completions(self, document: Document, event: CompleteEvent) -> Iterable[Completion]:
+    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
         """What the word before the cursor may become."""
         typed = document.get_word_before_cursor(WORD=True).rpartition("(")[2].rpartition(",")[2]
         if not typed:
