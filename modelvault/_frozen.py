@@ -1,4 +1,4 @@
-"""Immutable records: what `@dataclass(frozen=True, slots=True)` makes, without importing `dataclasses`.
+"""Records: what `@dataclass(frozen=True, slots=True)` makes, and without `frozen`, without importing `dataclasses`.
 
 That module takes 8 ms to import, and up to a millisecond for each class: it writes six methods as text and has them
 compiled. `import modelvault` makes twenty such classes and is to take less than 35 ms. Here one method is compiled,
@@ -24,7 +24,7 @@ else:
         return lambda function: function
 
 
-__all__ = ["frozen", "hidden", "replace"]
+__all__ = ["fresh", "frozen", "hidden", "mutable", "replace"]
 
 T = TypeVar("T")
 
@@ -38,14 +38,39 @@ class Hidden:
         self.default = default
 
 
+class Fresh:
+    """A field whose default is made anew for each instance."""
+
+    __slots__ = ("factory",)
+
+    def __init__(self, factory: Callable[[], Any]) -> None:
+        self.factory = factory
+
+
 def hidden(*, default: Any) -> Any:
     """A field with a default that is left out of comparisons, hashes and the text of an instance."""
     return Hidden(default)
 
 
-@dataclass_transform(frozen_default=True, field_specifiers=(hidden,))
+def fresh(*, default_factory: Callable[[], Any]) -> Any:
+    """A field whose default is what the function gives."""
+    return Fresh(default_factory)
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(hidden, fresh))
 def frozen(cls: type[T]) -> type[T]:
     """The class, made anew with slots for its annotated attributes, which are set by `__init__` and never after."""
+    return made_anew(cls, changes=False)
+
+
+@dataclass_transform(field_specifiers=(hidden, fresh))
+def mutable(cls: type[T]) -> type[T]:
+    """The same with attributes that may change; so it has no hash."""
+    return made_anew(cls, changes=True)
+
+
+def made_anew(cls: type[T], changes: bool) -> type[T]:
+    """The class with slots, `__init__` and the methods of a record."""
     annotations = {name: kind for name, kind in cls.__annotations__.items() if not str(kind).startswith("ClassVar")}
     names = tuple(annotations)
     given = {name: cls.__dict__[name] for name in names if name in cls.__dict__}
@@ -58,6 +83,9 @@ def frozen(cls: type[T]) -> type[T]:
         "__dataclass_fields__": FieldsOnDemand(annotations, defaults, shown),
         **methods_over(names, shown),
     }
+    if changes:
+        del methods["__setattr__"], methods["__delattr__"]
+        methods["__hash__"] = None
     build: Any = type(cls)
     made: Any = build(cls.__name__, cls.__bases__, {**methods, **content})
     made.__qualname__ = cls.__qualname__
@@ -97,12 +125,19 @@ def methods_over(names: tuple[str, ...], shown: tuple[str, ...]) -> dict[str, An
 
 def compiled_init(cls: type, names: tuple[str, ...], defaults: dict[str, Any]) -> Any:
     """The constructor: its arguments are the fields in their order. `__post_init__` checks them, if there is one."""
-    scope = {f"default_{name}": value for name, value in defaults.items()}
-    scope |= {f"set_{name}": cls.__dict__[name].__set__ for name in names}
-    arguments = ", ".join(f"{name}=default_{name}" if name in defaults else name for name in names)
-    lines = [f"    set_{name}(self, {name})\n" for name in names]
-    lines += ["    self.__post_init__()\n"] if hasattr(cls, "__post_init__") else []
-    exec(f"def __init__(self, {arguments}):\n{''.join(lines)}", scope)
+    scope: dict[str, Any] = {f"set_{name}": cls.__dict__[name].__set__ for name in names}
+    arguments, body = [], []
+    for name in names:
+        default = defaults.get(name)
+        scope[f"default_{name}"] = default
+        arguments.append(f"{name}=default_{name}" if name in defaults else name)
+        value = name
+        if isinstance(default, Fresh):
+            scope[f"make_{name}"] = default.factory
+            value = f"make_{name}() if {name} is default_{name} else {name}"
+        body.append(f"    set_{name}(self, {value})\n")
+    body += ["    self.__post_init__()\n"] if hasattr(cls, "__post_init__") else []
+    exec(f"def __init__(self, {', '.join(arguments)}):\n{''.join(body)}", scope)
     return scope["__init__"]
 
 
@@ -123,8 +158,12 @@ class FieldsOnDemand:
             fields: list[Any] = []
             for name, kind in self._annotations.items():
                 counts = name in self._shown
-                options = {"default": self._defaults[name]} if name in self._defaults else {}
-                fields.append((name, kind, field(compare=counts, repr=counts, **options)))
+                options: dict[str, Any] = {"compare": counts, "repr": counts}
+                if name in self._defaults:
+                    default = self._defaults[name]
+                    lasting = not isinstance(default, Fresh)
+                    options["default" if lasting else "default_factory"] = default if lasting else default.factory
+                fields.append((name, kind, field(**options)))
             made = self._made = dict(vars(make_dataclass(owner.__name__, fields))["__dataclass_fields__"])
         return made
 

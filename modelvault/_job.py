@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from modelvault._access import Unit
-from modelvault._frozen import replace
+from modelvault._frozen import fresh, mutable, replace
 from modelvault._store import Catalog, Store, unknown_collection
 from modelvault._version import Definition, Write
 from modelvault.errors import ModelVaultSchemaError, StaleSchemaError
@@ -27,19 +27,15 @@ Upgrades = Mapping[int, Upgrade]
 MAX_VERSION: Final = 65535  # of the schemas that records name
 
 
+@mutable
 class Job:
     """A collection and what it is to become. `new` is bound to the model, if there is one."""
 
-    __slots__ = ("new", "plan", "store", "strict", "upgrades")
-
-    def __init__(
-        self, store: Store, new: Schema, plan: Plan, strict: bool, upgrades: dict[int, Upgrade] | None = None
-    ) -> None:
-        self.store = store
-        self.new = new
-        self.plan = plan
-        self.strict = strict
-        self.upgrades = upgrades or {}
+    store: Store
+    new: Schema
+    plan: Plan
+    strict: bool
+    upgrades: dict[int, Upgrade] = fresh(default_factory=dict)
 
     @property
     def name(self) -> str:

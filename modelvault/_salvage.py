@@ -27,6 +27,7 @@ from modelvault._core.space import free_runs
 from modelvault._core.survey import Survey, stray_leaf
 from modelvault._core.tree import Roots
 from modelvault._engine import CACHE_SIZE, Definition, Engine
+from modelvault._frozen import fresh, mutable
 from modelvault._runner import Runner
 from modelvault._store import Store
 from modelvault._verify import unpacked
@@ -44,6 +45,7 @@ Gaps = list[tuple[Bound, Bound]]
 Leaf = list[tuple[bytes, bytes | None]]
 
 
+@mutable
 class Saved:
     """What became of one collection.
 
@@ -53,12 +55,12 @@ class Saved:
     could not be entered, with the reason.
     """
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.rows = self.strays = 0
-        self.lost: int | None = 0
-        self.ranges: list[tuple[Any, Any]] = []
-        self.refused: list[tuple[Any, str]] = []
+    name: str
+    rows: int = 0
+    strays: int = 0
+    lost: int | None = 0
+    ranges: list[tuple[Any, Any]] = fresh(default_factory=list)
+    refused: list[tuple[Any, str]] = fresh(default_factory=list)
 
     def __str__(self) -> str:
         lost = "an unknown number of rows" if self.lost is None else f"{self.lost:,} rows"
@@ -67,13 +69,13 @@ class Saved:
         return words + (f", {lost} lost{f' ({places})' if places else ''}" if self.lost != 0 else "")
 
 
+@mutable
 class Salvage:
     """What `salvage` did: a `Saved` for each collection, by name, and in words what was damaged besides."""
 
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.collections: dict[str, Saved] = {}
-        self.problems: list[str] = []
+    path: str
+    collections: dict[str, Saved] = fresh(default_factory=dict)
+    problems: list[str] = fresh(default_factory=list)
 
     @property
     def complete(self) -> bool:

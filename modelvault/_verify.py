@@ -16,7 +16,7 @@ from modelvault._core.space import free_runs
 from modelvault._core.survey import Survey
 from modelvault._core.walk import Tree
 from modelvault._engine import Engine, Version
-from modelvault._frozen import frozen
+from modelvault._frozen import fresh, frozen, mutable
 from modelvault._store import Store, key_codec, record_version
 from modelvault._version import CATALOG, FREE
 from modelvault.errors import CorruptionError
@@ -43,16 +43,16 @@ class Problem:
         return self.message
 
 
+@mutable
 class Verification:
     """What `verify` found: how many `pages`, `rows`, index `entries` and `collections` there are, and the `problems`.
 
-    Of those the first hundred are listed.
-    """
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.pages = self.rows = self.entries = self.collections = 0
-        self.problems: list[Problem] = []
+    path: str
+    pages: int = 0
+    rows: int = 0
+    entries: int = 0
+    collections: int = 0
+    problems: list[Problem] = fresh(default_factory=list)
 
     @property
     def ok(self) -> bool:

@@ -107,7 +107,7 @@ class AsyncCollection(Questions[M]):
             self._primary = key_attribute(self._mapped)
             if validate_on_read:
                 self._check = revalidator(of)
-        self._source: Selections = Selections(self)
+        self._source: Selections = Selections(self)  # pyright: ignore[reportIncompatibleVariableOverride]
         self._whole: AsyncCollection[Any] | None = None  # of which this is a part: see `part`
         self._binding: Binding | None = None
         self._opened: Opened | None = None  # for queries, where no transaction was given

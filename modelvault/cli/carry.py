@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json as jsonlib
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
 from itertools import islice
@@ -142,7 +142,7 @@ def cell(value: Any, path: tuple[str, ...]) -> str:
 
 
 @contextmanager
-def opened(path: Path, mode: str) -> Iterator[IO[str]]:
+def opened(path: Path, mode: str) -> Generator[IO[str], None, None]:
     """A file of text, or the standard stream."""
     if path == STANDARD:
         yield sys.stdout if mode == "w" else sys.stdin

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, Final
@@ -133,7 +133,7 @@ def size(count: int) -> str:
 
 
 @contextmanager
-def progress(output: Output, text: str, total: int | None = None) -> Iterator[Callable[[int], object]]:
+def progress(output: Output, text: str, total: int | None = None) -> Generator[Callable[[int], object], None, None]:
     """A bar on a terminal; the function is called with the count so far."""
     console = Console(stderr=True)
     if output.json or not console.is_terminal:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from copy import copy
 from importlib import import_module
@@ -21,14 +21,14 @@ __all__ = ["exact", "model", "reading", "schema_of", "writing"]
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[Database]:
+def reading(path: Path) -> Generator[Database, None, None]:
     """The database at a path, opened for reading only."""
     with Database.open(path, read_only=True) as db:
         yield db
 
 
 @contextmanager
-def writing(path: Path, *, create: bool = False) -> Iterator[Database]:
+def writing(path: Path, *, create: bool = False) -> Generator[Database, None, None]:
     """The database at a path, opened for writing; made only if the command makes one."""
     if not create and not path.exists():
         raise FileNotFoundError(2, "No such file or directory", str(path))

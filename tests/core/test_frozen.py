@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import pytest
 from pydantic import TypeAdapter
 
-from modelvault._frozen import frozen, hidden, replace
+from modelvault._frozen import fresh, frozen, hidden, mutable, replace
 
 T = TypeVar("T")
 
@@ -84,3 +84,22 @@ def test_who_looks_for_a_dataclass_finds_one() -> None:
     found = TypeAdapter(Box[int]).validate_python({"items": ["5"]})
     assert isinstance(found, Box) and found == Box([5])
     assert TypeAdapter(Box[int]).dump_python(Box([1])) == {"items": [1]}
+
+
+@mutable
+class Report:
+    path: str
+    count: int = 0
+    found: list[int] = fresh(default_factory=list)
+
+
+def test_a_record_that_changes() -> None:
+    one, two = Report("a"), Report("a")
+    one.found.append(1)
+    one.count += 1
+    assert two == Report("a", 0, []) != one == Report("a", 1, [1])
+    assert dataclasses.replace(one, path="b") == replace(one, path="b") == Report("b", 1, [1])
+    with pytest.raises(TypeError):
+        hash(one)
+    with pytest.raises(AttributeError):
+        one.other = 1  # type: ignore[attr-defined]
