@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -17,6 +16,8 @@ from modelvault.errors import ModelVaultQueryError
 __all__ = ["backup", "checkpoint", "compact", "restore", "salvage", "stats", "verify"]
 
 DAMAGED: Final = 4  # the exit code of `app`
+PROBLEM: Final = ("message", "page", "collection", "index", "key")
+SAVED: Final = ("rows", "strays", "lost", "ranges", "refused")
 
 To = Annotated[Path, typer.Option("--to", "-o", help="The file to write.", show_default=False)]
 Verify = Annotated[bool, typer.Option("--verify", help="Then read the whole copy and check it.")]
@@ -27,7 +28,11 @@ def verify(file: File, json: Json = False) -> None:
     output = Output(json)
     with reading(file) as db, progress(output, "bytes", file_size(file)) as tell:
         report = db.verify(raises=False, progress=tell)
-    facts = {"path": str(file), "sound": report.ok, "problems": [asdict(problem) for problem in report.problems]}
+    facts = {
+        "path": str(file),
+        "sound": report.ok,
+        "problems": [parts_of(problem, PROBLEM) for problem in report.problems],
+    }
     counts = {name: getattr(report, name) for name in ("pages", "rows", "entries", "collections")}
     output.done(str(report), good=report.ok, **facts, **counts)
     if not report.ok:
@@ -41,7 +46,7 @@ def salvage(file: File, to: To, json: Json = False) -> None:
         raise ModelVaultQueryError(f"{to} is there already: what is saved goes into a new file")
     with progress(output, "bytes") as tell:
         report = Database.salvage(file, to, progress=tell)
-    saved = {name: asdict(one) for name, one in report.collections.items()}
+    saved = {name: parts_of(one, SAVED) for name, one in report.collections.items()}
     facts = {"path": str(to), "complete": report.complete, "collections": saved, "problems": report.problems}
     output.done(str(report), good=report.complete, **facts)
     if not report.complete:
@@ -111,6 +116,11 @@ def restore(
     with progress(output, "bytes", file_size(backup)) as tell:
         Database.restore_snapshot(backup, file, progress=tell)
     output.done(f"{file}: restored from {backup}, {size(file_size(file))}", path=str(file), size=file_size(file))
+
+
+def parts_of(report: object, names: tuple[str, ...]) -> dict[str, Any]:
+    """Parts of a report, for JSON."""
+    return {name: getattr(report, name) for name in names}
 
 
 def checked_copy(path: Path) -> dict[str, Any]:
