@@ -23,7 +23,7 @@ CLAUSES: Final = frozenset(("expressions", "from_", "where", "group", "having", 
 WORDS: Final = {"joins": "JOIN", "with_": "WITH", "locks": "FOR UPDATE", "windows": "WINDOW"}
 
 
-class Dialect(SQLite):
+class ModelVault(SQLite):
     """SQLite's SQL. NULL comes last, with DESC first, and each `?` knows where it stands in the text."""
 
     NULL_ORDERING = "nulls_are_large"
@@ -40,7 +40,7 @@ class Dialect(SQLite):
 @lru_cache(STATEMENTS)
 def parse(text: str) -> Select:
     """The SELECT that a text says. ProgrammingError if it is none, NotSupportedError for what we cannot answer."""
-    dialect = Dialect()
+    dialect = ModelVault()
     explain, text = read_explain(text)
     try:
         tokens = dialect.tokenize(text)
@@ -180,7 +180,7 @@ def read_item(node: exp.Expr) -> Item:
     term = term_of(node)
     if isinstance(term, Name | Star):
         return Item(term, None)
-    text = node.sql(dialect=Dialect, normalize_functions="lower")
+    text = node.sql(dialect=ModelVault, normalize_functions="lower")
     return Item(term, re.sub(r":\?\d+", "?", text))
 
 

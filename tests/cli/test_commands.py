@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import pty
 import re
 import subprocess
 import sys
@@ -197,6 +196,7 @@ def test_the_shell_runs_what_comes_through_a_pipe(run: Run, file: str, monkeypat
 
 def in_a_terminal(words: list[str], typed: str = "", **environment: str) -> str:
     """What a command shows on a terminal, escapes and all."""
+    pty = pytest.importorskip("pty")
     here, there = pty.openpty()
     env = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "30", **environment}
     env.pop("NO_COLOR", None) if "NO_COLOR" not in environment else None
@@ -245,6 +245,7 @@ def test_the_shell_talks_on_a_terminal(file: str, tmp_path: Path) -> None:
 # Being run
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="the command is for a POSIX shell")
 def test_a_closed_pipe_is_no_error(file: str) -> None:
     command = f'{sys.executable} -m modelvault query {file} "SELECT id FROM users" | true'
     done = subprocess.run(command, shell=True, capture_output=True, text=True)
