@@ -13,7 +13,7 @@ from sqlglot.parsers.sqlite import SQLiteParser
 
 from modelvault._sql.errors import NotSupportedError, ProgrammingError
 from modelvault._sql.nodes import refuse_options, term_of, unsupported
-from modelvault._sql.terms import Constant, Item, Name, Parameter, Select, Sort, Star, Term, mapped, parts
+from modelvault._sql.terms import Constant, Explain, Item, Name, Parameter, Select, Sort, Star, Term, mapped, parts
 
 __all__ = ["parse"]
 
@@ -57,13 +57,18 @@ def parse(text: str) -> Select:
     return read_statement(statements[0], explain)
 
 
-EXPLAIN: Final = re.compile(r"((?:\s|--[^\n]*\n|/\*.*?\*/)*)explain(\s+query\s+plan)?\b", re.IGNORECASE | re.DOTALL)
+EXPLAIN: Final = re.compile(
+    r"((?:\s|--[^\n]*\n|/\*.*?\*/)*)explain(\s+query\s+plan|\s+analyze)?\b", re.IGNORECASE | re.DOTALL
+)
 
 
-def read_explain(text: str) -> tuple[bool, str]:
-    """Whether it is an EXPLAIN, and the statement alone."""
+def read_explain(text: str) -> tuple[Explain, str]:
+    """What an EXPLAIN before the statement asks, and the statement alone."""
     found = EXPLAIN.match(text)
-    return (False, text) if found is None else (True, " " * found.end() + text[found.end() :])
+    if found is None:
+        return "", text
+    option = (found[2] or "").strip().lower()
+    return "analyze" if option == "analyze" else "plan", " " * found.end() + text[found.end() :]
 
 
 def check_start(tokens: list[Token]) -> None:
@@ -119,7 +124,7 @@ SYNTAX: Final = {
 # Clauses
 
 
-def read_statement(node: exp.Expr, explain: bool) -> Select:
+def read_statement(node: exp.Expr, explain: Explain) -> Select:
     """A sqlglot statement as a Select."""
     if not isinstance(node, exp.Select):
         raise unsupported(type(node).__name__.upper())

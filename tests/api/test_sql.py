@@ -107,6 +107,8 @@ def test_an_index_answers_what_it_can(db: Database, cursor: dbapi.Cursor) -> Non
     assert cursor.description[0][0] == "plan"
     expected = db.collection("users").gt_where("age", 20).order_by("age").limit(2).select("id").explain()
     assert "\n".join(lines) + "\n" == expected
+    text = "\n".join(line for (line,) in cursor.execute("EXPLAIN ANALYZE SELECT id FROM users WHERE age > 20"))
+    assert "returned 2" in text
     text = "\n".join(line for (line,) in cursor.execute("EXPLAIN SELECT upper(name) FROM users WHERE id + 1 = 2"))
     assert "Filter id + 1 = 2" in text
     assert "Compute [upper(name)]" in text
