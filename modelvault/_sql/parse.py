@@ -185,7 +185,7 @@ def read_item(node: exp.Expr) -> Item:
     term = term_of(node)
     if isinstance(term, Name | Star):
         return Item(term, None)
-    text = node.sql(dialect=ModelVault, normalize_functions="lower")
+    text = node.sql(dialect=ModelVault, normalize_functions="lower", comments=False)
     return Item(term, re.sub(r":\?\d+", "?", text))
 
 

@@ -178,6 +178,13 @@ def test_results(cursor: dbapi.Cursor, sql: str, expected: list[tuple[Any, ...]]
     assert cursor.execute(sql).fetchall() == expected
 
 
+def test_comments_are_no_part_of_anything(cursor: dbapi.Cursor) -> None:
+    cursor.execute("/* one */ SELECT id + 1 /* two */, name -- three\nFROM users -- four\nWHERE id = 1 /* five */")
+    assert cursor.description is not None
+    assert [column[0] for column in cursor.description] == ["id + 1", "name"]
+    assert cursor.fetchall() == [(2, "ada")]
+
+
 def test_groups_need_their_columns(cursor: dbapi.Cursor) -> None:
     for sql in (
         "SELECT id, count(*) FROM users",
