@@ -67,7 +67,8 @@ CORE_ROWS = [
 PACKAGE_ROWS = {
     "_sql": [
         ["__init__", "errors", "terms"],
-        ["values", "names", "parse"],
+        ["functions", "names", "nodes"],
+        ["values", "parse"],
         ["logic"],
         ["plan"],
         ["totals"],
@@ -122,7 +123,7 @@ ONLY_IN = {
     "fastapi": {"fastapi"},
     "starlette": {"fastapi"},
     "pytest": {"pytest_plugin"},
-    "sqlglot": {"parse"},
+    "sqlglot": {"parse", "nodes"},
     **{
         library: {path.stem for path in (PACKAGE / "cli").glob("*.py")}
         for library in ("typer", "rich", "prompt_toolkit")

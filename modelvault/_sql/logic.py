@@ -12,8 +12,8 @@ from decimal import Decimal
 from functools import reduce
 from typing import Any, Final
 
+from modelvault._sql.functions import pattern_of
 from modelvault._sql.terms import Call, Column, Constant, Term
-from modelvault._sql.values import pattern_of
 from modelvault.conditions import ALL, NONE, Condition, Every, Negation, Some, Test
 from modelvault.types import INTEGERS
 

@@ -10,7 +10,20 @@ from typing import Any
 from modelvault._sql.errors import ProgrammingError
 from modelvault._sql.logic import conjuncts, every, joined, truth
 from modelvault._sql.names import bound
-from modelvault._sql.terms import Column, Constant, Item, Select, Slot, Sort, Term, Total, parts, replaced, spelled
+from modelvault._sql.terms import (
+    Column,
+    Constant,
+    Explain,
+    Item,
+    Select,
+    Slot,
+    Sort,
+    Term,
+    Total,
+    parts,
+    replaced,
+    spelled,
+)
 from modelvault._sql.values import compiled, constant, kind_of, with_fits
 from modelvault.conditions import EVERYTHING, Order, Selection
 from modelvault.query import Source
@@ -63,7 +76,7 @@ class Plan:
     distinct: bool = False
     start: int = 0
     limit: int | None = None
-    explain: bool = False
+    explain: Explain = ""
     notes: tuple[str, ...] = field(default=())
 
     @property

@@ -118,7 +118,7 @@ async def explained(plan: Plan) -> list[str]:
     """The lines of EXPLAIN."""
     if plan.source is None:
         return ["Plan:", "  Nothing"]
-    text = await plan.source.explain(plan.selection)
+    text = await plan.source.explain(plan.selection, plan.explain == "analyze")
     head, why, reasons = text.rstrip("\n").partition("\nWhy:\n")
     notes = list(plan.notes)
     if plan.limit is not None or plan.start:

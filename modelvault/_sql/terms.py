@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 __all__ = [
     "Call",
     "Column",
     "Constant",
+    "Explain",
     "Item",
     "Name",
     "Parameter",
@@ -107,6 +108,10 @@ class Sort:
     nulls_first: bool
 
 
+Explain = Literal["", "plan", "analyze"]
+"""What is asked of a statement: its rows, how they would be found, or how they are found and what that took."""
+
+
 @dataclass(frozen=True, slots=True)
 class Select:
     """One SELECT statement. `parameters`: how many `?` there are, or the names."""
@@ -121,7 +126,7 @@ class Select:
     limit: Term | None
     offset: Term | None
     distinct: bool
-    explain: bool
+    explain: Explain
     parameters: int | frozenset[str]
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
+from modelvault._sql.functions import NUMBER
 from modelvault._sql.plan import Grouping
 from modelvault._sql.terms import Total
-from modelvault._sql.values import NUMBER
 
 __all__ = ["from_engine", "hashable", "summed"]
 

@@ -67,7 +67,7 @@ def query(
         if param:
             raise ModelVaultQueryError("--param is for SQL")
         asked = select_of(schema_of(db, words[0]), words[1:], columns, order, count=count)
-        asked = replace(asked, limit=number(limit), offset=number(offset), explain=explain)
+        asked = replace(asked, limit=number(limit), offset=number(offset), explain="plan" if explain else "")
         result = drive(started(db, asked))
         plan = result.plan
         names, kinds = (("plan",), (None,)) if plan.explain else (plan.names, plan.kinds)
@@ -126,7 +126,7 @@ def select_of(
         items = tuple(Item(named(name), None) for name in columns.split(","))
     sorts = [] if order is None or count else [sort_of(word.strip()) for word in order.split(",")]
     where = conditions(schema, words)
-    return Select(items, schema.name, None, where, (), None, tuple(sorts), None, None, False, False, 0)
+    return Select(items, schema.name, None, where, (), None, tuple(sorts), None, None, False, "", 0)
 
 
 def number(value: int | None) -> Term | None:

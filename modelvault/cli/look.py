@@ -1,4 +1,4 @@
-"""`inspect`, `dump-catalog`, `verify`: what is in a file, and whether it is sound."""
+"""`inspect` and `dump-catalog`: what is in a file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from modelvault.cli.places import reading, schema_of
 from modelvault.mapping import describe
 from modelvault.schema import Schema
 
-__all__ = ["dump_catalog", "inspect", "verify"]
+__all__ = ["dump_catalog", "inspect", "show_collection"]
 
 
 def inspect(file: File, collection: Collection = None, json: Json = False) -> None:
@@ -91,12 +91,3 @@ def dump_catalog(file: File, json: Json = False) -> None:
     with reading(file) as db:
         definitions = db._twin._catalog.definitions(None)
         Output(json).document([definitions[name] for name in sorted(definitions)])
-
-
-def verify(file: File, json: Json = False) -> None:
-    """Read the whole file: every page sound, every row in its indexes. Exit code 4 if it is damaged."""
-    output = Output(json)
-    with reading(file) as db:
-        db.verify()
-        pages = db.stats()["page_count"]
-        output.done(f"{file}: sound, {pages:,} pages", path=str(file), sound=True, pages=pages)

@@ -58,12 +58,12 @@ class Output:
         """A value as JSON, indented."""
         self.write(json.dumps(as_json(value), ensure_ascii=False, indent=2))
 
-    def done(self, text: str, **facts: Any) -> None:
+    def done(self, text: str, good: bool = True, **facts: Any) -> None:
         """What was done, in a sentence; as JSON the facts."""
         if self.json:
             self.document(facts)
         else:
-            self.console.print(text, style="green" if self.terminal else None, markup=False)
+            self.console.print(text, style=("green" if good else "red") if self.terminal else None, markup=False)
 
     def write(self, text: str) -> None:
         """A line as it is."""

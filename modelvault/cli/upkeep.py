@@ -1,9 +1,9 @@
-"""`checkpoint`, `compact`, `backup`, `restore`, `stats`: what is done with a file as a whole."""
+"""`verify`, `salvage`, `backup`, `restore`, `compact`, `checkpoint`, `stats`: what is done with a file as a whole."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -13,10 +13,44 @@ from modelvault.cli.parts import File, Json
 from modelvault.cli.places import reading, writing
 from modelvault.errors import ModelVaultQueryError
 
-__all__ = ["backup", "checkpoint", "compact", "restore", "stats"]
+__all__ = ["backup", "checkpoint", "compact", "restore", "salvage", "stats", "verify"]
+
+DAMAGED: Final = 4  # the exit code of `app`
+PROBLEM: Final = ("message", "page", "collection", "index", "key")
+SAVED: Final = ("rows", "strays", "lost", "ranges", "refused")
 
 To = Annotated[Path, typer.Option("--to", "-o", help="The file to write.", show_default=False)]
 Verify = Annotated[bool, typer.Option("--verify", help="Then read the whole copy and check it.")]
+
+
+def verify(file: File, json: Json = False) -> None:
+    """Read the whole file: every page sound, every row in its indexes. Exit code 4 if something is wrong."""
+    output = Output(json)
+    with reading(file) as db, progress(output, "bytes", file_size(file)) as tell:
+        report = db.verify(raises=False, progress=tell)
+    facts = {
+        "path": str(file),
+        "sound": report.ok,
+        "problems": [parts_of(problem, PROBLEM) for problem in report.problems],
+    }
+    counts = {name: getattr(report, name) for name in ("pages", "rows", "entries", "collections")}
+    output.done(str(report), good=report.ok, **facts, **counts)
+    if not report.ok:
+        raise typer.Exit(DAMAGED)
+
+
+def salvage(file: File, to: To, json: Json = False) -> None:
+    """Save what is left of a damaged file into a new one. Exit code 4 if something is missing."""
+    output = Output(json)
+    if to.exists():
+        raise ModelVaultQueryError(f"{to} is there already: what is saved goes into a new file")
+    with progress(output, "bytes") as tell:
+        report = Database.salvage(file, to, progress=tell)
+    saved = {name: parts_of(one, SAVED) for name, one in report.collections.items()}
+    facts = {"path": str(to), "complete": report.complete, "collections": saved, "problems": report.problems}
+    output.done(str(report), good=report.complete, **facts)
+    if not report.complete:
+        raise typer.Exit(DAMAGED)
 
 
 def checkpoint(file: File, json: Json = False) -> None:
@@ -84,11 +118,16 @@ def restore(
     output.done(f"{file}: restored from {backup}, {size(file_size(file))}", path=str(file), size=file_size(file))
 
 
+def parts_of(report: object, names: tuple[str, ...]) -> dict[str, Any]:
+    """Parts of a report, for JSON."""
+    return {name: getattr(report, name) for name in names}
+
+
 def checked_copy(path: Path) -> dict[str, Any]:
-    """What `--verify` found."""
+    """What `--verify` found; CorruptionError if something is wrong."""
     with reading(path) as db:
-        db.verify()
-        return {"sound": True, "collections": len(db.collection_names())}
+        report = db.verify()
+        return {"sound": True, "collections": report.collections, "rows": report.rows}
 
 
 def refuse_itself(file: Path, to: Path) -> None:

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from modelvault._sql.values import fitted
+from modelvault._sql.functions import fitted
 from modelvault.schema import Type
 
 __all__ = ["as_json", "as_text", "columns", "dumper", "from_json", "from_text", "nested"]

@@ -396,5 +396,9 @@ def test_pandas_reads_a_frame(db: Database) -> None:
     assert frame["name"].tolist() == ["ada", "bob", "d%n"]
     assert frame["score"].sum() == 4.0
     with pytest.warns(UserWarning, match="SQLAlchemy"):
+        sql = "SELECT seen FROM users WHERE id = 3"
+        frame = pandas.read_sql(sql, connection, parse_dates={"seen": {"unit": "us"}})
+    assert frame["seen"][0] == pandas.Timestamp("2024-06-01 12:00")
+    with pytest.warns(UserWarning, match="SQLAlchemy"):
         chunks = list(pandas.read_sql("SELECT id FROM users", connection, chunksize=3))
     assert [len(chunk) for chunk in chunks] == [3, 1]

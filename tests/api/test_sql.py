@@ -107,6 +107,8 @@ def test_an_index_answers_what_it_can(db: Database, cursor: dbapi.Cursor) -> Non
     assert cursor.description[0][0] == "plan"
     expected = db.collection("users").gt_where("age", 20).order_by("age").limit(2).select("id").explain()
     assert "\n".join(lines) + "\n" == expected
+    text = "\n".join(line for (line,) in cursor.execute("EXPLAIN ANALYZE SELECT id FROM users WHERE age > 20"))
+    assert "returned 2" in text
     text = "\n".join(line for (line,) in cursor.execute("EXPLAIN SELECT upper(name) FROM users WHERE id + 1 = 2"))
     assert "Filter id + 1 = 2" in text
     assert "Compute [upper(name)]" in text
@@ -174,6 +176,13 @@ def test_results(cursor: dbapi.Cursor, sql: str, expected: list[tuple[Any, ...]]
     }
     expected = next(rows for start, rows in others.items() if sql.startswith(start)) if expected is None else expected
     assert cursor.execute(sql).fetchall() == expected
+
+
+def test_comments_are_no_part_of_anything(cursor: dbapi.Cursor) -> None:
+    cursor.execute("/* one */ SELECT id + 1 /* two */, name -- three\nFROM users -- four\nWHERE id = 1 /* five */")
+    assert cursor.description is not None
+    assert [column[0] for column in cursor.description] == ["id + 1", "name"]
+    assert cursor.fetchall() == [(2, "ada")]
 
 
 def test_groups_need_their_columns(cursor: dbapi.Cursor) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import pty
 import re
 import subprocess
 import sys
@@ -70,23 +69,10 @@ def test_inspect(run: Run, file: str) -> None:
     assert "name_idx\tname\tunique\n" in good(run, "inspect", file, "users")
 
 
-def test_verify_and_dump_catalog(run: Run, file: str) -> None:
-    assert document(run, "verify", file)["sound"] is True
+def test_dump_catalog(run: Run, file: str) -> None:
     catalog = json.loads(good(run, "dump-catalog", file))
     assert [entry["name"] for entry in catalog] == ["users"]
     assert catalog[0]["schemas"][0]["primary"] == "id"
-
-
-@pytest.mark.damaged
-def test_damage_has_an_exit_code_of_its_own(run: Run, file: str) -> None:
-    data = bytearray(Path(file).read_bytes())
-    for place in range(4 * 8192 + 100, len(data), 8192):
-        data[place] ^= 255
-    Path(file).write_bytes(data)
-    code, _, err = run("verify", file)
-    assert code == 4
-    assert err.startswith("modelvault: ")
-    assert err.count("\n") == 1
 
 
 # Asking
@@ -210,6 +196,7 @@ def test_the_shell_runs_what_comes_through_a_pipe(run: Run, file: str, monkeypat
 
 def in_a_terminal(words: list[str], typed: str = "", **environment: str) -> str:
     """What a command shows on a terminal, escapes and all."""
+    pty = pytest.importorskip("pty")
     here, there = pty.openpty()
     env = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "30", **environment}
     env.pop("NO_COLOR", None) if "NO_COLOR" not in environment else None
@@ -258,6 +245,7 @@ def test_the_shell_talks_on_a_terminal(file: str, tmp_path: Path) -> None:
 # Being run
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="the command is for a POSIX shell")
 def test_a_closed_pipe_is_no_error(file: str) -> None:
     command = f'{sys.executable} -m modelvault query {file} "SELECT id FROM users" | true'
     done = subprocess.run(command, shell=True, capture_output=True, text=True)

@@ -1,7 +1,8 @@
-"""What looks after files: backup, restore, compact, checkpoint, stats, migrate, bench."""
+"""What looks after files: verify, salvage, backup, restore, compact, checkpoint, stats, migrate, bench."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def damage(path: str | Path) -> None:
 def test_a_backup_is_a_database_and_can_be_put_back(run: Run, file: str, tmp_path: Path) -> None:
     copy = str(tmp_path / "copy.modelvault")
     found = document(run, "backup", file, "--to", copy, "--verify")
-    assert found == {"path": copy, "size": Path(copy).stat().st_size, "sound": True, "collections": 1}
+    assert found == {"path": copy, "size": Path(copy).stat().st_size, "sound": True, "collections": 1, "rows": 4}
     assert everything(copy) == USERS
     with Database.open(file) as db:
         db.collection(User).delete(1)
@@ -100,6 +101,26 @@ def test_compact(run: Run, file: str, tmp_path: Path) -> None:
         assert (code, "say where" in err) == (1, True)
     assert run("backup", file, "--to", file)[0] == run("compact", file, "--to", file)[0] == 1
     assert everything(file) == USERS[1:3]
+
+
+@pytest.mark.damaged
+def test_what_is_damaged_is_listed_and_what_is_left_can_be_saved(run: Run, file: str, tmp_path: Path) -> None:
+    found = document(run, "verify", file)
+    assert (found["sound"], found["rows"], found["collections"], found["problems"]) == (True, 4, 1, [])
+    saved = str(tmp_path / "saved.modelvault")
+    assert document(run, "salvage", file, "--to", saved)["collections"]["users"]["rows"] == 4
+    assert everything(saved) == USERS
+    assert "is there already" in run("salvage", file, "--to", saved)[2]
+    data = Path(file).read_bytes()
+    place = data.rindex(b"admin")  # in no index
+    Path(file).write_bytes(data[:place] + b"A" + data[place + 1 :])
+    code, out, err = run("verify", file, "--json")
+    assert (code, err) == (4, "")
+    assert json.loads(out)["problems"]
+    other = str(tmp_path / "other.modelvault")
+    code, out, err = run("salvage", file, "--to", other)
+    assert (code, err) == (4, "")
+    assert "lost" in out
 
 
 def test_checkpoint_and_stats(run: Run, file: str) -> None:
