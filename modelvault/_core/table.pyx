@@ -65,11 +65,6 @@ cdef class TableIndex:
         return found[0] if len(found) == 1 else found
 
 
-def is_plain(TableIndex index not None):
-    """Whether rows may share their values in the index."""
-    return not index.unique
-
-
 cdef class Table:
     """One collection. `indexes`: (name, tree id, unique, {schema version: IndexKeys}) of each index. `primary`: the primary key's codec.
 
@@ -82,7 +77,9 @@ cdef class Table:
         self.tree = tree
         self.primary = primary
         self.indexes = tuple([TableIndex(*index) for index in indexes])
-        self.careful = tuple(sorted(self.indexes, key=is_plain))
+        self.careful = tuple(
+            [index for index in self.indexes if (<TableIndex>index).unique]
+            + [index for index in self.indexes if not (<TableIndex>index).unique])
         self.spare = Buffer()
         self.joined = Buffer()
         self.definition = None

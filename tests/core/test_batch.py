@@ -1,5 +1,6 @@
 """Batches of rows: the same trees as row by row, whatever is replaced, and the same refusals."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -93,6 +94,17 @@ def test_a_taken_value_far_inside_undoes_all(place: int) -> None:
             users.insert_many(batch)
         assert raised.value.key == "user5000@example.com" and raised.value.index == "email_idx"
         assert users.all() == [user(5000)]
+        db.verify()
+
+
+@pytest.mark.parametrize("chunk", [None, 7, 1000, 5000])
+@pytest.mark.parametrize("count", [0, 1, 63, 64, 1000, 1023, 1024, 1025, 3000])
+def test_a_small_cache_takes_small_batches(tmp_path: Path, chunk: int | None, count: int) -> None:
+    """A batch takes a quarter of the cache at most: there are several then, and no row is left out between them."""
+    with Database.open(str(tmp_path / "users.modelvault"), cache_size=64 << 10) as db:
+        users = models.collection(db, User)
+        assert users.insert_many((user(number) for number in range(count)), chunk=chunk) == count
+        assert users.count() == count
         db.verify()
 
 
