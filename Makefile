@@ -7,14 +7,18 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip -qq --disable-pip-version-check
 SOURCE := modelvault modelvault/_core
 DEBUG  := build/debug/lib
+ASAN   := build/sanitize/lib
+
+# In front of a command: no network for it, where the system can do that.
+OFFLINE := $(shell unshare --map-root-user --net true 2>/dev/null && echo unshare --map-root-user --net)
 
 export PYTHONPATH := $(CURDIR)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types wheel bench bench-full cases debug build clean
+.PHONY: help demo test evolve lint types docs wheel wheels sdist bench bench-full cases reliability fuzz sanitize debug build clean
 
 help:                ## this list
-	@grep -E '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /	/' | expand -t 13
 
 demo: $(VENV)/.demo $(VENV)/.data build   ## load 336,776 flights into one file and ask it a dozen questions
 	@$(BIN)/python examples/flights.py
@@ -31,6 +35,9 @@ types: $(VENV)/.types build               ## mypy --strict (package, examples, s
 	@rm -rf build/snippets && $(BIN)/python -m tests.test_docs build/snippets && $(BIN)/mypy build/snippets
 	@$(BIN)/python -m mypy.stubtest --allowlist tests/stubtest.txt $(patsubst modelvault/_core/%.pyx,modelvault._core.%,$(wildcard modelvault/_core/*.pyx))
 
+evolve: $(VENV)/.test $(VENV)/.data build ## random chains of schema changes, and kills while rows are written anew, for long
+	@CHAINS=2000 KILLS=300 $(BIN)/python -m pytest tests/reliability/test_evolution.py tests/reliability/test_rewriting.py $(ARGS)
+
 wheel: export PYTHONPATH :=
 wheel: $(VENV)/.build                     ## build a wheel, install it into an empty environment, use it
 	@rm -rf build/wheel build/empty && mkdir -p build/wheel
@@ -39,6 +46,37 @@ wheel: $(VENV)/.build                     ## build a wheel, install it into an e
 	@build/empty/bin/python -m pip -qq --disable-pip-version-check install build/wheel/*.whl
 	@cp tests/smoke.py build/empty && cd build/empty && bin/python -W error smoke.py  # beside nothing of the tests
 	@ls -l build/wheel/*.whl
+
+# The Pythons at hand: those of pyenv, and any others named in PYTHONS.
+PYTHONS ?= $(wildcard $(HOME)/.pyenv/versions/3.1[0-9].*/bin/python)
+TOOLS := "setuptools>=77" "cython>=3.1"
+
+wheels: export PYTHONPATH :=
+wheels:              ## a wheel for each Python at hand, used in an empty environment of it
+	@test -n "$(strip $(PYTHONS))" || (echo 'make wheels PYTHONS="python3.10 python3.13"'; exit 1)
+	@rm -rf build/wheels && mkdir -p build/wheels
+	@set -e; for python in $(PYTHONS); do \
+	    name=$$($$python -c 'import sys; print(sys.implementation.cache_tag)'); place=$(CURDIR)/build/wheels/$$name; \
+	    $$python -m venv $$place/tools; $$place/tools/bin/python -m pip -qq --disable-pip-version-check install $(TOOLS); \
+	    rm -rf build/lib.*$$name build/temp.*$$name; \
+	    $$place/tools/bin/python -m pip -qq --disable-pip-version-check wheel --no-deps --no-build-isolation --wheel-dir $$place .; \
+	    $$python -m venv $$place/empty; \
+	    $$place/empty/bin/python -m pip -qq --disable-pip-version-check install $$place/*.whl; \
+	    cp tests/smoke.py $$place/empty; (cd $$place/empty && bin/python -W error smoke.py); \
+	    ls -l $$place/*.whl; \
+	done
+
+sdist: export PYTHONPATH :=
+sdist: $(VENV)/.build                     ## the source archive, and a wheel from it without the network
+	@rm -rf build/sdist && mkdir -p build/sdist/from
+	@$(BIN)/python -c 'from setuptools import build_meta; print(build_meta.build_sdist("build/sdist"))'
+	@tar xzf build/sdist/*.tar.gz -C build/sdist/from --strip-components=1
+	@cd build/sdist && PIP_NO_INDEX=1 $(OFFLINE) $(CURDIR)/$(BIN)/python -m pip -qq --disable-pip-version-check \
+	    wheel --no-deps --no-build-isolation --wheel-dir . ./from
+	@ls -l build/sdist/*.gz build/sdist/*.whl
+
+docs: $(VENV)/.docs build                 ## the site in build/site; a warning is an error
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet --site-dir build/site
 
 bench: $(VENV)/.peers build               ## ours beside its peers and the machine's limits, in some minutes
 	@$(BIN)/python -m benchmarks $(ARGS)
@@ -49,6 +87,27 @@ bench-full: $(VENV)/.peers build          ## the same at 10,000, 100,000 and 1,0
 
 cases: $(VENV)/.bench build               ## our own benchmarks under pytest-benchmark
 	@$(BIN)/python -m pytest benchmarks/cases --benchmark-columns=median,iqr,rounds --benchmark-sort=name $(ARGS)
+
+MINUTES ?= 20
+reliability: $(VENV)/.test build          ## break it in every way, at length: one table of what was tried and lost (MINUTES=20)
+	@$(BIN)/python -m tests.reliability --minutes $(MINUTES) $(ARGS)
+
+SECONDS ?= 60
+TARGETS ?= page meta log definition record key
+fuzz: $(VENV)/.test $(VENV)/.fuzz build   ## coverage-guided fuzzing of the decoders (SECONDS=60 for each of TARGETS)
+	@for target in $(TARGETS); do $(BIN)/python -m tests.reliability.guided $$target $(SECONDS) || exit 1; done
+
+# The memory of a sanitized process says nothing about that of ours, and pytest hides what a dying one says.
+sanitize: $(VENV)/.test                   ## the core's and the reliability tests under AddressSanitizer and UBSan
+	@MODELVAULT_SANITIZE=1 $(BIN)/python setup.py --quiet build --build-lib $(ASAN)
+	@rm -rf $(ASAN)/tests $(ASAN)/report* && cp -r tests docs pyproject.toml setup.py $(ASAN)/
+	@cd $(ASAN) && PYTHONPATH=. PYTHONMALLOC=malloc \
+	  LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
+	  ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:quarantine_size_mb=32:log_path=$(CURDIR)/$(ASAN)/report \
+	  UBSAN_OPTIONS=halt_on_error=1:abort_on_error=1:print_stacktrace=1:log_path=$(CURDIR)/$(ASAN)/report \
+	  $(CURDIR)/$(BIN)/python -m pytest -p no:cacheprovider --deselect tests/reliability/test_bounds.py \
+	  --deselect tests/reliability/test_mutants.py $(or $(ARGS),tests/core tests/reliability) \
+	  || { cat report* 2>/dev/null; exit 1; }
 
 debug: $(VENV)/.test $(VENV)/.data        ## the tests against extensions with bounds, None and init checks on
 	@MODELVAULT_DEBUG=1 $(BIN)/python setup.py --quiet build --build-lib $(DEBUG)

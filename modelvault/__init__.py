@@ -3,6 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 from modelvault import models
+from modelvault._salvage import Salvage, Saved
+from modelvault._verify import Problem, Verification
 from modelvault.collection import AsyncCollection
 from modelvault.database import AsyncDatabase
 from modelvault.errors import (
@@ -24,7 +26,8 @@ from modelvault.expressions import asc, avg, col, count, desc, max_, min_, sum_
 from modelvault.mapping import fields
 from modelvault.pages import Page
 from modelvault.query import AsyncQuery
-from modelvault.sync import Collection, Database, Query, Transaction
+from modelvault.snapshot import AsyncSnapshot
+from modelvault.sync import Collection, Database, Query, Snapshot, Transaction
 from modelvault.transaction import AsyncTransaction
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ __all__ = [
     "AsyncCollection",
     "AsyncDatabase",
     "AsyncQuery",
+    "AsyncSnapshot",
     "AsyncTransaction",
     "ClosedError",
     "Collection",
@@ -50,9 +54,14 @@ __all__ = [
     "ModelVaultValidationError",
     "NotFoundError",
     "Page",
+    "Problem",
     "Query",
+    "Salvage",
+    "Saved",
+    "Snapshot",
     "StaleSchemaError",
     "Transaction",
+    "Verification",
     "__version__",
     "asc",
     "avg",

@@ -15,17 +15,17 @@ import os
 import warnings
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 from modelvault._engine import Definition, Engine, Savepoint, Version, Write
 from modelvault._queue import BROKEN, TIMEOUT, Statement, Turns, WriteQueue
 from modelvault._runner import Runner
 from modelvault.errors import ClosedError, ColdPage, CorruptionError, ModelVaultError, ModelVaultTransactionError
 
-__all__ = ["Access", "Mark", "Unit", "View", "Work"]
+__all__ = ["Access", "Mark", "Still", "Unit", "View", "Work"]
 
 T = TypeVar("T")
 
@@ -50,6 +50,8 @@ class Unit:
 
     __slots__ = ("access", "alive", "changes", "dirty", "error", "marks", "owner", "turns", "write")
 
+    frozen = False
+
     def __init__(self, access: Access, write: Write, owner: object) -> None:
         self.access = access
         self.write = write
@@ -60,6 +62,11 @@ class Unit:
         self.error: BaseException | None = None
         self.turns = Turns(access.runner)  # one operation at a time: child tasks may use the transaction too
         self.marks: list[Mark] = []
+
+    @property
+    def shown(self) -> Write | Version:
+        """The roots and definitions that are seen in it."""
+        return self.write
 
     def check(self) -> None:
         """Raise unless operations can still be part of this transaction."""
@@ -90,21 +97,29 @@ class Unit:
                     pass  # and out of here: what comes next is no error during the handling of this one
             return await self.access.runner.finish(reader, self.write.roots, True)
 
-    async def perform(self, statement: Statement, *, short: bool = False) -> Any:
-        """Apply a statement to the transaction. short: one step of the core, which runs no code of the user."""
+    async def perform(self, statement: Statement, *, short: bool = False, away: bool = False) -> Any:
+        """Apply a statement to the transaction.
+
+        short: one step of the core, which runs no code of the user. away: not on the thread of an event loop; for what
+        calls `Write.take_room`.
+        """
         if not short:
             with self.access.runner.guard():
-                return await self.perform(statement, short=True)
+                return await self.perform(statement, short=True, away=away)
         async with self.hold():
             self.check()
             self.dirty = True
             self.changes += 1
             try:
-                cold = False
-                try:
-                    result = statement(self.write, self.access.runner.waits)
-                except ColdPage:
-                    cold = True
+                cold = away and not self.access.runner.waits
+                if not cold:
+                    try:
+                        self.write.waits = self.access.runner.waits
+                        result = statement(self.write, self.access.runner.waits)
+                    except ColdPage:
+                        cold = True
+                    finally:
+                        self.write.waits = True
                 if cold:
                     result = await self.access.runner.finish(statement, self.write, True)
                 if self.write.is_large:
@@ -258,14 +273,15 @@ class View:
 
     __slots__ = ("_access", "_busy", "_closed", "_pins", "_unit")
 
-    def __init__(self, access: Access, unit: Unit | None) -> None:
+    def __init__(self, access: Access, unit: Unit | None, version: Version | None = None) -> None:
+        """version: one that the view has to unpin, in place of the last commit."""
         self._access = access
         self._unit = unit
         self._busy = False  # in another thread
         self._closed = False
         self._pins: list[Version] = []
         if unit is None:
-            self._pins.append(access.pin())
+            self._pins.append(version or access.pin())
 
     @property
     def unit(self) -> Unit | None:
@@ -325,6 +341,73 @@ class View:
         self._access.strays.extend(self._pins)
 
 
+class Still(Unit):
+    """The last commit in a transaction's place: what is read there stays as it is, and nothing can be written."""
+
+    __slots__ = ("_version", "_view")
+
+    frozen = True
+
+    def __init__(self, access: Access) -> None:
+        self.access = access
+        self.alive = True
+        self._version = access.pin()
+        self._view = View(access, None, self._version)
+        access.snapshots += 1
+
+    @property
+    def shown(self) -> Version:
+        """The pinned version. ClosedError after `close`."""
+        if not self.alive or self.access.alert & (CLOSED | FORKED):
+            self.access.attend()
+            raise ClosedError("the snapshot is closed")
+        return self._version
+
+    def check(self) -> None:
+        """ClosedError unless it can be read."""
+        _ = self.shown
+
+    def view(self) -> View:
+        """A view of it with a life of its own."""
+        return View(self.access, None, self.access.engine.share(self.shown))
+
+    async def read(self, reader: Reader[T], *, away: bool = False) -> T:
+        """The result of a look at it. away: not on the thread of an event loop."""
+        self.check()
+        return await self._view.read(reader, away=away)
+
+    async def perform(self, statement: Statement, *, short: bool = False) -> Any:
+        """Refuse."""
+        self._refuse()
+
+    def savepoint(self, *, alone: bool = False) -> Mark:
+        """Refuse."""
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        self.check()
+        raise ModelVaultTransactionError(
+            "transaction error: a snapshot is read-only: write through the database, and take another one to see it"
+        )
+
+    def close(self) -> None:
+        """Give the version up; may be called again."""
+        if self.alive:
+            self.alive = False
+            self.access.snapshots -= 1
+            self._view.close()
+
+
+class Alone(Turns):
+    """`async with` it: one task or thread at a time."""
+
+    async def __aenter__(self) -> None:
+        await self.enter()
+
+    async def __aexit__(self, *_: object) -> None:
+        self.leave()
+
+
 class Access:
     """One open database: its engine, its way to wait, its queue of writers and the transaction that is open."""
 
@@ -340,10 +423,13 @@ class Access:
         self.credit = CREDIT
         self.unit: Unit | None = None
         self.strays: deque[Version] = deque()
+        self.snapshots = 0  # open ones
+        self.upkeep = Alone(runner)
         self.settled: Callable[[], None] = nothing
         """Called after each rollback: definitions may be gone."""
         if not read_only:
             engine.checkpoints.turns = self.queue
+        engine.listeners.add(self)
         _open.add(self)
 
     # The state of the handle
@@ -359,6 +445,10 @@ class Access:
             return unit
         return None
 
+    def writer_left(self) -> None:
+        """See Listener: look for commits in the file."""
+        self.alert |= FOLLOWER
+
     def check_writable(self) -> None:
         """OSError on a handle that was opened read-only."""
         if self.read_only:
@@ -368,7 +458,12 @@ class Access:
         """Counters: of the engine, and of the queue of writers."""
         self.drain()
         queue = {"waiting": self.queue.waiting, "groups": self.queue.groups, "statements": self.queue.statements}
-        return {**self.engine.stats(), "writers": queue, "in_transaction": self.unit is not None}
+        return {
+            **self.engine.stats(),
+            "snapshots": self.snapshots,
+            "writers": queue,
+            "in_transaction": self.unit is not None,
+        }
 
     async def breathe(self, rows: int = 1) -> None:
         """Count so many operations; now and then, let other tasks run."""
@@ -415,7 +510,7 @@ class Access:
     def _release(self) -> None:
         self.alert |= RELEASED
         self.drain()
-        self.engine.close()
+        self.engine.close(reader=self.read_only)
 
     def __del__(self) -> None:
         alert = getattr(self, "alert", CLOSED)
@@ -423,7 +518,7 @@ class Access:
             self.alert |= CLOSED
             text = f"unclosed database {self.path!r}: call close() or use `with`"
             warnings.warn(text, ResourceWarning, stacklevel=2, source=self)
-            self.engine.close()
+            self.engine.close(reader=self.read_only)
 
     def fork(self, runner: Runner) -> Access:
         """A second database in memory, which begins as the last commit of this one. ValueError for one on disk."""
@@ -477,6 +572,8 @@ class Access:
     async def view(self, unit: Unit | None = None) -> View:
         """A state to read at leisure; close it."""
         unit = unit or (self.attend() if self.alert else None)
+        if isinstance(unit, Still):
+            return unit.view()
         if unit is None:
             await self.catch_up()
         return View(self, unit)
@@ -496,34 +593,40 @@ class Access:
 
     # Writing
 
-    async def write(self, statement: Statement, unit: Unit | None = None, *, short: bool = False) -> Any:
-        """Apply a statement in the caller's transaction, else commit it.
+    def write(self, statement: Statement, unit: Unit | None = None, *, short: bool = False) -> Awaitable[Any]:
+        """Apply a statement in the caller's transaction, else commit it; to be awaited at once.
 
         unit: in this transaction, whoever calls. short: one step of the core, which runs no code of the user.
         """
         unit = unit or (self.attend() if self.alert else None)
         if unit is not None:
-            return await unit.perform(statement, short=short)
+            return unit.perform(statement, short=short)
         self.check_writable()
         if self.strays:
             self.drain()
-        if short and self.volatile:
-            await self.breathe()
-            with self.mutex:
-                write = self.engine.inline()
-                if write is not None:
-                    result = statement(write, True)
-                    self.engine.publish_inline(write)
-                    return result
-        with self.runner.guard():
-            return await self.queue.submit(statement)
+        return self._change_memory(statement) if short and self.volatile else self.queue.submit(statement)
+
+    async def _change_memory(self, statement: Statement) -> Any:
+        """Apply a short statement to a database in memory: on the spot, unless a transaction is open."""
+        await self.breathe()
+        with self.mutex:
+            write = self.engine.inline()
+            if write is not None:
+                result = statement(write, True)
+                self.engine.publish_inline(write)
+                return result
+        return await self.queue.submit(statement)
+
+    def stay_outside(self, what: str) -> None:
+        """ModelVaultTransactionError in a transaction, which `what` is no part of; ClosedError."""
+        if self.attend() is not None:
+            raise ModelVaultTransactionError(
+                f"transaction error: nested transactions are not supported: {what} is no part of a transaction"
+            )
 
     async def checkpoint(self) -> None:
         """Wait for the writer's turn, and bring what is committed into the trees of the file."""
-        if self.attend() is not None:
-            raise ModelVaultTransactionError(
-                "transaction error: nested transactions are not supported: a checkpoint is no part of a transaction"
-            )
+        self.stay_outside("a checkpoint")
         self.check_writable()
         with self.runner.guard():
             await self.queue.enter(TIMEOUT)

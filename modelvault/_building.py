@@ -39,7 +39,7 @@ class Building:
         """Build them. DuplicateKeyError, with the offending keys, if a unique one cannot be."""
         count = SLICE
         while count == SLICE:
-            count = await unit.perform(self.slice)
+            count = await unit.perform(self.slice, away=True)
             self.meter.add(count)
             await self.access.breathe(count)
             if any(len(found) >= SHOWN for found in self.duplicates.values()):
@@ -84,11 +84,7 @@ def read_slice(
         raise ColdPage("many rows")
     cursor = Cursor(write.draft.pager, write.roots[number])
     more = cursor.to_first() if after is None else cursor.to(after + b"\0")
-    rows: list[tuple[bytes, bytes]] = []
-    while more and len(rows) < most:
-        rows.append(cursor.entry())
-        more = cursor.step()
-    return rows
+    return cursor.entries(most) if more else []
 
 
 def batches(write: Write, number: int) -> Iterator[list[tuple[bytes, bytes]]]:

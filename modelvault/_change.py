@@ -9,13 +9,13 @@ What this is not: the comparison of schemas, which is `migrations`.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
 from modelvault._access import Unit, Work
 from modelvault._building import Building
 from modelvault._fills import first_fill, next_fill
+from modelvault._frozen import replace
 from modelvault._job import Job, check, current
 from modelvault._leftovers import discard, forget_migration, shadow_trees, sweep
 from modelvault._progress import Progress
@@ -44,8 +44,7 @@ async def run(
 
     chunk: rows of a rewrite to commit together; None for all in one transaction, as within one of the caller's.
     """
-    if chunk is not None and chunk < 1:
-        raise ValueError(f"chunk must be at least 1, not {chunk}")
+    check_options(force, chunk, progress, dry_run)
     catalog.access.check_writable()
     check(job, force)
     meter = Progress(job.name, progress)
@@ -59,6 +58,18 @@ async def run(
         await sweep(catalog)
     meter.close()
     return job.version
+
+
+def check_options(force: object, chunk: object, progress: object, dry_run: object) -> None:
+    for name, value in (("force", force), ("dry_run", dry_run)):
+        if not isinstance(value, bool):
+            raise TypeError(f"argument {name!r}: {type(value).__name__!r} object is not an instance of 'bool'")
+    if chunk is not None and (not isinstance(chunk, int) or isinstance(chunk, bool)):
+        raise TypeError(f"chunk must be an int or None, not {chunk!r}")
+    if chunk is not None and chunk < 1:
+        raise ValueError(f"chunk must be at least 1, not {chunk}")
+    if not isinstance(progress, bool) and not callable(progress):
+        raise TypeError(f"progress must be True, False or a function of a count, not {progress!r}")
 
 
 async def within(
@@ -102,7 +113,7 @@ async def redefine(catalog: Catalog, job: Job, meter: Progress, unit: Unit) -> N
         forget_migration(write, old)
         return definition
 
-    store = Store(catalog.access.engine.pager, await unit.perform(define))
+    store = Store(catalog.access.engine.pager, await unit.perform(define, away=True))
     if fresh:
         await Building(catalog, store, fresh, meter).run(unit)
 

@@ -14,15 +14,15 @@ import threading
 import time
 from contextlib import suppress
 from copy import copy
-from dataclasses import replace
 from typing import Final, NamedTuple, NoReturn, Protocol
 
 from modelvault._committed import Committed
-from modelvault._core.commit import name_pages, seal, write_pages
+from modelvault._core.commit import name_pages, reveal, seal, write_pages
 from modelvault._core.log import RECORD_SHARE
 from modelvault._core.meta import Meta
 from modelvault._core.pager import Draft
 from modelvault._core.space import Space
+from modelvault._frozen import replace
 from modelvault._keeper import Keeper
 from modelvault._version import CATALOG, FREE, Write, changed_entries
 from modelvault.errors import CorruptionError
@@ -30,7 +30,7 @@ from modelvault.errors import CorruptionError
 DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 FIRST_LOG: Final = 64 * 1024  # bytes
-SMALL_LOG: Final = 256 * 1024  # a log grows to this size in any file,
+SMALL_LOG: Final = 1024 * 1024  # a log grows to this size in any file,
 LOG_SHARE: Final = 8  # and then up to this part of the file
 LAST_LOG: Final = 8 * 1024 * 1024
 RESERVE: Final = 16  # pages behind the last one that let deletes happen on a full disk; see Space
@@ -79,13 +79,20 @@ class Checkpoints:
         self._logged = False  # has there been a commit that could have gone to the log?
         self._active = 0.0  # when the last commit went to the log
         self._watching = self._flushing = False  # jobs of the keeper that are due
+        self._ended = False
 
     # By way of the log
 
     @property
     def record_limit(self) -> int:
-        """Bytes of changes that a commit may have to go to the log, or to make one."""
-        return self._state.log.record_limit or FIRST_LOG // RECORD_SHARE
+        """Bytes of changes that a commit may have to go to the log, or to a longer one the next time."""
+        return max(self._state.log.record_limit, SMALL_LOG // RECORD_SHARE)
+
+    @property
+    def _most_pages(self) -> int:
+        """How long a log may be in a file of this size."""
+        meta = self._state.meta
+        return min(max(meta.page_count // LOG_SHARE, SMALL_LOG // meta.page_size), LAST_LOG // meta.page_size)
 
     def reserve(self, draft: Draft, more: int = 0) -> bool:
         """See that the file has room for a checkpoint after this write, and `more` pages; False if the disk is full."""
@@ -127,11 +134,8 @@ class Checkpoints:
         """Begin a checkpoint, unless one is under way; what fails here fails again when the log is full."""
         if self._sealed is not None or self._state.write is not None:
             return
-        log, meta = self._state.log, self._state.meta
-        pages = log.pages
-        if full:
-            most = max(meta.page_count // LOG_SHARE, SMALL_LOG // meta.page_size)
-            pages = max(pages, min(2 * pages, most, LAST_LOG // meta.page_size))
+        log = self._state.log
+        pages = max(log.pages, min(2 * log.pages, self._most_pages)) if full else log.pages
         try:
             self._seal(pages)
             if pages != log.pages:
@@ -178,7 +182,7 @@ class Checkpoints:
 
     def _is_over(self) -> bool:
         """Whether nothing more will be written."""
-        return self._state.closed or self._state.poisoned is not None
+        return self._ended or self._state.closed or self._state.poisoned is not None
 
     # At once
 
@@ -192,19 +196,30 @@ class Checkpoints:
     def end(self) -> None:
         """Leave a file that has no log, and little room behind its last page. OSError: relaxed commits may be lost."""
         state = self._state
+        self._ended = True
         if state.poisoned is not None:
             return
         try:
-            self.wait()
-            if state.log.capacity:
-                self._seal(0)
-                self.wait()
-            size = (state.meta.page_count + RESERVE) * state.meta.page_size
-            if state.file.size() > size:
-                state.file.resize(size)
+            self.drop_log()
+            self.trim()
         except (OSError, CorruptionError):
             if self._durability == "relaxed" and state.poisoned is None:
                 state.log_file.sync()
+
+    def drop_log(self) -> None:
+        """Bring everything into the trees of the file, and do without a log; blocking. OSError."""
+        self.wait()
+        if self._state.log.capacity:
+            self._seal(0)
+            self.wait()
+
+    def trim(self) -> None:
+        """Let the file have little room behind its last page. OSError."""
+        state = self._state
+        size = (state.meta.page_count + RESERVE) * state.meta.page_size
+        if state.file.size() > size:
+            self._reserved = 0
+            state.file.resize(size)
 
     def commit(self, write: Write) -> None:
         """Commit a write by sealing and storing its own pages. After an error the caller rolls it back."""
@@ -231,7 +246,7 @@ class Checkpoints:
             state.log.skip(new.sequence)
             if synced:
                 state.log.synced(new.sequence)
-            state.show(copy(write.roots), write.definitions)
+            reveal(state, state.version(copy(write.roots), write.definitions))
             state.write = None
             state.pager.release(state.least_stamp())
 
@@ -246,15 +261,17 @@ class Checkpoints:
         write.allot(Space(write.draft, state.oldest_reader()), state.stored[CATALOG], state.stored[FREE])
 
     def _log_pages(self, write: Write) -> int:
-        """How long the log shall be after a commit by checkpoint: the second small one makes it."""
-        log = self._state.log
-        if log.capacity or not write.draft.record_size:
+        """How long the log shall be after a commit by checkpoint, so that the next one like it can go to the log.
+
+        The second commit that is small enough makes the log.
+        """
+        log, size = self._state.log, write.draft.record_size
+        if not size or (not log.capacity and not self._logged):
+            self._logged = self._logged or size > 0
             return log.pages
-        if not self._logged:
-            self._logged = True
-            return 0
-        pages = FIRST_LOG // self._state.meta.page_size
-        return pages if self.reserve(write.draft, pages) else 0
+        room = max(FIRST_LOG, 2 * RECORD_SHARE * size) // self._state.meta.page_size
+        pages = max(log.pages, min(room, self._most_pages))
+        return pages if pages == log.pages or self.reserve(write.draft, pages) else log.pages
 
     # The two halves
 

@@ -10,6 +10,7 @@ import threading
 from copy import copy
 from typing import Any, Final
 
+from modelvault._core.commit import reveal
 from modelvault._core.file import File
 from modelvault._core.log import Log
 from modelvault._core.meta import Meta
@@ -56,16 +57,20 @@ class Committed:
         self.show(copy(self.stored), self.stored_definitions)
 
     def show(self, roots: Any, definitions: dict[str, Definition]) -> None:
-        """These trees are the newest version."""
-        self.latest = Version(roots, self.meta, self.log.sequence, definitions, self.pager.unnoted)
+        """These trees are the newest version, in this process."""
+        self.latest = self.version(roots, definitions)
 
-    def replay(self) -> None:
-        """Apply the records of the log that are not in the newest version yet."""
+    def version(self, roots: Any, definitions: dict[str, Definition]) -> Version:
+        """The version with these trees."""
+        return Version(roots, self.meta, self.log.sequence, definitions, self.pager.unnoted)
+
+    def replay(self, limit: int | None = None) -> None:
+        """Apply the records of the log that are not in the newest version yet, up to commit `limit`."""
         before = self.log.sequence
         draft = Draft(self.pager)
         roots = copy(self.latest.roots)
         try:
-            changes, next_tree, next_collection = self.log.replay(draft, roots)
+            changes, next_tree, next_collection = self.log.replay(draft, roots, limit)
         except BaseException:
             draft.rollback()
             raise
@@ -83,7 +88,7 @@ class Committed:
             write.draft.publish()
             self.next_ids = (write.next_tree, write.next_collection)
             self.meta = meta
-            self.latest = Version(write.roots, meta, sequence, write.definitions, self.pager.unnoted)
+            reveal(self, Version(write.roots, meta, sequence, write.definitions, self.pager.unnoted))
             self.write = None
             self.pager.release(self.least_stamp())
 
@@ -94,13 +99,22 @@ class Committed:
         with self.lock:
             latest = self.latest
             version = latest.twin(copy(latest.roots) if self.volatile else latest.roots)
-            version.stamp = self.pager.freeze()
+            version.stamp, version.pins = self.pager.freeze(), 1
             self._pinned[version.stamp] = version.generation
+            return version
+
+    def share(self, version: Version) -> Version:
+        """A pinned version once more, to be unpinned once more."""
+        with self.lock:
+            version.pins += 1
             return version
 
     def unpin(self, version: Version) -> None:
         """Give a pinned version up."""
         with self.lock:
+            version.pins -= 1
+            if version.pins:
+                return
             del self._pinned[version.stamp]
             if self.closed:
                 return
@@ -112,7 +126,11 @@ class Committed:
 
     def reads(self, generation: int) -> bool:
         """Whether somebody here reads this generation."""
-        return generation == self.meta.generation or generation in self._pinned.values()
+        return generation in self.generations()
+
+    def generations(self) -> set[int]:
+        """The generations that somebody here reads."""
+        return {self.meta.generation, *self._pinned.values()}
 
     @property
     def pins(self) -> int:
@@ -150,4 +168,6 @@ class Committed:
             raise CorruptionError(f"{self.path}: a page is reached behind the end of the file", path=self.path)
         meta = version.meta
         log = [(meta.log_page, meta.log_pages)] if meta.log_pages else []
-        check_space(version.page_count, sealed + version.freed + log, free_runs(self.pager, version.roots))
+        check_space(
+            version.page_count, sealed + version.freed + log, free_runs(self.pager, version.roots, version.page_count)
+        )

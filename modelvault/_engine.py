@@ -17,8 +17,7 @@ import os
 import threading
 import weakref
 from copy import copy
-from dataclasses import replace
-from typing import Final
+from typing import Final, Protocol
 
 from modelvault._checkpoints import Checkpoints, is_full, refuse
 from modelvault._committed import Committed
@@ -28,6 +27,7 @@ from modelvault._core.log import LOG_HEADER
 from modelvault._core.meta import PAGE_SIZES, Meta, first_pages, read_meta, unpack
 from modelvault._core.pager import Draft, Pager
 from modelvault._following import META_SIZE, Follower, lock_newest
+from modelvault._frozen import replace
 from modelvault._version import CATALOG, Definition, Savepoint, Version, Write, changed_entries, entries
 from modelvault.errors import ClosedError, LockedError, ModelVaultFormatError, ModelVaultTransactionError
 
@@ -37,6 +37,13 @@ PAGE_SIZE: Final = 8192
 CACHE_SIZE: Final = 64 * 1024 * 1024
 BLANK_SIZE: Final = 4 * 65536  # bytes of the meta pages, at most
 DURABILITY: Final = ("full", "relaxed", "off")
+
+
+class Listener(Protocol):
+    """Who wants to know when an engine stops being the writer's."""
+
+    def writer_left(self) -> None:
+        """From now on another engine, or process, may write to the file."""
 
 
 class Engine(Committed):
@@ -65,11 +72,13 @@ class Engine(Committed):
         self.durability = durability
         self.users = 1
         self.truncated = 0  # bytes of an unfinished record that `open` left behind
+        self.listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
         self.checkpoints = Checkpoints(self, durability)
         self.follower = Follower(self)
         self.forked = False  # is this a copy in a forked child?
         self._identity = file.identity
         self._inline: Write | None = None
+        self._ending = threading.Lock()
         self._recover(strict)
         _open.add(self)
 
@@ -129,7 +138,7 @@ class Engine(Committed):
             if is_blank(file):
                 file.write_at(0, [new_content(page_size)])
                 file.sync()
-        meta = lock_newest(file) if read_only else read_meta(file)
+        meta = lock_newest(file)[0] if read_only else read_meta(file)
         pager = Pager(file, meta.page_size, cache_size, meta.seed)
         return cls(file, pager, meta, read_only=read_only, volatile=volatile, durability=durability, strict=strict)
 
@@ -166,10 +175,11 @@ class Engine(Committed):
 
         ModelVaultFormatError if it ends in an unfinished record and `strict`; CorruptionError if it misses a commit.
         """
-        self.replay()
         if self.read_only:
+            self.follower.follow()
             self.follower.check_end()
             return
+        self.replay()
         torn = self.log.torn()
         if torn and strict:
             raise ModelVaultFormatError(
@@ -177,35 +187,60 @@ class Engine(Committed):
                 f"{self.log.sequence} of {self.path} are no whole record; recovery='auto_truncate' leaves them out"
             )
         self.truncated = torn
+        if self.durability != "off" and not self.volatile:
+            self.log_file.sync()  # what was read may stand in the system's cache only
+            self.log.synced(self.log.sequence)
+        self.file.publish(self.log.sequence)
         if self.log.used:
-            if self.durability != "off":
-                self.log_file.sync()  # what was read may stand in the system's cache only
-                self.log.synced(self.log.sequence)
             self.checkpoints.tend()
 
-    def close(self) -> None:
-        """Give up one use; the last one closes the file. A write that is open is rolled back.
+    def close(self, *, reader: bool = False) -> None:
+        """Give up one use, of a read-only user if `reader`; the last one closes the file.
 
-        OSError if relaxed commits cannot be made durable. The log is made into a checkpoint if that is possible.
+        When the writer goes, a write that is open is rolled back, and the log is made into a checkpoint if that is
+        possible: OSError if relaxed commits cannot be made durable. Readers that stay follow the file from then on.
         """
         with _registry:
             self.users -= 1
-            if self.users or self.closed:
+            if self.closed or (self.users and (reader or self.read_only)):
                 return
-            self.closed = True
-        try:
-            if not self.forked:
-                if self.write is not None:
-                    self.rollback(self.write)
-                if not self.read_only and not self.volatile:
-                    self.checkpoints.end()
-        finally:
-            with _registry:
-                if _writers.get(self._identity) is self:
-                    del _writers[self._identity]
-            if self.log_file is not self.file:
-                self.log_file.close()
-            self.file.close()
+            self.closed = not self.users
+        with self._ending:
+            try:
+                if not self.forked and not self.read_only and not self.volatile:
+                    self._finish()
+            finally:
+                if not self.forked and not self.closed:
+                    self._step_down()
+                with _registry:
+                    if _writers.get(self._identity) is self:
+                        del _writers[self._identity]
+                if self.closed:
+                    self.log_file.close()
+                    self.file.close()
+
+    def _finish(self) -> None:
+        """The writer's last work."""
+        if self.write is not None:
+            self.rollback(self.write)
+        self.checkpoints.end()
+
+    def _step_down(self) -> None:
+        """Become what a process is that only reads, so that there can be a new writer."""
+        for listener in list(self.listeners):
+            listener.writer_left()
+        with self.lock:
+            for generation in self.generations():
+                self.file.lock_snapshot(generation)
+            self.read_only = True
+        self.file.unlock_writer()
+
+    def leave(self) -> None:
+        """End the use of a file without a log that stays open: it ends behind the last page then. OSError."""
+        self.closed = True
+        if self.log_file is not self.file:
+            self.log_file.close()
+        self.file.resize(self.meta.page_count * self.meta.page_size)
 
     def check_open(self) -> None:
         """ClosedError after close() and in a forked child."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from modelvault._core.record import RecordCodec
+from modelvault._frozen import replace
 from modelvault.converters import converter
 from modelvault.fits import with_choices
 from modelvault.lineage import default_of, is_constant, is_optional

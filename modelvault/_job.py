@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from dataclasses import field as given
-from inspect import iscoroutinefunction
 from typing import Any, Final
 
 from modelvault._access import Unit
+from modelvault._frozen import replace
 from modelvault._store import Catalog, Store, unknown_collection
 from modelvault._version import Definition, Write
 from modelvault.errors import ModelVaultSchemaError
@@ -29,15 +27,19 @@ Upgrades = Mapping[int, Upgrade]
 MAX_VERSION: Final = 65535  # of the schemas that records name
 
 
-@dataclass(slots=True)
 class Job:
     """A collection and what it is to become. `new` is bound to the model, if there is one."""
 
-    store: Store
-    new: Schema
-    plan: Plan
-    strict: bool
-    upgrades: dict[int, Upgrade] = given(default_factory=dict)
+    __slots__ = ("new", "plan", "store", "strict", "upgrades")
+
+    def __init__(
+        self, store: Store, new: Schema, plan: Plan, strict: bool, upgrades: dict[int, Upgrade] | None = None
+    ) -> None:
+        self.store = store
+        self.new = new
+        self.plan = plan
+        self.strict = strict
+        self.upgrades = upgrades or {}
 
     @property
     def name(self) -> str:
@@ -85,6 +87,8 @@ def model_job(catalog: Catalog, unit: Unit | None, cls: type, upgrade: Upgrades 
 
 def checked(upgrade: object) -> dict[int, Upgrade]:
     """The upgrade functions in their order; TypeError or ValueError for what can be none."""
+    from inspect import iscoroutinefunction
+
     if upgrade is None:
         return {}
     if not isinstance(upgrade, Mapping):

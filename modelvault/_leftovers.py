@@ -57,7 +57,7 @@ async def sweep(catalog: Catalog) -> None:
 
     if await catalog.access.read(look):
         async with Work(catalog.access, None) as unit:
-            await unit.perform(drop)
+            await unit.perform(drop, away=True)
 
 
 def shadow_trees(definition: Definition) -> list[int]:

@@ -13,16 +13,20 @@ INTERVAL: Final = 0.1  # seconds between two lines
 
 
 class Progress:
-    """Counts rows and tells. progress: True for a line on standard error, or a function that gets the count so far."""
+    """Counts and tells. progress: True for a line on standard error, or a function that gets the count so far.
 
-    def __init__(self, what: str, progress: bool | Callable[[int], object]) -> None:
+    unit: what is counted.
+    """
+
+    def __init__(self, what: str, progress: bool | Callable[[int], object], unit: str = "rows") -> None:
         self.count = 0
         self._what = what
+        self._unit = unit
         self._tell = self._line if progress is True else progress if callable(progress) else None
         self._start = self._told = time.monotonic()
 
     def add(self, count: int) -> None:
-        """So many rows more."""
+        """So many more."""
         self.count += count
         if self._tell is not None:
             now = time.monotonic()
@@ -31,7 +35,7 @@ class Progress:
                 self._tell(self.count)
 
     def close(self) -> None:
-        """All rows are in."""
+        """That was all."""
         if self._tell is not None:
             self._tell(self.count)
             if self._tell == self._line:
@@ -40,5 +44,5 @@ class Progress:
 
     def _line(self, count: int) -> None:
         rate = count / max(time.monotonic() - self._start, 1e-9)
-        sys.stderr.write(f"\r{self._what}: {count:,} rows, {rate:,.0f} a second ")
+        sys.stderr.write(f"\r{self._what}: {count:,} {self._unit}, {rate:,.0f} a second ")
         sys.stderr.flush()

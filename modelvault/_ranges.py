@@ -20,7 +20,7 @@ __all__ = ["WHOLE", "Axis", "Bound", "Found", "Path", "Range", "Ranges", "both",
 
 COLLECTIONS: Final = frozenset(("list", "set", "frozenset", "vartuple"))
 WHOLE: Final = (list, tuple, set, frozenset)
-PLAIN: Final = re.compile(r"(?:[^%_\\]|\\.)*", re.DOTALL)
+PLAIN: Final = r"(?s:[^%_\\]|\\.)*"  # compiled at its first use
 """What a LIKE pattern begins with, before its first wildcard."""
 
 Path = tuple[str, ...]
@@ -215,7 +215,7 @@ def of_test(test: Test, axis: Axis) -> Found | None:
 
 def of_like(test: Test, axis: Axis) -> Found | None:
     """A LIKE pattern by what it begins with."""
-    plain = PLAIN.match(test.values[0])
+    plain = re.match(PLAIN, test.values[0])
     assert plain is not None
     text, rest = re.sub(r"\\(.)", r"\1", plain.group(), flags=re.DOTALL), test.values[0][plain.end() :]
     if not rest:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from modelvault._access import Unit
 from modelvault._building import Building
 from modelvault._change import within
 from modelvault._fills import fill_type
+from modelvault._frozen import replace
 from modelvault._job import stored
 from modelvault._leftovers import discard, forget_migration, shadow_trees, sweep
 from modelvault._progress import Progress
@@ -47,7 +47,7 @@ async def backfill(catalog: Catalog, unit: Unit | None, name: str, path: tuple[s
             write.define(definition)
             return definition
 
-        fresh = Store(catalog.access.engine.pager, await unit.perform(define))
+        fresh = Store(catalog.access.engine.pager, await unit.perform(define, away=True))
         if indexes:
             await Building(catalog, fresh, indexes, Progress(store.name, False)).run(unit)
 
@@ -73,7 +73,7 @@ async def rebuild(catalog: Catalog, unit: Unit | None, name: str) -> None:
             write.define(definition)
             return definition
 
-        fresh = Store(catalog.access.engine.pager, await unit.perform(define))
+        fresh = Store(catalog.access.engine.pager, await unit.perform(define, away=True))
         await Building(catalog, fresh, names, Progress(store.name, False)).run(unit)
 
     inside = unit is not None or catalog.access.attend() is not None

@@ -8,9 +8,9 @@ meanwhile; so another process can go on after a crash.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
-from typing import Any
+from time import sleep
+from typing import Any, Final
 
 from modelvault._access import Unit, Work
 from modelvault._building import (
@@ -25,19 +25,22 @@ from modelvault._building import (
 from modelvault._core.record import Face, RecordCodec
 from modelvault._core.walk import Tree
 from modelvault._fills import alone, plain_default, sorted_out
+from modelvault._frozen import replace
 from modelvault._job import Job, Row, current
 from modelvault._leftovers import discard, forget_migration, mark_key, shadow_trees, sweep
 from modelvault._progress import Progress
 from modelvault._queue import BROKEN
 from modelvault._store import Catalog, Store
 from modelvault._version import CATALOG, Definition, Write
-from modelvault.converters import converter
+from modelvault.converters import converter, same
 from modelvault.errors import ColdPage, DuplicateKeyError, ModelVaultError, ModelVaultSchemaError
 from modelvault.lineage import has_outer_ref
 from modelvault.members import has_union, retag, strip, tagged
-from modelvault.schema import Field
+from modelvault.schema import Field, Type
 
 __all__ = ["Rewrite"]
+
+PAUSE: Final = 0.0005  # seconds between two slices in a crowd
 
 
 class Rewrite:
@@ -54,11 +57,16 @@ class Rewrite:
         bare = sorted_out(job.new.type)
         self.writing = Face([RecordCodec(bare, job.new.version, job.new.primary)], job.new.primary)
         self.has_members = has_union(old)
-        self.convert = converter(job.store.schema.type, job.new.type, partial(plain_default, job.strict))
+        self.convert = converter(old, job.new.type, partial(plain_default, job.strict)) or same
+        # What a row goes through, resolved once: record, old row, new row, record.
+        self.decode = self.decode_oddly if has_timestamp(old) else self.reading[0].decode
+        self.row = self.changed if job.upgrades else self.convert
+        self.encode = self.encode_any if job.upgrades else self.writing.encode
         self.fields = {
             field.name: (alone(replace(field, type=sorted_out(field.type))), alone(field)) for field in sealed(job)
         }
         self.after: bytes | None = None
+        self.credit = 0  # of operations before others get a chance to run, as it was when a slice ended
         self.bad: list[tuple[Any, Exception]] = []
         self.duplicates: dict[str, dict[Any, list[Any]]] = {}
 
@@ -71,16 +79,15 @@ class Rewrite:
         count = SLICE
         while count == SLICE and len(self.bad) < SHOWN:
             count = await unit.perform(partial(self.slice, target, 0, SLICE))
-            self.meter.add(count)
-            await self.catalog.access.breathe(count)
+            await self.rest(count)
         self.refuse()
-        await unit.perform(partial(self.finish, shadow))
+        await unit.perform(partial(self.finish, shadow), away=True)
 
     async def in_chunks(self, chunk: int) -> None:
         """In transactions of `chunk` rows; it goes on where an earlier attempt at the same ended."""
         access = self.catalog.access
         async with Work(access, None) as unit:
-            definition = await unit.perform(self.announce)
+            definition = await unit.perform(self.announce, away=True)
         try:
             target = self.shadow(definition["migration"])
             more = True
@@ -101,17 +108,22 @@ class Rewrite:
             most = min(SLICE, size - done)
             count = await unit.perform(partial(self.slice, target, journal, most))
             done += count
-            self.meter.add(count)
-            await self.catalog.access.breathe(count)
+            await self.rest(count)
             if len(self.bad) >= SHOWN:
                 return False
             if count < most:
-                await unit.perform(partial(self.replay, target, journal))
+                await unit.perform(partial(self.replay, target, journal), away=True)
                 if not self.bad and not self.duplicates:
-                    await unit.perform(partial(self.finish, definition["migration"]))
+                    await unit.perform(partial(self.finish, definition["migration"]), away=True)
                 return False
-        await unit.perform(partial(self.mark, definition))
+        await unit.perform(partial(self.mark, definition), away=True)
         return True
+
+    async def rest(self, count: int) -> None:
+        """So many rows are done: count them, and let others run."""
+        self.meter.add(count)
+        await self.catalog.access.breathe(count)
+        self.credit = self.catalog.access.credit
 
     # Statements
 
@@ -157,12 +169,17 @@ class Rewrite:
         With a journal, a unique value that is taken is put off: the row that has it may have changed since.
         """
         rows = read_slice(write, self.source.definition["tree"], self.after, wait, most)
+        crowded = self.catalog.access.credit != self.credit
         for key, record in rows:
             try:
                 self.put(target, write, key, record, wait, raising=bool(journal))
             except DuplicateKeyError:
                 note_key(write, journal, key)
         self.after = rows[-1][0] if rows else self.after
+        if crowded:
+            sleep(
+                PAUSE
+            )  # others were at work since the last slice, and have waited for the interpreter during this one
         return len(rows)
 
     def replay(self, target: Store, journal: int, write: Write, wait: bool) -> None:
@@ -204,7 +221,7 @@ class Rewrite:
                 write.define({key: value for key, value in definition.items() if key != "migration"})
 
         async with Work(self.catalog.access, None) as unit:
-            await unit.perform(erase)
+            await unit.perform(erase, away=True)
         await sweep(self.catalog)
 
     # Rows
@@ -220,8 +237,8 @@ class Rewrite:
     def put(self, target: Store, write: Write, key: bytes, record: bytes, wait: bool, *, raising: bool = False) -> None:
         """Write one row anew, or note what is wrong with it."""
         try:
-            same, fresh = self.encode(self.row(record))
-            if same != key:
+            packed, fresh = self.encode(self.row(self.decode(record)))
+            if packed != key:
                 raise ModelVaultSchemaError(
                     f"schema error: an upgrade cannot change a primary key ({self.name(key)!r})"
                 )
@@ -252,11 +269,16 @@ class Rewrite:
         """A primary key as a value."""
         return unpacked(self.source, key)
 
-    def row(self, record: bytes) -> Row:
-        """The new row, as a plain dict."""
-        found = self.decode(record)
-        if not self.job.upgrades:
-            return found if self.convert is None else self.convert(found)
+    def decode_oddly(self, record: bytes) -> Row:
+        """The old row; its timestamps as datetimes where they are within Python's range."""
+        try:
+            row: Row = self.reading[0].decode(record)
+        except (OverflowError, ValueError):
+            row = self.reading[1].decode(record)
+        return row
+
+    def changed(self, found: Row) -> Row:
+        """The new row: what the upgrade functions make of the old one, converted."""
         row: Row = strip(found) if self.has_members else found
         for upgrade in self.job.upgrades.values():
             changed = upgrade(row)
@@ -265,24 +287,15 @@ class Rewrite:
                 raise TypeError(f"an upgrade function gives a dict, or None for the one it was given, not {row!r:.60}")
         if self.has_members:
             row = retag(found, row)
-        return row if self.convert is None else self.convert(row)
+        fresh: Row = self.convert(row)
+        return fresh
 
-    def encode(self, row: Row) -> tuple[bytes, bytes]:
-        """The key and record of a new row. From an upgrade function, values may be as the model has them."""
+    def encode_any(self, row: Row) -> tuple[bytes, bytes]:
+        """The key and record of a new row from upgrade functions: its values may be as the model has them."""
         try:
             return self.writing.encode(row)
         except (ValueError, TypeError, AttributeError, ArithmeticError):
-            if not self.job.upgrades:
-                raise
-        return self.writing.encode(self.settle(row))
-
-    def decode(self, record: bytes) -> Row:
-        """The old row; its timestamps as datetimes where they are within Python's range."""
-        try:
-            row: Row = self.reading[0].decode(record)
-        except (OverflowError, ValueError):
-            row = self.reading[1].decode(record)
-        return row
+            return self.writing.encode(self.settle(row))
 
     def settle(self, row: Row) -> Row:
         """The row with plain values where it has the model's."""
@@ -312,6 +325,13 @@ class Rewrite:
 def sealed(job: Job) -> list[Field]:
     """The fields of the new type that have a codec of their own."""
     return [field for field in job.new.fields if job.upgrades and not has_outer_ref(field.type)]
+
+
+def has_timestamp(type: Type) -> bool:
+    """Whether there may be a timestamp in the type; `any` holds everything."""
+    if type.kind in ("timestamp", "any") or (type.kind == "custom" and not type.items):
+        return True
+    return any(map(has_timestamp, (*type.items, *(field.type for field in type.fields))))
 
 
 def note_key(write: Write, journal: int, key: bytes) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Iterable
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from modelvault._reading import Opener, Reading
@@ -13,9 +12,11 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from modelvault._core.batch import Batch
+    from modelvault._core.record import Face
     from modelvault.conditions import Selection
 
-__all__ = ["Rows", "Slices"]
+__all__ = ["Rows", "Supply"]
 
 M = TypeVar("M")
 
@@ -26,8 +27,8 @@ class Rows(Generic[M]):
     """An iterator over the rows that a selection asks for: one snapshot, one batch in memory.
 
     In a transaction it shows the transaction's own rows, as they are when a batch is read; where rows are sorted, as
-    they were at the first step. It may be left at any point; `aclose` gives the snapshot up at once, else it goes with
-    the object.
+    they were at the first step. It may be left at any point; `aclose` gives the snapshot up at once, and so does a
+    cancellation of a step, else it goes with the object.
     """
 
     __slots__ = ("_batch", "_opener", "_reading", "_selection")
@@ -78,29 +79,46 @@ class Rows(Generic[M]):
             return []
         if self._reading is None:
             self._reading = await Reading.begin(self._opener, self._selection, most=BATCH)
-        rows: list[M] = await self._reading.rows()
+        try:
+            rows: list[M] = await self._reading.rows()
+        except Exception:
+            raise
+        except BaseException:
+            self._reading.close()  # a cancellation: who keeps its traceback must not keep the snapshot
+            raise
         if not rows:
             self._selection = None
         return rows
 
 
-class Slices(Generic[M]):
-    """A plain or an asynchronous iterable of rows, in encoded slices."""
+class Supply(Generic[M]):
+    """A plain or an asynchronous iterable of rows, encoded one by one as they come.
 
-    def __init__(self, rows: Iterable[M] | AsyncIterable[M], encode: Callable[[M], Any]) -> None:
+    check: is asked about the class and a row that is no instance of the class itself.
+    """
+
+    def __init__(
+        self,
+        rows: Iterable[M] | AsyncIterable[M],
+        face: Face,
+        cls: type,
+        check: Callable[[type, Any], object],
+    ) -> None:
         self._plain = None if isinstance(rows, AsyncIterable) else iter(rows)
         self._asynchronous = aiter(rows) if isinstance(rows, AsyncIterable) else None
-        self._encode = encode
+        self._face = face
+        self._cls = cls
+        self._check = check
 
-    async def next(self, count: int) -> list[Any]:
-        """The next `count` rows, fewer at the end."""
+    async def fill(self, batch: Batch, count: int) -> int:
+        """Encode the next `count` rows into a batch, fewer at the end; how many there were."""
         if self._plain is not None:
-            return [self._encode(row) for row in islice(self._plain, count)]
+            return batch.take(self._face, self._plain, count, self._cls, self._check)
         assert self._asynchronous is not None
-        part: list[Any] = []
-        while len(part) < count:
+        for number in range(count):
             try:
-                part.append(self._encode(await anext(self._asynchronous)))
+                row = await anext(self._asynchronous)
             except StopAsyncIteration:
-                break
-        return part
+                return number
+            batch.add(self._face, row, self._cls, self._check)
+        return count

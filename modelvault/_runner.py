@@ -23,7 +23,8 @@ import signal
 import sys
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from contextvars import copy_context
 from operator import itemgetter
@@ -53,7 +54,7 @@ class Waiter(Protocol):
     def is_set(self) -> bool:
         """Was it set?"""
 
-    async def wait(self, seconds: float | None = None) -> None:
+    def wait(self, seconds: float | None = None) -> Awaitable[Any]:
         """Return when it is set, or after so many seconds."""
 
 
@@ -295,10 +296,10 @@ class LoopRunner(Runner):
         self._writer.call(function, after)
 
     def wake(self, waiters: Iterable[LoopWaiter]) -> None:
-        loops: dict[object, list[LoopWaiter]] = {}
+        loops: defaultdict[object, list[LoopWaiter]] = defaultdict(list)
         for waiter in waiters:
             waiter.done = True
-            loops.setdefault(waiter.loop, []).append(waiter)
+            loops[waiter.loop].append(waiter)
         for some in loops.values():
             with suppress(RuntimeError):  # the loop is gone, and who waited with it
                 some[0].soon(fire, some)
@@ -352,7 +353,7 @@ class LoopWaiter(ABC):
         """Wake the task; in the loop's thread."""
 
     @abstractmethod
-    async def wait(self, seconds: float | None = None) -> None:
+    def wait(self, seconds: float | None = None) -> Awaitable[Any]:
         """See `Waiter`."""
 
 
@@ -374,13 +375,14 @@ class AsyncioWaiter(LoopWaiter):
         if future is not None and not future.done():
             future.set_result(None)
 
-    async def wait(self, seconds: float | None = None) -> None:
+    def wait(self, seconds: float | None = None) -> Awaitable[Any]:
+        future: Awaitable[Any] = self.loop.create_future()
+        self._future = future
         if self.done:
-            return
-        future = self._future = self.loop.create_future()
-        if seconds is None:
-            await future
-            return
+            self.fire()
+        return future if seconds is None else self._wait(future, seconds)
+
+    async def _wait(self, future: Awaitable[Any], seconds: float) -> None:
         timer = self.loop.call_later(seconds, expire, future)
         try:
             await future
@@ -397,28 +399,38 @@ def expire(future: Any) -> None:
 class TrioWaiter(LoopWaiter):
     """For Trio."""
 
-    __slots__ = ("_event", "_trio")
+    __slots__ = ("_task", "_trio")
 
     def __init__(self, trio: Any) -> None:
         super().__init__(trio.lowlevel.current_trio_token())
         self._trio = trio
-        self._event = trio.Event()
+        self._task: Any = None  # while it waits
 
     def soon(self, function: Callable[..., object], *args: Any) -> None:
         self.loop.run_sync_soon(function, *args)
 
     def fire(self) -> None:
         self.done = True
-        self._event.set()
+        task, self._task = self._task, None
+        if task is not None:
+            self._trio.lowlevel.reschedule(task)
 
     async def wait(self, seconds: float | None = None) -> None:
         if self.done:
             return
         if seconds is None:
-            await self._event.wait()
+            await self._sleep()
         else:
             with self._trio.move_on_after(seconds):
-                await self._event.wait()
+                await self._sleep()
+
+    async def _sleep(self) -> None:
+        self._task = self._trio.lowlevel.current_task()
+        await self._trio.lowlevel.wait_task_rescheduled(self._abort)
+
+    def _abort(self, raise_cancel: object) -> Any:
+        self._task = None
+        return self._trio.lowlevel.Abort.SUCCEEDED
 
 
 def fire(waiters: list[LoopWaiter]) -> None:

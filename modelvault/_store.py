@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from modelvault._access import Access, Unit
 from modelvault._core.index import IndexKeys
@@ -13,13 +12,18 @@ from modelvault._core.keys import KeyCodec
 from modelvault._core.pager import Pager
 from modelvault._core.record import Face, RecordCodec
 from modelvault._core.table import Table
-from modelvault._engine import Definition, Version, Write
+from modelvault._engine import Definition, Write
+from modelvault._frozen import replace
 from modelvault._planner import Planner
 from modelvault.errors import ColdPage, CorruptionError, ModelVaultQueryError, ModelVaultSchemaError
 from modelvault.mapping import attach_refs, bind, bind_older, schema_of
 from modelvault.schema import SCALARS, Field, Index, Schema, Shape, Type
 
 __all__ = ["Binding", "Catalog", "Store", "unknown_collection"]
+
+
+STEPS: Final = 256  # rows and index entries of a batch that are put before others get a chance: about 0.1 ms
+BATCH_SIZE: Final = 16 << 20  # bytes of rows whose index entries are sorted together; a quarter of the cache at most
 
 
 def unknown_collection(name: str) -> ModelVaultSchemaError:
@@ -51,18 +55,21 @@ class Binding:
 
     `find(roots, key, face, wait)`, `record(roots, packed, wait)`, `size(roots)`,
     `keys(roots, index, prefix, wait)`,
-    `put(write, packed, record, create, wait)`, `remove(write, packed, wait)`; `pack(key)` gives a key as bytes.
+    `put(write, packed, record, create, wait)`, `put_batch(batch, write, wait)`, `remove(write, packed, wait)`;
+    `pack(key)` gives a key as bytes. A batch has about `batch_size` bytes.
     """
 
     __slots__ = (
         "__weakref__",
         "_planner",
+        "batch_size",
         "face",
         "find",
         "keys",
         "pack",
         "plain_key",
         "put",
+        "put_batch",
         "record",
         "remove",
         "schema",
@@ -80,6 +87,8 @@ class Binding:
         self.find: Callable[..., Any] = table.get
         self.record: Callable[..., bytes | None] = table.record
         self.put: Callable[..., Any] = table.put
+        self.put_batch: Callable[..., bool] = lambda batch, write, wait: batch.put(table, write, STEPS, wait)
+        self.batch_size = min(BATCH_SIZE, table.pager.cache_size // 4)
         self.remove: Callable[..., Any] = table.delete
         self._planner: Planner | None = None
         self.keys: Callable[..., list[bytes]] = table.keys
@@ -87,7 +96,7 @@ class Binding:
 
     def retire(self) -> None:
         """The collection is gone: its creation was rolled back. Handles that use this binding look for another one."""
-        self.find = self.record = self.size = self.keys = self.put = self.remove = gone
+        self.find = self.record = self.size = self.keys = self.put = self.put_batch = self.remove = gone
 
     @property
     def planner(self) -> Planner:
@@ -299,12 +308,6 @@ class Catalog:
         definition: Definition = await self.access.write(statement, unit)
         return self.store(definition)
 
-    def verify(self, version: Version) -> None:
-        """Check the pages of a pinned version, and that rows and indexes agree; blocking. CorruptionError."""
-        self.access.engine.check(version)
-        for definition in version.definitions.values():
-            Store(self.access.engine.pager, definition).table.check(version.roots)
-
     def settle(self) -> None:
         """Forget what a rollback took back, and what a change of schema replaced."""
         unit = self.access.unit
@@ -322,5 +325,5 @@ class Catalog:
 
     def definitions(self, unit: Unit | None) -> dict[str, Definition]:
         """All definitions as the transaction, else the last commit, has them: another object after each change."""
-        source = self.access.engine.latest if unit is None else unit.write
+        source = self.access.engine.latest if unit is None else unit.shown
         return source.definitions

@@ -32,11 +32,12 @@ Entries = list[tuple[bytes, bytes | None]]
 class Version:
     """What a reader reads: the tree roots and definitions of one commit.
 
-    sequence: how many commits there were. stamp: the pager's when it was pinned. meta: of the checkpoint before it.
+    sequence: how many commits there were. stamp: the pager's when it was pinned. pins: how many times it is.
+    meta: of the checkpoint before it.
     freed: sealed pages that its trees no longer reach and that are not in its free tree.
     """
 
-    __slots__ = ("_freed", "definitions", "meta", "roots", "sequence", "stamp")
+    __slots__ = ("_freed", "definitions", "meta", "pins", "roots", "sequence", "stamp")
 
     def __init__(
         self,
@@ -51,6 +52,7 @@ class Version:
         self.sequence = sequence
         self.definitions = definitions
         self.stamp = 0
+        self.pins = 0
         self._freed = (unnoted, len(unnoted))  # the list only grows while this checkpoint is the newest
 
     @property
@@ -79,10 +81,22 @@ class Version:
 class Write:
     """A private copy of the newest version that `Engine.commit` makes the next one.
 
-    room: gives it a Space, with which it can store pages ahead of its commit; None in memory.
+    room: gives it a Space, with which it can store pages ahead of its commit; None in memory. waits: whether who uses
+    it now may wait for the disk.
     """
 
-    __slots__ = ("base", "definitions", "draft", "next_collection", "next_tree", "room", "roots", "space", "start")
+    __slots__ = (
+        "base",
+        "definitions",
+        "draft",
+        "next_collection",
+        "next_tree",
+        "room",
+        "roots",
+        "space",
+        "start",
+        "waits",
+    )
 
     def __init__(
         self,
@@ -100,6 +114,7 @@ class Write:
         self.start = (NO_ROOT, NO_ROOT)  # catalog and free tree when it got its Space
         self.definitions = base.definitions
         self.next_tree, self.next_collection = next_ids
+        self.waits = True
 
     def new_tree(self) -> int:
         """The id of a new, empty tree."""
@@ -147,6 +162,8 @@ class Write:
         The commit will be a checkpoint, and what was committed before is made into one now. OSError ends the write.
         """
         if self.room is not None and self.space is None:
+            if not self.waits:
+                raise AssertionError("a statement that takes room must be performed away from the event loop")
             self.room(self)
 
     def spill(self) -> None:

@@ -7,9 +7,9 @@ keys, a range of them, ranges of an index, a union of ways, or every row.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from modelvault._frozen import frozen
 from modelvault._ranges import Axis, Found, Path, Range, Ranges, both, ranges_of, successor
 from modelvault.conditions import ALL, Condition, Every, Order, Some, Test
 from modelvault.schema import Index, Schema
@@ -85,7 +85,7 @@ def typed(schema: Schema, path: Path) -> Any:
     return type
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Way:
     """A source of rows, the parts of the condition that it makes true, and about how many rows it gives.
 

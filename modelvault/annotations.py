@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import collections.abc
-import dataclasses
 import re
 import sys
 import types
@@ -19,6 +18,7 @@ from functools import partial
 from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin
 from uuid import UUID
 
+from modelvault._frozen import replace
 from modelvault.conversions import adapted, converted, custom, plain_pydantic
 from modelvault.errors import ModelVaultSchemaError
 from modelvault.fields_json import parse_constraint
@@ -324,7 +324,7 @@ class Resolver:
         """Enums, models, dataclasses, named tuples, and whatever can be taken apart."""
         if issubclass(cls, Enum) and not issubclass(cls, Flag):
             return enum(cls)
-        if is_pydantic(cls) or dataclasses.is_dataclass(cls) or is_typed_dict(cls):
+        if is_pydantic(cls) or hasattr(cls, "__dataclass_fields__") or is_typed_dict(cls):
             return self.object_type(cls, variables, args)
         if issubclass(cls, tuple) and hasattr(cls, "_fields"):
             return self.named_tuple_type(cls)
@@ -404,6 +404,8 @@ class Resolver:
 
     def dataclass_type(self, cls: Any, args: tuple[Any, ...]) -> Type:
         """A standard or Pydantic dataclass; its instances are filled without calling anything of theirs."""
+        import dataclasses
+
         infos = getattr(cls, "__pydantic_fields__", None)
         config = getattr(cls, "__pydantic_config__", {})
         if infos is not None and not args:
@@ -418,6 +420,8 @@ class Resolver:
         return Type("object", fields=fields, extras=more, python=shape)
 
     def plain_fields(self, cls: Any, args: tuple[Any, ...]) -> tuple[Field, ...]:
+        import dataclasses
+
         hints = hints_of(cls)
         variables = arguments(cls, args)
         fields = []
@@ -541,13 +545,13 @@ def enum(cls: type[Enum]) -> Type:
 def by_value(type: Type) -> Type:
     """The type as instances of a model with `use_enum_values` hold it; a default may still be a member."""
     if type.kind == "enum" and type.python is not None:
-        plain = dataclasses.replace(type, python=None)
+        plain = replace(type, python=None)
         return Type(
             "custom",
             (plain,),
             python=(lambda value: value.value if isinstance(value, Enum) else value, lambda value: value),
         )
-    return dataclasses.replace(type, items=tuple(by_value(item) for item in type.items))
+    return replace(type, items=tuple(by_value(item) for item in type.items))
 
 
 def literal(args: tuple[Any, ...]) -> Type:

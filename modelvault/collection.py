@@ -6,6 +6,7 @@ way, a `get` of warm data with no transaction open, is one coroutine and one cal
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Iterable
 from copy import copy
 from functools import partial
@@ -13,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from modelvault._access import Work
 from modelvault._answers import Answers
+from modelvault._core.batch import Batch
 from modelvault._progress import Progress
 from modelvault._reading import Opened, Ready, opened
-from modelvault._rows import Slices
+from modelvault._rows import Supply
 from modelvault._store import Binding, Catalog, shape, unknown_collection
 from modelvault.conditions import EVERYTHING
 from modelvault.errors import ColdPage, CorruptionError, ModelVaultSchemaError, NotFoundError, StaleSchemaError
@@ -41,6 +43,7 @@ __all__ = ["AsyncCollection"]
 M = TypeVar("M")
 
 SMALL: Final = 1024  # rows that insert_many collects before it takes the writer's turn for itself
+ALL: Final = sys.maxsize
 NOWHERE: Final[Any] = (None, None)  # no index
 SLICE: Final = 64  # rows handled before other tasks get a chance: about 0.1 ms
 
@@ -217,11 +220,18 @@ class AsyncCollection(Questions[M]):
         """Store a row; one with the same primary key is replaced. DuplicateKeyError if a unique value is taken."""
         access = self._access
         binding = self._quick
-        if binding is None or access.alert or not access.volatile or access.engine.latest.definitions is not self._era:
+        if binding is None or access.alert or access.engine.latest.definitions is not self._era:
             return await self._store(row, False)
         if row.__class__ is not self._cls:
             check_row(self._cls, row)
         key, record = binding.face.encode(row)
+        if not access.volatile:
+            try:
+                await access.write(lambda write, wait: binding.put(write, key, record, False, wait), short=True)
+                return None
+            except StaleSchemaError:
+                pass
+            return await self._store(row, False)
         access.credit -= 1
         if access.credit < 0:
             await access.breathe()
@@ -269,7 +279,7 @@ class AsyncCollection(Questions[M]):
         if chunk is not None and chunk < 1:
             raise ValueError(f"chunk must be at least 1, not {chunk}")
         binding = await self._ready()
-        source = Slices(rows, lambda row: binding.face.encode(check_row(self._cls, row)))
+        source = Supply(rows, binding.face, self._cls, check_row)
         meter = Progress(self._name, progress)
         more = True
         while more:
@@ -277,43 +287,55 @@ class AsyncCollection(Questions[M]):
         meter.close()
         return meter.count
 
-    async def _insert_chunk(self, binding: Binding, source: Slices[M], chunk: int | None, meter: Progress) -> bool:
+    async def _insert_chunk(self, binding: Binding, source: Supply[M], chunk: int | None, meter: Progress) -> bool:
         """Store at most `chunk` rows in one commit; False if the source has come to its end."""
         unit = self._unit or self._access.attend()
         if unit is not None:
-            return await self._insert_into(unit, binding, [], source, chunk, meter)
+            return await self._insert_into(unit, binding, Batch(), source, chunk, meter)
         size = SMALL if chunk is None else min(chunk, SMALL)
-        first: list[Any] = []
-        while len(first) < size:
-            part = await source.next(min(SLICE, size - len(first)))
-            first += part
-            if not part:
-                break
-            await self._access.breathe(len(part))
-        if len(first) < size or size == chunk:
-            if first:
-                await self._write(partial(atomically, partial(put_part, binding, first)))
-                meter.add(len(first))
-            return len(first) == size
+        first = Batch()
+        await self._gather(binding, source, first, size)
+        if first.count < size or size == chunk:
+            if first.count:
+                await self._write(partial(atomically, partial(put_whole, binding, first)))
+                meter.add(first.count)
+            return first.count == size
         async with Work(self._access) as unit:
             return await self._insert_into(unit, binding, first, source, chunk, meter)
 
     async def _insert_into(
-        self, unit: Unit, binding: Binding, first: list[Any], source: Slices[M], chunk: int | None, meter: Progress
+        self, unit: Unit, binding: Binding, batch: Batch, source: Supply[M], chunk: int | None, meter: Progress
     ) -> bool:
-        """Store `first` and what the source has left, at most `chunk` rows, in a transaction; all or nothing."""
+        """Store a batch and what the source has left, at most `chunk` rows, in a transaction; all or nothing."""
         async with unit.savepoint(alone=True):
-            left = float("inf") if chunk is None else chunk
+            left = ALL if chunk is None else chunk
             while left:
-                part, first = first[:SLICE], first[SLICE:]
-                part = part or await source.next(int(min(SLICE, left)))
-                if not part:
+                await self._gather(binding, source, batch, left)
+                if not batch.count:
                     return False
-                await unit.perform(partial(put_part, binding, part))
-                await self._access.breathe(len(part))
-                meter.add(len(part))
-                left -= len(part)
+                await self._put(unit, binding, batch, meter)
+                left -= batch.count
+                batch = Batch()
         return True
+
+    async def _gather(self, binding: Binding, source: Supply[M], batch: Batch, rows: int) -> None:
+        """Encode rows into a batch until it has so many, or takes much memory, or the source comes to its end."""
+        while batch.count < rows and batch.size < binding.batch_size:
+            found = await source.fill(batch, min(SLICE, rows - batch.count))
+            if not found:
+                break
+            await self._access.breathe(found)
+
+    async def _put(self, unit: Unit, binding: Binding, batch: Batch, meter: Progress) -> None:
+        """Put all of a batch. What the source does comes before or after: rows without entries are seen by nobody."""
+        done = 0
+        while not await unit.perform(partial(binding.put_batch, batch)):
+            await self._access.breathe(SLICE)
+            meter.add(batch.at - done)
+            done = batch.at
+            if batch.unordered > SMALL:
+                await self._access.runner.run(batch.order)
+        meter.add(batch.at - done)
 
     async def update(self, key: Any, patch: Any) -> M:
         """Change the fields that `patch` names (a dict, or an instance), validated; the row as it is then.
@@ -427,7 +449,7 @@ class AsyncCollection(Questions[M]):
         await self._access.catch_up()
         self._look()
         if self._binding is None:
-            if self._mapped is None or self._access.read_only:
+            if self._mapped is None or self._access.read_only or (self._unit is not None and self._unit.frozen):
                 raise unknown_collection(self._name)
             await self._catalog.register(self._mapped, self._unit)
             self._look()
@@ -626,6 +648,13 @@ def put_part(binding: Binding, rows: list[Any], write: Write, wait: bool) -> Non
     put = binding.put
     for key, record in rows:
         put(write, key, record, False, wait)
+
+
+def put_whole(binding: Binding, batch: Batch, write: Write, wait: bool) -> None:
+    """Put all of a batch into a write that has nothing of it."""
+    batch.restart()
+    while not binding.put_batch(batch, write, wait):
+        pass
 
 
 def atomically(statement: Statement, write: Write, wait: bool) -> Any:

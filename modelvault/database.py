@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Callable, Coroutine, Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, overload
 
 from modelvault._access import Access, Unit
+from modelvault._backup import file_name, load
 from modelvault._change import CHUNK, run
 from modelvault._engine import CACHE_SIZE, DURABILITY, PAGE_SIZE, Engine
 from modelvault._job import Job, fields_job
 from modelvault._queue import TIMEOUT
 from modelvault._repairs import backfill, rebuild
 from modelvault._runner import LoopRunner, Runner
-from modelvault._store import Catalog
 from modelvault.collection import AsyncCollection
 from modelvault.migrations import Plan
 from modelvault.schema import Schema
+from modelvault.snapshot import AsyncSnapshot
 from modelvault.transaction import AsyncTransaction
+from modelvault.upkeep import AsyncUpkeep
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -56,17 +57,13 @@ class Opening:
             await self._database.close()
 
 
-class AsyncDatabase:
+class AsyncDatabase(AsyncUpkeep):
     """One open database, for asyncio, uvloop and Trio. Made by `open` or `open_in_memory`.
 
     It belongs to no event loop and may be used by any task and thread. Reads see the last commit and wait for no
     writer. A write outside a transaction is a transaction of its own; those that come while another is being
     committed are committed together.
     """
-
-    def __init__(self, access: Access) -> None:
-        self._access = access
-        self._catalog = Catalog(access)
 
     # Opening and closing
 
@@ -108,6 +105,22 @@ class AsyncDatabase:
         )
 
     @staticmethod
+    def open_snapshot(path: str | os.PathLike[str]) -> Opening:
+        """Load a database file into memory: what is written there does not go back. Every page of it is checked.
+
+        OSError, ModelVaultFormatError, CorruptionError as `open`.
+        """
+        return Opening(lambda: open_copy(LoopRunner(), file_name(path, "path")))
+
+    @staticmethod
+    def open_snapshot_bytes(data: bytes) -> Opening:
+        """A database in memory with what `snapshot_bytes` gave, or with the content of a file; b"" is an empty one.
+
+        ModelVaultFormatError, CorruptionError.
+        """
+        return Opening(lambda: open_copy(LoopRunner(), content(data)))
+
+    @staticmethod
     def open_in_memory(*, page_size: int = PAGE_SIZE) -> Opening:
         """A new database in memory, gone when it is closed."""
         return Opening(lambda: open_memory(LoopRunner(), page_size))
@@ -146,31 +159,11 @@ class AsyncDatabase:
         torn = self._access.engine.truncated
         return {"truncated_bytes": torn, "truncate_reason": "torn_tail" if torn else None}
 
-    def stats(self) -> dict[str, Any]:
-        """Counters of the cache, the file and the queue of writers."""
-        self._access.attend()
-        return self._access.stats()
+    # Snapshots
 
-    async def verify(self) -> None:
-        """Read the whole database and check it; it may be read and written meanwhile.
-
-        Every page is sound, and reachable once, or free; every index entry has its row, and every row its entries.
-        CorruptionError says what is damaged, and where.
-        """
-        self._access.attend()
-        version = self._access.pin()
-        try:
-            await self._access.runner.run(self._catalog.verify, version)
-        finally:
-            self._access.engine.unpin(version)
-
-    async def checkpoint(self) -> None:
-        """Bring everything that is committed from the log into the trees of the file.
-
-        It happens by itself when the log is three quarters full, after a second without a commit, and at `close`. In
-        memory there is nothing to do. ModelVaultTransactionError in a transaction.
-        """
-        await self._access.checkpoint()
+    def snapshot(self) -> AsyncSnapshot:
+        """`async with db.snapshot() as then`: the database as it is now, for reading; see AsyncSnapshot."""
+        return AsyncSnapshot(self._catalog)
 
     def __repr__(self) -> str:
         return f"<AsyncDatabase {self._access.path!r}>"
@@ -291,13 +284,7 @@ async def open_file(
     durability: str,
 ) -> AsyncDatabase:
     """A database on disk over a runner; the arguments are those of `AsyncDatabase.open`."""
-    if not isinstance(path, str | os.PathLike):
-        raise TypeError(f"argument 'path': {type(path).__name__!r} object is not an instance of 'str'")
-    name = os.fspath(path)
-    if not isinstance(name, str):
-        raise TypeError(f"argument 'path': {type(name).__name__!r} object is not an instance of 'str'")
-    if "\0" in name:
-        raise OSError(errno.EINVAL, "file name contained an unexpected NUL byte", name)
+    name = file_name(path, "path")
     if not isinstance(read_only, bool):
         raise TypeError(f"argument 'read_only': {type(read_only).__name__!r} object is not an instance of 'bool'")
     if recovery not in RECOVERY:
@@ -323,10 +310,22 @@ async def open_file(
         return AsyncDatabase(Access(opened[0], runner, name, read_only=read_only))
     except BaseException:
         for engine in opened:
-            engine.close()
+            engine.close(reader=read_only)
         raise
 
 
 async def open_memory(runner: Runner, page_size: int) -> AsyncDatabase:
     """A database in memory over a runner."""
     return AsyncDatabase(Access(Engine.open_in_memory(page_size=page_size), runner, ":memory:", read_only=False))
+
+
+async def open_copy(runner: Runner, source: str | bytes) -> AsyncDatabase:
+    """A database in memory with the content of a file, or of its bytes, over a runner."""
+    return AsyncDatabase(Access(await load(runner, source), runner, ":memory:", read_only=False))
+
+
+def content(data: Any) -> bytes:
+    """What was given as the content of a file. TypeError for what is not bytes."""
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise TypeError(f"argument 'data': {type(data).__name__!r} object is not an instance of 'bytes'")
+    return bytes(data)

@@ -32,6 +32,7 @@ from modelvault._sql.errors import (
     Warning,
     translated,
 )
+from modelvault._sql.names import resolved
 from modelvault._sql.plan import planned
 from modelvault._sql.run import PORTION, Result
 from modelvault.sync import Database
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from modelvault._sql.terms import Select
+    from modelvault.collection import AsyncCollection
+    from modelvault.schema import Schema
 
 __all__ = [
     "BINARY",
@@ -76,6 +79,8 @@ __all__ = [
 apilevel: Final = "2.0"
 threadsafety: Final = 2  # threads may share the module and connections, not cursors
 paramstyle: Final = "qmark"  # `:name` with a dict works too
+
+STATEMENTS: Final = 512  # whose columns a connection remembers
 
 Parameters = Sequence[Any] | Mapping[str, Any] | None
 Description = tuple[tuple[str, Any, None, None, None, None, None], ...]
@@ -155,6 +160,8 @@ class Connection:
         self._database = database
         self._owned = owned
         self._closed = False
+        self._collections: dict[str, AsyncCollection[Any]] = {}
+        self._statements: dict[str, tuple[Schema | None, Select]] = {}  # by text: resolved with this schema
 
     def cursor(self) -> Cursor:
         """A new cursor."""
@@ -197,6 +204,31 @@ class Connection:
         if self._closed:
             raise InterfaceError("connection is closed")
 
+    async def _executed(self, select: Select, text: str, params: Parameters) -> Result:
+        """The result of a statement, its first rows read."""
+        source = schema = None
+        if select.table is not None:
+            collection = await self._collection(select.table)
+            assert collection._binding is not None
+            source, schema = collection._source, collection._binding.schema
+        known, statement = self._statements.get(text, (None, None))
+        if statement is None or known is not schema:
+            statement = resolved(select, source, schema)
+            if len(self._statements) >= STATEMENTS:
+                self._statements.clear()
+            self._statements[text] = schema, statement
+        result = Result(planned(statement, params, source, "" if schema is None else schema.primary))
+        await result.start(PORTION)
+        return result
+
+    async def _collection(self, name: str) -> AsyncCollection[Any]:
+        twin = self._database._twin
+        await twin._access.catch_up()
+        collection = self._collections.get(name)
+        if collection is None:
+            collection = self._collections[name] = twin.collection(name)
+        return await collection.register()
+
 
 class Cursor:
     """The rows of one statement at a time, of the state of the database when it was executed.
@@ -232,7 +264,7 @@ class Cursor:
             raise ProgrammingError(f"argument 'sql': {type(sql).__name__!r} object is not an instance of 'str'")
         with translated():
             self._leave()
-            result = drive(executed(self.connection._database, parser()(sql), params))
+            result = drive(self.connection._executed(parser()(sql), sql, params))
         plan = result.plan
         columns = [("plan", "string")] if plan.explain else zip(plan.names, plan.kinds, strict=True)
         self.description = tuple((name, kind, None, None, None, None, None) for name, kind in columns)
@@ -320,20 +352,6 @@ class Cursor:
         self.description = None
         if result is not None:
             drive(result.close())
-
-
-async def executed(database: Database, select: Select, params: Parameters) -> Result:
-    """The result of a statement, its first rows read."""
-    twin = database._twin
-    source = schema = None
-    if select.table is not None:
-        await twin._access.catch_up()
-        collection = await twin.collection(select.table)
-        assert collection._binding is not None
-        source, schema = collection._source, collection._binding.schema
-    result = Result(planned(select, params, source, schema))
-    await result.start(PORTION)
-    return result
 
 
 def parser() -> Callable[[str], Select]:

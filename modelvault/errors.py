@@ -48,12 +48,22 @@ class ModelVaultTransactionError(ModelVaultError, RuntimeError):
 
 
 class CorruptionError(ModelVaultFormatError):
-    """Stored bytes are damaged. `page`, `tree` and `path` say where, as far as it is known."""
+    """Stored bytes are damaged. `page`, `tree` and `path` say where, as far as it is known.
+
+    `report` is the Verification if `verify` raised it: all that is wrong.
+    """
 
     def __init__(
-        self, message: str, *, page: int | None = None, tree: int | None = None, path: str | None = None
+        self,
+        message: str,
+        *,
+        page: int | None = None,
+        tree: int | None = None,
+        path: str | None = None,
+        report: object = None,
     ) -> None:
         super().__init__(message)
+        self.report = report
         self.page = page
         self.tree = tree
         self.path = path

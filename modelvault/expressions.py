@@ -17,7 +17,6 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Iterable, Sequence
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar, overload
 
 from modelvault.conditions import Condition, Every, Negation, Order, Some, Test
@@ -440,6 +439,8 @@ def child(ref: FieldRef[Any, Any], name: str) -> FieldRef[Any, Any]:
 
 def unknown_field(place: str, name: str, known: dict[str, Any]) -> AttributeError:
     """The error for a field that does not exist, with the nearest one that does."""
+    from difflib import get_close_matches
+
     near = get_close_matches(name, known, 1)
     hint = f": did you mean {near[0]!r}?" if near else f": it has {', '.join(known)}" if known else ": it is no object"
     return AttributeError(f"{place} has no field {name!r}{hint}")

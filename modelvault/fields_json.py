@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from modelvault._frozen import replace
 from modelvault.errors import ModelVaultSchemaError
 from modelvault.rules import MAX_DEPTH, bare, constrain, find, schema_error
 from modelvault.types import SCALARS, Constraint, Field, Index, Type
@@ -19,11 +19,13 @@ U64: Final = range(1 << 64)
 RANGES: Final = {"min_i64": I64, "max_i64": I64, "min_u64": U64, "max_u64": U64, "min_length": U64, "max_length": U64}
 
 
-@dataclass(slots=True)
 class Branch:
     """The parts of an object while its paths are collected: a leaf is a Type, an inner name a Branch."""
 
-    parts: dict[str, Type | Branch] = field(default_factory=dict)
+    __slots__ = ("parts",)
+
+    def __init__(self) -> None:
+        self.parts: dict[str, Type | Branch] = {}
 
     def add(self, path: Sequence[str], type: Type) -> None:
         """Put a type at a path; raises if the path, or a part of it, is taken."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from operator import ge, gt, le, lt
 from typing import Any, Final
 from uuid import UUID
 
+from modelvault._frozen import replace
 from modelvault.types import Field, Shape, Type
 
 __all__ = ["choice", "fits", "with_choices"]

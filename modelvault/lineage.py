@@ -7,9 +7,9 @@ are *relabelled*, and a field that they lack gets a *fill*.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import replace
 from typing import Any, Final
 
+from modelvault._frozen import replace
 from modelvault.rules import bare
 from modelvault.types import INTEGERS, MISSING, Field, Shape, Type
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any, Final, TypeVar
 
+from modelvault._frozen import replace
 from modelvault.annotations import is_pydantic, row_type
 from modelvault.errors import ModelVaultFormatError, ModelVaultQueryError, ModelVaultSchemaError
 from modelvault.expressions import Fields, reference
@@ -46,7 +46,7 @@ def schema_of(cls: type) -> Schema:
 
 
 def check_model(cls: object) -> None:
-    if not isinstance(cls, type) or not (dataclasses.is_dataclass(cls) or is_pydantic(cls)):
+    if not isinstance(cls, type) or not (hasattr(cls, "__dataclass_fields__") or is_pydantic(cls)):
         raise ModelVaultSchemaError(f"model must be a dataclass or a pydantic.BaseModel subclass, not {cls!r}")
 
 
@@ -107,7 +107,7 @@ def part_of(stored: Schema, cls: type) -> Schema:
             raise ModelVaultQueryError(
                 f'query error: unknown field path "{field.name}" in {stored.name}: {cls.__name__} has it'
             )
-    part = dataclasses.replace(stored, type=with_constraints(stored.type, row))
+    part = replace(stored, type=with_constraints(stored.type, row))
     bind(stored, part)
     return part
 
@@ -116,15 +116,13 @@ def with_constraints(stored: Type, mapped: Type) -> Type:
     """The mapped type with the constraints of the stored one, as far as they agree: who only reads needs none."""
     known = {field.name: field.type for field in stored.fields}
     fields = tuple(
-        dataclasses.replace(field, type=with_constraints(known[field.name], field.type))
-        if field.name in known
-        else field
+        replace(field, type=with_constraints(known[field.name], field.type)) if field.name in known else field
         for field in mapped.fields
     )
     items = mapped.items
     if len(items) == len(stored.items):
         items = tuple(map(with_constraints, stored.items, items))
-    return dataclasses.replace(mapped, constraints=stored.constraints, fields=fields, items=items)
+    return replace(mapped, constraints=stored.constraints, fields=fields, items=items)
 
 
 def check_instance(cls: type, row: object) -> None:
@@ -152,7 +150,7 @@ def bind(stored: Schema, mapped: Schema) -> Schema:
             "schema error: incompatible schema change: model index definitions do not match collection catalog: "
             f"{names(mapped)} in {mapped.name}, {names(stored)} in the catalog"
         )
-    return dataclasses.replace(stored, type=row)
+    return replace(stored, type=row)
 
 
 def names(schema: Schema) -> str:
@@ -173,19 +171,19 @@ def bind_object(stored: Type, mapped: Type, path: str, *, whole: bool) -> Type:
             fields.append(field)
         else:
             bound = bind_type(field.type, model.type, f"{path}{field.name}")
-            fields.append(dataclasses.replace(model, name=field.name, type=bound, stored_fill=field.stored_fill))
+            fields.append(replace(model, name=field.name, type=bound, stored_fill=field.stored_fill))
     shape = mapped.python
     if isinstance(shape, Shape):
         attributes = dict(zip(known, shape.attributes, strict=True))
-        shape = dataclasses.replace(shape, attributes=tuple(attributes.get(field.name) for field in stored.fields))
-    return dataclasses.replace(stored, fields=tuple(fields), python=shape)
+        shape = replace(shape, attributes=tuple(attributes.get(field.name) for field in stored.fields))
+    return replace(stored, fields=tuple(fields), python=shape)
 
 
 def bind_type(stored: Type, mapped: Type, path: str) -> Type:
     """One type bound; `custom` counts as what it is stored as, and the model's `int` fits 0.16's integers."""
     if mapped.kind == "custom" and mapped.items:
         inner = bind_type(bare_custom(stored), mapped.items[0], path)
-        return dataclasses.replace(mapped, items=(inner,))
+        return replace(mapped, items=(inner,))
     stored = bare_custom(stored)
     same = stored.kind == mapped.kind or (stored.kind in INTEGERS and mapped.kind in INTEGERS)
     if not same or len(stored.items) != len(mapped.items):
@@ -202,13 +200,13 @@ def bind_type(stored: Type, mapped: Type, path: str) -> Type:
     if stored.kind == "ref" and stored.values != mapped.values:
         raise mismatch(path, stored, mapped)
     items = tuple(bind_type(old, new, path) for old, new in zip(stored.items, mapped.items, strict=True))
-    return dataclasses.replace(stored, items=items, python=mapped.python)
+    return replace(stored, items=items, python=mapped.python)
 
 
 def bind_older(older: Type, newest: Type) -> Type:
     """A layout of an older schema version with the bindings of the newest one; a field that is gone has none."""
     if newest.kind == "custom" and newest.items:
-        return dataclasses.replace(newest, items=(bind_older(bare_custom(older), newest.items[0]),))
+        return replace(newest, items=(bind_older(bare_custom(older), newest.items[0]),))
     older = bare_custom(older)
     if newest.kind == "optional":
         if older.kind != "optional":
@@ -218,11 +216,11 @@ def bind_older(older: Type, newest: Type) -> Type:
     elif older.kind in ("enum", "literal") and newest.python is not None:
         members = {(value.__class__, value): member for value, member in zip(newest.values, newest.python, strict=True)}
         python = tuple(members[value.__class__, value] for value in older.values)
-        return dataclasses.replace(older, python=python)
+        return replace(older, python=python)
     # A union may have grown at its end.
     items = tuple(bind_older(old, new) for old, new in zip(older.items, newest.items, strict=False))
     python = newest.python
-    return dataclasses.replace(older, items=items, python=python[: len(items)] if older.kind == "union" else python)
+    return replace(older, items=items, python=python[: len(items)] if older.kind == "union" else python)
 
 
 def bind_older_object(older: Type, newest: Type) -> Type:
@@ -231,12 +229,12 @@ def bind_older_object(older: Type, newest: Type) -> Type:
     for field in older.fields:
         model = known.get(field.name)
         bound = field.type if model is None else bind_older(field.type, model.type)
-        fields.append(dataclasses.replace(model or field, name=field.name, type=bound))
+        fields.append(replace(model or field, name=field.name, type=bound))
     shape = newest.python
     if isinstance(shape, Shape):
         attributes = dict(zip(known, shape.attributes, strict=True))
-        shape = dataclasses.replace(shape, attributes=tuple(attributes.get(field.name) for field in older.fields))
-    return dataclasses.replace(older, fields=tuple(fields), python=shape)
+        shape = replace(shape, attributes=tuple(attributes.get(field.name) for field in older.fields))
+    return replace(older, fields=tuple(fields), python=shape)
 
 
 def bare_custom(type: Type) -> Type:
@@ -256,7 +254,7 @@ def bind_values(stored: Type, mapped: Type, path: str) -> Type:
     if mapped.python is None:
         return stored
     members: dict[Any, Any] = dict(zip(new, mapped.python, strict=True))
-    return dataclasses.replace(stored, python=tuple(members[key] for key in old))
+    return replace(stored, python=tuple(members[key] for key in old))
 
 
 def mismatch(path: str, stored: Type, mapped: Type | None) -> ModelVaultFormatError:

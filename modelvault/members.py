@@ -8,16 +8,16 @@ union is a `Member`, and so stays what it was.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import Any
 
+from modelvault._frozen import frozen, replace
 from modelvault.fits import with_choices
 from modelvault.types import Type
 
 __all__ = ["Member", "has_union", "retag", "strip", "tagged"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Member:
     """A plain value, and the number of the union's member that it belongs to."""
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
+from modelvault._frozen import frozen, replace
 from modelvault.lineage import (
     CHOICES,
     CONTAINERS,
@@ -41,7 +41,7 @@ Path = tuple[str, ...]
 LEVELS: Final[tuple[Level, ...]] = ("safe", "needs_migration", "breaking")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Change:
     """One difference. `line` shows it; `reason` and `step` are 0.16's words for what it needs.
 

@@ -13,10 +13,9 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterator
-from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Final, Generic, TypeVar
 
+from modelvault._frozen import frozen
 from modelvault.errors import CursorError
 
 __all__ = ["Page", "read_cursor", "write_cursor"]
@@ -28,7 +27,7 @@ HASH: Final = 8
 CHECK: Final = 4
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Page(Generic[M]):
     """Some rows of a query in its order, and where they end.
 
@@ -46,6 +45,8 @@ class Page(Generic[M]):
 
 
 def digest(data: bytes, size: int) -> bytes:
+    from hashlib import blake2b  # only here: it loads OpenSSL
+
     return blake2b(data, digest_size=size, person=b"modelvault").digest()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -35,7 +34,7 @@ def apply_patch(instance: M, patch: object, row: Type | None = None) -> M:
     if is_pydantic(cls):
         fresh = patched_model(instance, resolve_names(cls, changes))
         return fresh
-    unknown = changes.keys() - {field.name for field in dataclasses.fields(cls)}
+    unknown = changes.keys() - field_names(cls)
     if unknown:
         raise unknown_field(cls, unknown)
     if not hasattr(cls, "__pydantic_validator__"):
@@ -43,6 +42,13 @@ def apply_patch(instance: M, patch: object, row: Type | None = None) -> M:
         changes = {name: built(types[name], value) for name, value in changes.items()}
     fresh = patched_dataclass(instance, changes)
     return fresh
+
+
+def field_names(cls: Any) -> set[str]:
+    """The names of a dataclass's fields."""
+    import dataclasses
+
+    return {field.name for field in dataclasses.fields(cls)}
 
 
 def unknown_field(cls: type, names: set[str]) -> ValueError:
@@ -61,13 +67,15 @@ def patch_values(instance: Any, patch: Any) -> dict[str, Any]:
     if is_pydantic(cls):
         names = cls.model_fields if cls is type(instance) else patch.model_fields_set
         return {name: getattr(patch, name) for name in names} | (patch.__pydantic_extra__ or {})
-    if dataclasses.is_dataclass(cls):
-        return {field.name: getattr(patch, field.name) for field in dataclasses.fields(cls)}
+    if hasattr(cls, "__dataclass_fields__"):
+        return {name: getattr(patch, name) for name in field_names(cls)}
     raise TypeError(f"a patch is a dict, a model or a dataclass, not {cls.__name__}")
 
 
 def resolve_names(cls: Any, changes: dict[str, Any]) -> dict[str, Any]:
     """The changes by field name, where aliases stand for fields; extra keys pass only if the model takes extras."""
+    if changes.keys() <= cls.model_fields.keys():
+        return changes
     aliases = {}
     for name, info in cls.model_fields.items():
         for alias in (info.alias, info.validation_alias):
@@ -141,6 +149,8 @@ def revalidated(instance: Any, values: dict[str, Any], fields_set: set[str]) -> 
 
 def patched_dataclass(instance: Any, changes: dict[str, Any]) -> Any:
     """A patched dataclass: made by its constructor where that takes its fields, else copied and filled."""
+    import dataclasses
+
     cls = type(instance)
     fields = dataclasses.fields(cls)
     # Only the pseudo-field's own mark tells an InitVar from a string annotation.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Final
 
+from modelvault._frozen import replace
 from modelvault.errors import ModelVaultSchemaError, ModelVaultValidationError
 from modelvault.types import INTEGERS, SCALARS, Constraint, Field, Index, Type
 
@@ -79,7 +79,7 @@ BOUNDS: Final[dict[str, tuple[type, ...]]] = {
 ALIENS: Final[dict[str, type | tuple[()]]] = {"bool": (), "date": datetime}
 
 # One atom repeated without end, repeated without end: exponential in any backtracking matcher.
-NESTED: Final = re.compile(r"\((?:\?:)?(?:\\.|\[[^\]]*\]|[^()\\\[\]])[+*]\)[+*{]")
+NESTED: Final = r"\((?:\?:)?(?:\\.|\[[^\]]*\]|[^()\\\[\]])[+*]\)[+*{]"
 
 
 def schema_error(text: str) -> ModelVaultSchemaError:
@@ -251,7 +251,7 @@ def check_regex(pattern: str, path: str, *, strict: bool) -> None:
         raise ModelVaultValidationError(
             f"validation error: regex pattern length {len(pattern)} exceeds maximum {MAX_REGEX}"
         )
-    if strict and NESTED.search(pattern):
+    if strict and re.search(NESTED, pattern):
         raise ModelVaultValidationError("validation error: regex pattern contains nested quantifiers")
     try:
         re.compile(pattern)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from math import isfinite
 from typing import Any, Final
 from uuid import UUID
 
+from modelvault._frozen import frozen
 from modelvault.errors import ModelVaultFormatError
 from modelvault.fields_json import parse_fields, parse_indexes, text
 from modelvault.fits import with_choices
@@ -22,7 +22,7 @@ __all__ = ["MISSING", "SCALARS", "Constraint", "Field", "Index", "Missing", "Sch
 JSON_FORM: Final = 1  # changes when from_json could not read what to_json wrote before
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Schema:
     """A collection's definition: `type` is the object type of its rows, `primary` the name of its key field."""
 

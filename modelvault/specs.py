@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from modelvault._frozen import frozen
 from modelvault.expressions import FieldRef, segments_of
 
 __all__ = ["ClassRef", "ConstraintSpec", "FieldRef", "IndexSpec", "RenamedFrom", "constrained", "index", "unique"]
@@ -33,7 +33,7 @@ class ClassRef:
         raise AttributeError(f"{owner.__name__ if owner else 'object'!r} has no attribute {segments_of(self.ref)[0]!r}")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class IndexSpec:
     """An index that a model declares: `field` is a dotted path, or a tuple of them for a composite index."""
 
@@ -48,7 +48,7 @@ class IndexSpec:
         return tuple(tuple(field.split(".")) for field in fields)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ConstraintSpec:
     """A constraint that a model declares; `value` False means that it does not hold."""
 
@@ -56,7 +56,7 @@ class ConstraintSpec:
     value: object
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RenamedFrom:
     """`Annotated[str, RenamedFrom("name")]`: the field was called `name` in an earlier version of the model.
 

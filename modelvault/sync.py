@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
+from modelvault._backup import Tell, file_name
 from modelvault._core.drive import drive
 from modelvault._engine import CACHE_SIZE, PAGE_SIZE
 from modelvault._queue import TIMEOUT
 from modelvault._runner import BlockingRunner
-from modelvault.database import AsyncDatabase, Durability, open_file, open_memory
+from modelvault.database import AsyncDatabase, Durability, content, open_copy, open_file, open_memory
 from modelvault.migrations import Plan
+from modelvault.sync_upkeep import Upkeep
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -27,9 +29,10 @@ if TYPE_CHECKING:
     from modelvault.query import AsyncQuery, Path, PathOf, RowIterator
     from modelvault.query import Groups as AsyncGroups
     from modelvault.query import Questions as AsyncQuestions
+    from modelvault.snapshot import AsyncSnapshot
     from modelvault.transaction import AsyncTransaction
 
-__all__ = ["Collection", "Database", "Groups", "Query", "Questions", "Rows", "Savepoint", "Transaction"]
+__all__ = ["Collection", "Database", "Groups", "Query", "Questions", "Rows", "Savepoint", "Snapshot", "Transaction"]
 
 M = TypeVar("M")
 N = TypeVar("N")
@@ -39,15 +42,14 @@ C = TypeVar("C")
 D = TypeVar("D")
 
 
-class Database:
+class Database(Upkeep):
     """One open database, for threads; AsyncDatabase has the same methods. Made by `open` or `open_in_memory`.
 
     It may be used by any thread. Reads see the last commit and wait for no writer. A write outside a transaction is a
     transaction of its own; those that come while another is being committed are committed together.
     """
 
-    def __init__(self, twin: AsyncDatabase) -> None:
-        self._twin = twin
+    _twin: AsyncDatabase
 
     @staticmethod
     def open(
@@ -89,6 +91,22 @@ class Database:
         )
 
     @staticmethod
+    def open_snapshot(path: str | os.PathLike[str]) -> Database:
+        """Load a database file into memory: what is written there does not go back. Every page of it is checked.
+
+        OSError, ModelVaultFormatError, CorruptionError as `open`.
+        """
+        return Database(drive(open_copy(BlockingRunner(), file_name(path, "path"))))
+
+    @staticmethod
+    def open_snapshot_bytes(data: bytes) -> Database:
+        """A database in memory with what `snapshot_bytes` gave, or with the content of a file; b"" is an empty one.
+
+        ModelVaultFormatError, CorruptionError.
+        """
+        return Database(drive(open_copy(BlockingRunner(), content(data))))
+
+    @staticmethod
     def open_in_memory(*, page_size: int = PAGE_SIZE) -> Database:
         """A new database in memory, gone when it is closed."""
         return Database(drive(open_memory(BlockingRunner(), page_size)))
@@ -126,25 +144,11 @@ class Database:
         """
         return self._twin.recovery_info
 
-    def checkpoint(self) -> None:
-        """Bring everything that is committed from the log into the trees of the file.
+    # Snapshots
 
-        It happens by itself when the log is three quarters full, after a second without a commit, and at `close`. In
-        memory there is nothing to do. ModelVaultTransactionError in a transaction.
-        """
-        drive(self._twin.checkpoint())
-
-    def stats(self) -> dict[str, Any]:
-        """Counters of the cache, the file and the queue of writers."""
-        return self._twin.stats()
-
-    def verify(self) -> None:
-        """Read the whole database and check it; it may be read and written meanwhile.
-
-        Every page is sound, and reachable once, or free; every index entry has its row, and every row its entries.
-        CorruptionError says what is damaged, and where.
-        """
-        drive(self._twin.verify())
+    def snapshot(self) -> Snapshot:
+        """`with db.snapshot() as then`: the database as it is now, for reading; see Snapshot."""
+        return Snapshot(self._twin.snapshot())
 
     def __repr__(self) -> str:
         return f"<Database {self.path()!r}>"
@@ -629,6 +633,55 @@ class Transaction:
     def savepoint(self) -> Savepoint:
         """`with tx.savepoint()`: an exception undoes what happened in it, and the transaction goes on."""
         return Savepoint(self._twin.savepoint())
+
+
+class Snapshot:
+    """`with db.snapshot() as then`: the database as it was at the last commit, for reading.
+
+    Nothing that is written later shows there, whoever writes; several queries fit together. It costs nobody a wait.
+    What it shows stays in the file until it is closed, so a snapshot that is held for long lets the file grow.
+    """
+
+    def __init__(self, twin: AsyncSnapshot) -> None:
+        self._twin = twin
+
+    def __enter__(self) -> Self:
+        drive(self._twin.__aenter__())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the state up; may be called again."""
+        self._twin.close()
+
+    @overload
+    def collection(self, name: str) -> Collection[dict[str, Any]]: ...
+    @overload
+    def collection(self, name: type[M], *, validate_on_read: bool = False) -> Collection[M]: ...
+    def collection(self, name: Any, *, validate_on_read: bool = False) -> Collection[Any]:
+        """The collection as it was. Its writing methods raise ModelVaultTransactionError."""
+        return Collection(drive(self._twin.collection(name, validate_on_read=validate_on_read).register()))
+
+    def collection_names(self) -> list[str]:
+        """The names of all collections that there were, sorted by code point."""
+        return self._twin.collection_names()
+
+    def get(self, collection: str, pk: Any) -> dict[str, Any] | None:
+        """The row that had this primary key, None if there was none."""
+        return drive(self._twin.get(collection, pk))
+
+    def export_snapshot(self, dest_path: str | os.PathLike[str], *, progress: Tell = False) -> None:
+        """Write this state to a file, as the database's `export_snapshot` writes the last commit."""
+        drive(self._twin.export_snapshot(dest_path, progress=progress))
+
+    @property
+    def sequence(self) -> int:
+        """How many commits the database had seen."""
+        return self._twin.sequence
 
 
 class Savepoint:

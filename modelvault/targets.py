@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Final
 
 from modelvault._core.keys import KeyCodec
+from modelvault._frozen import frozen
 from modelvault.conditions import Condition, Negation, Test
 from modelvault.errors import ModelVaultQueryError
 from modelvault.schema import SCALARS, Schema, Type
@@ -28,7 +27,7 @@ COMPARES: Final = frozenset(("eq", "lt", "le", "gt", "ge"))
 TEXT: Final[dict[str, type]] = {"string": str, "bytes": bytes}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Target:
     """A field of a collection.
 
@@ -174,6 +173,8 @@ def locate(schema: Schema, path: tuple[str, ...]) -> Target:
 def unknown(schema: Schema, path: tuple[str, ...], segment: str, inside: Type) -> ModelVaultQueryError:
     """The error for a path that leads nowhere."""
     names = [field.name for field in inside.fields] if inside.kind == "object" else []
+    from difflib import get_close_matches
+
     near = get_close_matches(segment, names, 1)
     hint = f": did you mean {near[0]!r}?" if near else ""
     return ModelVaultQueryError(f'query error: unknown field path "{".".join(path)}" in {schema.name}{hint}')

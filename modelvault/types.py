@@ -7,9 +7,10 @@ A `Type` is a finite tree that compares by what is stored. What its values look 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, Literal
+
+from modelvault._frozen import frozen, hidden
 
 __all__ = [
     "INTEGERS",
@@ -47,7 +48,7 @@ class Missing(Enum):
 MISSING: Final = Missing.MISSING
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Constraint:
     """One rule for a value. The kinds, by what `value` is:
 
@@ -63,7 +64,7 @@ class Constraint:
     value: Any = True
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Type:
     """The type of a value, and how it looks in Python.
 
@@ -97,10 +98,10 @@ class Type:
     constraints: tuple[Constraint, ...] = ()
     group: bool = False
     extras: bool = False
-    python: Any = field(default=None, compare=False, repr=False)
+    python: Any = hidden(default=None)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Field:
     """A named part of an object.
 
@@ -114,14 +115,14 @@ class Field:
 
     name: str
     type: Type
-    default: Any = field(default=MISSING, compare=False, repr=False)
-    factory: Callable[[], object] | None = field(default=None, compare=False, repr=False)
-    fill: Callable[[], object] | None = field(default=None, compare=False, repr=False)
-    stored_fill: bytes | None = field(default=None, compare=False, repr=False)
-    renamed_from: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    default: Any = hidden(default=MISSING)
+    factory: Callable[[], object] | None = hidden(default=None)
+    fill: Callable[[], object] | None = hidden(default=None)
+    stored_fill: bytes | None = hidden(default=None)
+    renamed_from: tuple[str, ...] = hidden(default=())
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Shape:
     """How the instances of a class are read and filled without calling its constructor.
 
@@ -143,7 +144,7 @@ class Shape:
     private_defaults: Callable[[], dict[str, object]] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Index:
     """An index over one path or, composite, several; the last segment may name a list, which is indexed by element."""
 

@@ -48,6 +48,12 @@ def loop_world(request: pytest.FixtureRequest, place: Path | None) -> World:
     return World(request.param, place)
 
 
+@pytest.fixture(params=LOOPS)
+def loop_disk_world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
+    """A world with several tasks, on disk."""
+    return World(request.param, tmp_path)
+
+
 @pytest.fixture
 def db(world: World) -> object:
     """An open database in each world; the hook below opens and closes it."""
@@ -119,8 +125,9 @@ def sound_engines(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     close = Engine.close
     problems: list[BaseException] = []
 
-    def checked_close(self: Engine) -> None:
-        if self.users == 1 and not self.closed and self.poisoned is None and self.write is None:
+    def checked_close(self: Engine, **options: Any) -> None:
+        last = self.users == 1 or not (self.read_only or options.get("reader"))
+        if last and not self.closed and self.poisoned is None and self.write is None:
             try:
                 self.check()
                 for definition in self.latest.definitions.values():
@@ -128,7 +135,7 @@ def sound_engines(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
                         Store(self.pager, definition).table.check(self.latest.roots)
             except BaseException as error:
                 problems.append(error)
-        close(self)
+        close(self, **options)
 
     monkeypatch.setattr(Engine, "close", checked_close)
     yield

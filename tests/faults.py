@@ -100,13 +100,23 @@ class Event:
     """One recorded operation.
 
     "write" (offset, data), "resize" (offset is the size), "sync" (offset is the number of events before it began:
-    those are durable from here on), or "mark" (what a test wants to find again: `note`).
+    those are durable from here on, of a sync with a `reach` only what was written there), or "mark" (what a test wants
+    to find again: `note`).
     """
 
     kind: str
     offset: int = 0
     data: bytes = b""
     note: Any = None
+    reach: range | None = None
+
+    def covers(self, event: Event) -> bool:
+        """Of a sync: whether it makes this earlier event durable."""
+        if self.reach is None:
+            return True
+        return (
+            event.kind == "write" and event.offset in self.reach and event.offset + len(event.data) <= self.reach.stop
+        )
 
 
 @dataclass
@@ -170,19 +180,21 @@ class Log:
     def windows(self) -> Iterator[Window]:
         """The moment before the end of each sync, and the one after everything."""
         base = bytearray(self.start)
-        durable = 0
+        pending: list[int] = []
         for position in range(len(self.events) + 1):
             event = self.events[position] if position < len(self.events) else None
             if event is not None and event.kind != "sync":
+                pending.append(position)
                 continue
             window = Window(position, bytes(base))
-            for pending in self.events[durable:position]:
-                add_units(window, pending)
+            for number in pending:
+                add_units(window, self.events[number])
             yield window
-            if event is not None and event.offset > durable:
-                for done in self.events[durable : event.offset]:
-                    apply(base, done)
-                durable = event.offset
+            if event is not None:
+                done = {number for number in pending if number < event.offset and event.covers(self.events[number])}
+                for number in sorted(done):
+                    apply(base, self.events[number])
+                pending = [number for number in pending if number not in done]
 
 
 def add_units(window: Window, event: Event) -> None:
@@ -234,6 +246,7 @@ class Medium:
         self.lock = threading.RLock()
         self.writer: object = None
         self.identity = (-1, next(_numbers))
+        self.reach = threading.local()
 
     def mark(self, note: Any) -> None:
         """Remember that something happened here."""
@@ -249,14 +262,19 @@ class Medium:
         resize(self.content, size)
 
     def sync(self) -> None:
-        """Everything that was written before is durable."""
-        self.log.events.append(Event("sync", len(self.log.events)))
+        """Everything that was written before is durable, or what this thread has just written through."""
+        self.log.events.append(Event("sync", len(self.log.events), reach=getattr(self.reach, "now", None)))
 
     def unsynced(self) -> list[Event]:
-        """What was done since the last sync."""
-        events = self.log.events
-        last = max((number for number, event in enumerate(events) if event.kind == "sync"), default=-1)
-        return events[last + 1 :]
+        """What the next sync of this thread makes durable."""
+        pending: list[Event] = []
+        for event in self.log.events:
+            if event.kind == "sync":
+                pending = [earlier for earlier in pending if not event.covers(earlier)]
+            else:
+                pending.append(event)
+        reach = Event("sync", reach=getattr(self.reach, "now", None))
+        return [event for event in pending if reach.covers(event)]
 
     def lose(self, readable: bool) -> None:
         """What was not synced never reaches the disk; it is gone at once unless it is still `readable`."""
@@ -309,6 +327,13 @@ class SimulatedFile(File):
             self.medium.check_room(offset + len(data), self.path)
             self.medium.write(offset, data)
 
+    def write_through(self, offset: int, data: bytes) -> None:
+        self.medium.reach.now = range(offset, offset + len(data))
+        try:
+            super().write_through(offset, data)
+        finally:
+            self.medium.reach.now = None
+
     def sync(self) -> None:
         with self.medium.lock:
             if self._strike("sync"):
@@ -351,6 +376,9 @@ class SimulatedFile(File):
         if self.medium.writer not in (None, self):
             raise LockedError(errno.EAGAIN, "database file is locked", self.path, pid=os.getpid())
         self.medium.writer = self
+
+    def unlock_writer(self) -> None:
+        self.medium.writer = None
 
 
 class RecordingFile(SimulatedFile):

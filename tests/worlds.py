@@ -15,22 +15,28 @@ from modelvault import (
     AsyncCollection,
     AsyncDatabase,
     AsyncQuery,
+    AsyncSnapshot,
     AsyncTransaction,
     Collection,
     Database,
     Query,
+    Snapshot,
     Transaction,
 )
 from modelvault._core.drive import drive
 from modelvault.query import Groups as AsyncGroups
 from modelvault.sync import Groups, Rows, Savepoint
+from modelvault.sync_upkeep import Upkeep
+from modelvault.upkeep import AsyncUpkeep
 
 TWINS: dict[type, type] = {
     Database: AsyncDatabase,
     Collection: AsyncCollection,
     Query: AsyncQuery,
     Groups: AsyncGroups,
+    Snapshot: AsyncSnapshot,
     Transaction: AsyncTransaction,
+    Upkeep: AsyncUpkeep,
 }
 
 
@@ -58,6 +64,17 @@ class World:
                 lambda: Database.open_in_memory(**options) if path is None else Database.open(path, **options)
             )
         return AsyncDatabase.open_in_memory(**options) if path is None else AsyncDatabase.open(path, **options)
+
+    def open_in_memory(self) -> Any:
+        return Opening(Database.open_in_memory) if self.blocking else AsyncDatabase.open_in_memory()
+
+    def open_snapshot(self, path: str | os.PathLike[str]) -> Any:
+        return Opening(lambda: Database.open_snapshot(path)) if self.blocking else AsyncDatabase.open_snapshot(path)
+
+    def open_snapshot_bytes(self, data: Any) -> Any:
+        if self.blocking:
+            return Opening(lambda: Database.open_snapshot_bytes(data))
+        return AsyncDatabase.open_snapshot_bytes(data)
 
     def run(self, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
         if self.blocking:

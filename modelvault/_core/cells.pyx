@@ -74,28 +74,20 @@ cdef Cell* read_with(const unsigned char* data, size_t page_size, size_t index, 
     return cells
 
 
-cdef struct Measure:
-    # Of a page: bytes besides keys, bytes of all keys, their number, and what they share.
-    size_t fixed
-    size_t keys
-    size_t count
-    size_t prefix
-
-
 cdef inline void measure_key(Measure* measure, const Cell* cell, const Cell* neighbour) noexcept nogil:
     measure.prefix = key_size(cell) if measure.count == 0 else min(measure.prefix, shared(cell, neighbour))
     measure.keys += key_size(cell)
     measure.count += 1
 
 
-cdef inline size_t measured(const Measure* measure) noexcept nogil:
+cdef size_t measured(const Measure* measure) noexcept nogil:
     """Bytes behind the header of a page."""
     if measure.count == 0:
         return measure.fixed
     return measure.fixed + measure.keys - (measure.count - 1) * measure.prefix
 
 
-cdef inline void measure_next(Measure* measure, bint leaf, const Cell* cells, size_t i) noexcept nogil:
+cdef void measure_next(Measure* measure, bint leaf, const Cell* cells, size_t i) noexcept nogil:
     """Add cells[i] behind cells[:i]."""
     measure.fixed += fixed_size(leaf, cells + i)
     if leaf or i > 0:

@@ -5,7 +5,6 @@ inside. `seal` works in memory, and can only fail for lack of space; `write_page
 """
 
 import errno
-from dataclasses import replace
 
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
@@ -17,6 +16,7 @@ from modelvault._core.tree cimport Roots, tree_delete, tree_put
 from modelvault._core.walk cimport tree_seal, tree_spill
 
 from modelvault._core.meta import is_named, write_meta
+from modelvault._frozen import replace
 from modelvault.errors import CorruptionError
 
 ZEROS = 1 << 20         # bytes of a log that are written at once
@@ -34,7 +34,8 @@ def seal(Space space not None, Roots roots not None, Roots base not None, entrie
     cdef Pager pager = draft.pager
     cdef bint moved = log_pages != meta.log_pages
     changed = changed_trees(roots, base)
-    space.spend_reserve = entry_count(roots) < entry_count(base)    # what deletes may still do on a full disk
+    if entry_count(roots) < entry_count(base):
+        space.spend_reserve = True      # what deletes may still do on a full disk
     draft.free_forwarded()
     if moved and meta.log_pages:
         draft.free_sealed(meta.log_page, meta.log_pages)
@@ -80,6 +81,15 @@ def name_pages(file not None, new, meta, bint sync):
         if writing and isinstance(error, OSError) and error.errno == errno.ENOSPC and not is_named(file, new):
             error.harmless = True
         raise
+
+
+def reveal(state not None, version not None):
+    """Make a version the newest one, `state.latest`, for this process and for others.
+
+    In one step: no thread here sees it before other processes do, and none of those before every thread here.
+    """
+    state.file.publish(version.sequence)
+    state.latest = version
 
 
 def write_zeros(file not None, uint64_t offset, uint64_t size):

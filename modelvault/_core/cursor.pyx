@@ -265,6 +265,15 @@ cdef class Cursor:
         return (PyBytes_FromStringAndSize(<const char*> self.buffer, key_size),
                 PyBytes_FromStringAndSize(<const char*> value, value_size))
 
+    def entries(self, Py_ssize_t most):
+        """[(key, value), ...] of up to `most` entries from here on; the cursor is at the entry behind them then, or nowhere."""
+        cdef list found = []
+        cdef bint more = self.leaf is not None
+        while more and len(found) < most:
+            found.append(self.entry())
+            more = self.next(True) == 1
+        return found
+
     cdef int check_place(self) except -1:
         """ValueError while the cursor is nowhere."""
         if self.leaf is None:

@@ -3,9 +3,10 @@
 Nothing here knows what the bytes mean. Every OSError carries errno and the file's name. The pager skips the Python
 methods only when the file is exactly a DiskFile, so a subclass sees every operation.
 
-Locks are OFD byte-range locks far beyond any data: the kernel drops them when the last descriptor of this open file
-goes, also after kill -9, and they exclude other handles of the same process too. One byte belongs to the writer; each
-reader process holds a shared byte at SNAPSHOTS + generation for a snapshot it uses.
+Locks are OFD byte-range locks far beyond any data (docs/format.md section 8): the kernel drops them when the last
+descriptor of this open file goes, also after kill -9, and they exclude other handles of the same process too. One byte
+belongs to the writer; each reader process holds a shared byte at SNAPSHOTS + generation for a snapshot it uses; and the
+length of the writer's lock at PUBLISHED says how many commits others may see.
 """
 
 import errno
@@ -167,6 +168,54 @@ cdef extern from * nogil:
     #endif
     }
 
+    /* Give up what is held from `base` on. */
+    static int file_unhold(int fd, uint64_t base) {
+    #ifdef F_OFD_SETLK
+        struct flock lock;
+        memset(&lock, 0, sizeof lock);
+        lock.l_type = F_UNLCK;
+        lock.l_whence = SEEK_SET;
+        lock.l_start = (off_t)base;
+        return fcntl(fd, F_OFD_SETLK, &lock) < 0 ? -errno : 0;
+    #else
+        (void)fd; (void)base;
+        return 0;
+    #endif
+    }
+
+    /* How many bytes from `base` on another handle holds alone; 0 for none. */
+    static int64_t file_held(int fd, uint64_t base, uint64_t most) {
+    #ifdef F_OFD_SETLK
+        struct flock lock;
+        memset(&lock, 0, sizeof lock);
+        lock.l_type = F_RDLCK;
+        lock.l_whence = SEEK_SET;
+        lock.l_start = (off_t)base;
+        lock.l_len = (off_t)most;
+        if (fcntl(fd, F_OFD_GETLK, &lock) < 0) return -errno;
+        return lock.l_type == F_UNLCK ? 0 : (int64_t)lock.l_len;
+    #else
+        (void)fd; (void)base; (void)most;
+        return 0;
+    #endif
+    }
+
+    /* Hold so many bytes from `base` on alone; what was held before stays. */
+    static int file_hold(int fd, uint64_t base, uint64_t count) {
+    #ifdef F_OFD_SETLK
+        struct flock lock;
+        memset(&lock, 0, sizeof lock);
+        lock.l_type = F_WRLCK;
+        lock.l_whence = SEEK_SET;
+        lock.l_start = (off_t)base;
+        lock.l_len = (off_t)count;
+        return fcntl(fd, F_OFD_SETLK, &lock) < 0 ? -errno : 0;
+    #else
+        (void)fd; (void)base; (void)count;
+        return 0;
+    #endif
+    }
+
     /* Some locked byte of the range, or 0. */
     static int64_t file_locked(int fd, uint64_t low, uint64_t high) {
     #ifdef F_OFD_SETLK
@@ -198,6 +247,9 @@ cdef extern from * nogil:
     int file_resize(int fd, uint64_t size)
     int file_link(const char* descriptor, const char* path)
     int file_lock(int fd, uint64_t offset, int kind)
+    int file_hold(int fd, uint64_t base, uint64_t count)
+    int file_unhold(int fd, uint64_t base)
+    long long file_held(int fd, uint64_t base, uint64_t most)
     long long file_locked(int fd, uint64_t low, uint64_t high)
 
 cdef enum:
@@ -205,7 +257,9 @@ cdef enum:
 
 cdef uint64_t WRITER = (<uint64_t> 1) << 62
 cdef uint64_t SNAPSHOTS = ((<uint64_t> 1) << 62) + ((<uint64_t> 1) << 32)
-cdef uint64_t LAST_GENERATION = ((<uint64_t> 1) << 61) - 1
+cdef uint64_t PUBLISHED = ((<uint64_t> 1) << 62) + ((<uint64_t> 1) << 61)
+cdef uint64_t LAST_GENERATION = ((<uint64_t> 1) << 60) - 1
+cdef uint64_t LAST_COMMIT = ((<uint64_t> 1) << 60) - 1
 
 
 cdef class File:
@@ -270,6 +324,15 @@ cdef class File:
 
     def lock_writer(self):
         """Become the file's only writer until close; LockedError if another handle is."""
+
+    def unlock_writer(self):
+        """Be the writer no longer. A reader's locks stay, so whoever goes on reading takes them before."""
+
+    def publish(self, uint64_t sequence):
+        """As the writer: let other processes see the commits up to this one."""
+
+    def published(self):
+        """The last commit that the writer in another handle lets others see; None: there is no writer, look yourself."""
 
     def lock_snapshot(self, uint64_t generation):
         """Tell writers that a reader uses this generation. Not counted: one unlock ends it."""
@@ -489,6 +552,24 @@ cdef class DiskFile(File):
         if code < 0:
             self.fail(code)
 
+    def unlock_writer(self):
+        cdef int code = file_unhold(self.descriptor, PUBLISHED)
+        if code == 0:
+            code = file_lock(self.descriptor, WRITER, HOLD_NOTHING)
+        if code < 0:
+            self.fail(code)
+
+    def publish(self, uint64_t sequence):
+        # Holding the GIL, so that no thread of this process is ahead of other processes, or behind them. An error (the
+        # system has no memory) leaves others with what they see until the next commit.
+        file_hold(self.descriptor, PUBLISHED, min(sequence, LAST_COMMIT) + 1)
+
+    def published(self):
+        cdef long long count = file_held(self.descriptor, PUBLISHED, LAST_COMMIT + 1)
+        if count < 0:
+            self.fail(<int> count)
+        return count - 1 if count else None
+
     def lock_snapshot(self, uint64_t generation):
         self.lock_byte(generation, HOLD_SHARED)
 
@@ -563,11 +644,115 @@ def open_unnamed(directory, path):
         except OSError as error:
             if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
                 raise OSError(error.errno, error.strerror, path) from None
-    name = os.path.join(directory, f".{os.urandom(8).hex()}.new")
+    name = temporary_name(directory)
     try:
         return os.open(name, os.O_RDWR | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL, 0o666), name
     except OSError as error:
         raise OSError(error.errno, error.strerror, path) from None
+
+
+cdef class Replacement:
+    """A new file on its way to a name that another file may have: `publish` puts it there whole, or `abandon` nothing.
+
+    file: where the content goes, before it has that name. It gets mode and owner of the file that it replaces; of a new
+    one nobody may do more than with the file `like`. A symbolic link stays, and leads to the new file. Nobody can open the
+    old file for writing meanwhile. OSError; LockedError if a handle of some process uses it.
+    """
+
+    cdef readonly object file
+    cdef object path
+    cdef object target
+    cdef object old
+    cdef object temporary
+
+    def __init__(self, path, File like=None):
+        check_name(path)
+        self.path = path
+        self.target = os.path.realpath(path)
+        self.old = claim(path)
+        try:
+            descriptor, self.temporary = open_unnamed(os.path.dirname(self.target), path)
+            self.file = DiskFile(path, descriptor=descriptor)
+            take_mode(descriptor, self.old, like)
+        except BaseException:
+            self.abandon()
+            raise
+
+    def publish(self):
+        """Return when the file is on the medium under its name. FileExistsError if somebody has just made that one."""
+        cdef int descriptor = (<DiskFile> self.file).descriptor
+        self.file.sync()
+        if self.old is None:
+            name_file(descriptor if self.temporary is None else self.temporary, self.target, self.path)
+        else:
+            if self.temporary is None:
+                self.temporary = temporary_name(os.path.dirname(self.target))
+                try:
+                    name_file(descriptor, self.temporary, self.path)
+                except BaseException:
+                    self.temporary = None
+                    raise
+            rename(self.temporary, self.target, self.path)
+            self.temporary = None
+        self.file.sync_directory()
+        self.abandon()
+
+    def abandon(self):
+        """Let go of what is left; without `publish` before, everything is as it was."""
+        for file in (self.file, self.old):
+            if file is not None:
+                file.close()
+        temporary, self.temporary = self.temporary, None
+        if temporary is not None:
+            os.unlink(temporary)
+
+
+def claim(path):
+    """The file at `path`, which nobody uses nor can open for writing until it is closed; None without one.
+
+    OSError for what is no regular file; LockedError.
+    """
+    try:
+        file = DiskFile(path)
+    except FileNotFoundError:
+        return None
+    try:
+        file.lock_writer()
+        if file.oldest_snapshot(0, LAST_GENERATION) is not None:
+            raise LockedError(errno.EAGAIN, "the database is open for reading: it cannot be replaced", path)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def take_mode(int descriptor, old, File like):
+    """Give a new file the mode and, as far as that is allowed, the owner of an old one; else no more rights than `like`."""
+    mine = os.fstat(descriptor)
+    if old is None:
+        if isinstance(like, DiskFile):
+            os.fchmod(descriptor, stat.S_IMODE(mine.st_mode) & os.fstat((<DiskFile> like).descriptor).st_mode)
+        return
+    status = os.fstat((<DiskFile> old).descriptor)
+    if (mine.st_uid, mine.st_gid) != (status.st_uid, status.st_gid):
+        try:
+            os.fchown(descriptor, status.st_uid, status.st_gid)
+        except PermissionError:
+            pass
+    os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
+
+
+def rename(source, target, path):
+    """Put a file in another's place."""
+    try:
+        os.replace(source, target)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from None
+
+
+def temporary_name(directory):
+    """A name for a file that is there for a moment only."""
+    return os.path.join(directory, f".{os.urandom(8).hex()}.new")
 
 
 def open_scratch(File file not None):

@@ -157,7 +157,7 @@ cdef class Log:
             self.file.write_through(self.offset + position % self.capacity, record)
         else:
             self.file.write_at(self.offset + position % self.capacity, [record])
-        self.advance(<const unsigned char*> PyBytes_AS_STRING(record), position)
+        self.advance(record, position)
         if sync:
             self.durable = self.sequence
 
@@ -219,26 +219,49 @@ cdef class Log:
             record = self.load(0, wait)
         return None if record is None else (record, position)
 
-    def replay(self, Draft draft not None, Roots roots not None):
-        """Apply all records that follow; (entries of the catalog as (key, value or None), next tree id, next collection id).
+    def reach(self):
+        """The sequence of the last whole record that follows, or of the last one that was applied."""
+        cdef uint64_t head = self.head, sequence = self.sequence, chain = self.chain
+        try:
+            while True:
+                found = self.next()
+                if found is None:
+                    return self.sequence
+                self.advance(found[0], found[1])
+        finally:
+            self.head, self.sequence, self.chain = head, sequence, chain
 
-        The ids are None if there was no record. What was applied need not be durable: sync, and call `synced`. CorruptionError for a record that says what cannot be.
+    def go_on(self, bytes record not None, uint64_t position):
+        """Look behind the record that `next` has found there."""
+        self.advance(record, position)
+
+    def replay(self, Draft draft not None, Roots roots not None, limit=None):
+        """Apply all records that follow, up to commit `limit`; (entries of the catalog as (key, value or None), next tree id, next collection id).
+
+        The ids are None if there was no record. What was applied need not be durable: sync, and call `synced`. CorruptionError,
+        and nothing applied, for a record that says what cannot be.
         """
         cdef const unsigned char* header
         cdef list entries = []
         cdef uint32_t tree
+        cdef uint64_t head = self.head, sequence = self.sequence, chain = self.chain
         next_tree = next_collection = None
-        while True:
-            found = self.next()
-            if found is None:
-                return entries, next_tree, next_collection
-            record, position = found
-            header = record
-            next_tree, next_collection = get_u32(header + NEXT_TREE), get_u32(header + NEXT_COLLECTION)
-            for tree in range(<uint32_t> max(<size_t> FIRST_TREE, roots.count), <uint32_t> next_tree):
-                roots[tree] = (0, 0, 0, 0)
-            self.apply(draft, roots, record, entries)
-            self.advance(header, position)
+        try:
+            while limit is None or self.sequence < limit:
+                found = self.next()
+                if found is None:
+                    break
+                record, position = found
+                header = record
+                next_tree, next_collection = get_u32(header + NEXT_TREE), get_u32(header + NEXT_COLLECTION)
+                for tree in range(<uint32_t> max(<size_t> FIRST_TREE, roots.count), <uint32_t> next_tree):
+                    roots[tree] = (0, 0, 0, 0)
+                self.apply(draft, roots, record, entries)
+                self.advance(header, position)
+        except BaseException:
+            self.head, self.sequence, self.chain = head, sequence, chain
+            raise
+        return entries, next_tree, next_collection
 
     cdef int apply(self, Draft draft, Roots roots, bytes record, list entries) except -1:
         """Repeat the changes of one record."""

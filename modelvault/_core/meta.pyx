@@ -5,13 +5,13 @@ write as a whole: after a crash a copy is the old one or the new one, and one th
 """
 
 import struct
-from dataclasses import dataclass
 
 from libc.stdint cimport uint64_t
 
 from modelvault._core.format cimport FORMAT_VERSION, META_COUNT, META_SIZE
 from modelvault._core.xxh64 cimport xxh64
 
+from modelvault._frozen import frozen
 from modelvault.errors import CorruptionError, ModelVaultFormatError
 
 MAGIC = b"\x89MVLT\r\n\x1a"
@@ -23,7 +23,7 @@ FIELDS = struct.Struct("<IIQQ16sQQQ3Q3QQQQQQQIII4xQ")
 NO_PAGE = (0, 0, 0)
 
 
-@dataclass(frozen=True)
+@frozen
 class Meta:
     """What one generation of the file is. Refs are (number, birth, checksum), all zero for an empty tree.
 
@@ -150,24 +150,33 @@ def read_copies(file):
         f'format error: bad magic bytes: expected "{expected}", got [{got}]: {file.path} is no database')
 
 
-def read_meta(file, bint repair=False):
-    """The newest meta of the file; errors as read_copies.
+def read_meta(file, bint repair=False, limit=None):
+    """The newest meta of the file, of those up to commit `limit`; errors as read_copies.
 
     A slot without a valid copy is damage, for it may have held the newest commit: CorruptionError unless `repair`.
     So is a file that is shorter than the meta says.
     """
     copies = read_copies(file)
+    meta = newest(copies, limit)
+    while file.size() < meta.page_count * meta.page_size:
+        copies = read_copies(file)      # the file may have got shorter with the next commit
+        if newest(copies).generation == meta.generation:
+            raise CorruptionError(
+                f"{file.path} has {file.size()} bytes of the {meta.page_count * meta.page_size} that it had: it was cut",
+                page=file.size() // meta.page_size, path=file.path)
+        meta = newest(copies)           # behind `limit`, which is as old as what was cut off: to be asked for again
     for slot in (0, 1):
         if copies[2 * slot] is None and copies[2 * slot + 1] is None and not repair:
             raise CorruptionError(
                 f"{file.path}: both copies of meta slot {slot} are damaged; the newest commit may be lost",
                 page=2 * slot, path=file.path)
-    meta = max((copy for copy in copies if copy is not None), key=generation_of)
-    if file.size() < meta.page_count * meta.page_size:
-        raise CorruptionError(
-            f"{file.path} has {file.size()} bytes of the {meta.page_count * meta.page_size} that it had: it was cut",
-            page=file.size() // meta.page_size, path=file.path)
     return meta
+
+
+def newest(list copies not None, limit=None):
+    """The newest of four copies, of those up to commit `limit` if there are any; at least one copy is whole."""
+    there = [copy for copy in copies if copy is not None]
+    return max([copy for copy in there if limit is None or copy.sequence <= limit] or there, key=generation_of)
 
 
 def generation_of(meta):

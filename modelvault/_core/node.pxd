@@ -116,6 +116,8 @@ cdef size_t node_search(
 cdef const unsigned char* node_suffix(const unsigned char* data, size_t index) noexcept nogil
 cdef int node_compare(
     const unsigned char* data, size_t page_size, size_t index, const unsigned char* key, size_t size) noexcept nogil
+cdef bint node_begins(
+    const unsigned char* data, size_t page_size, size_t index, const unsigned char* key, size_t size) noexcept nogil
 cdef void node_read(const unsigned char* data, size_t page_size, size_t index, Cell* cell) noexcept nogil
 cdef size_t node_cell_size(const unsigned char* data, size_t index) noexcept nogil
 cdef int node_validate(const unsigned char* data, size_t page_size, bint drafts) noexcept nogil

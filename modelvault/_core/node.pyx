@@ -166,6 +166,19 @@ cdef int node_compare(
     return compare_suffix(data, node_slots(data) + index, head_of(key, size), key, size)
 
 
+cdef bint node_begins(
+        const unsigned char* data, size_t page_size, size_t index, const unsigned char* key,
+        size_t size) noexcept nogil:
+    """Whether the key of a cell begins with these bytes."""
+    cdef const Slot* slot = node_slots(data) + index
+    cdef size_t prefix = node_prefix(data)
+    if memcmp(data + page_size - prefix, key, min(prefix, size)):
+        return False
+    if size <= prefix:
+        return True
+    return slot.length >= size - prefix and memcmp(suffix_at(data, slot), key + prefix, size - prefix) == 0
+
+
 cdef void node_read(const unsigned char* data, size_t page_size, size_t index, Cell* cell) noexcept nogil:
     """Describe a cell of a page."""
     cdef const Slot* slot = node_slots(data) + index

@@ -5,9 +5,16 @@ from cython cimport final
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, uint8_t
 
-from modelvault._core.buffer cimport Buffer, Reader
+from modelvault._core.buffer cimport Buffer, Reader, get16, get32
 from modelvault._core.codec cimport Codec, Raw
 from modelvault._core.slots cimport Slot
+
+
+cdef enum:
+    # Flags of an object. The lowest two bits say how wide its ends are: u8, u16, u32.
+    END_BITS = 3
+    TAILED = 4
+    MAX_FLAGS = 7
 
 
 cdef enum Role:
@@ -47,7 +54,8 @@ cdef class Object(Raw):
     cdef Step* steps            # owned
     cdef Py_ssize_t count
     cdef int variable           # fields of variable width
-    cdef int heads[4]           # bytes in front of the data, by flags
+    cdef size_t heads[8]        # bytes in front of the data, by flags; more than there can be for flags that mean nothing
+    cdef int ends_at            # where the ends begin
     cdef Role role
     cdef str primary            # name of the row's primary key, to say that it is missing
     cdef dict places            # name -> number of the field
@@ -102,3 +110,12 @@ cdef class Object(Raw):
 cdef Codec bare_codec(Codec codec)
 cdef tuple default_of(object field)
 cdef tuple fill_of(object field, bint optional)
+
+
+cdef inline size_t get_end(const unsigned char* ends, Py_ssize_t number, int flags) noexcept nogil:
+    """Where a variable field's bytes end, counted from the start of the data."""
+    if flags & END_BITS == 0:
+        return ends[number]
+    if flags & END_BITS == 1:
+        return get16(ends + 2 * number)
+    return get32(ends + 4 * number)

@@ -9,12 +9,12 @@ replacements 175 ns, a presized dict 190; a key-sharing dict costs the same and 
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.object cimport PyObject
 from cpython.set cimport PySet_New
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memmove, memset
 
 from modelvault._core.anything cimport ANY_DICT, ANY_LIST, put_items, put_pairs, read_container
 from modelvault._core.buffer cimport (
-    DEPTH_LIMIT, fail_corrupt, fail_depth, fail_short, get16, get32, need, put16, put32, put_bytes, put_byte, take,
+    DEPTH_LIMIT, RECORD_LIMIT, fail_corrupt, fail_depth, fail_short, need, put16, put32, put_byte, take,
 )
 from modelvault._core.codec cimport enter
 from modelvault._core.container cimport Custom, Dict, List, Optional, Set, Tuple, Union, VarTuple
@@ -37,10 +37,6 @@ cdef enum:
     BY_NAME = 0                 # a dict by field names
     BY_ATTRIBUTE = 1            # an instance's __dict__
     BY_GETATTR = 2              # an instance
-
-    # Flags of an object
-    WIDE_ENDS = 1
-    TAILED = 2
 
     # Parts of a tail
     FIELDS_SET = 1
@@ -101,8 +97,11 @@ cdef class Object(Raw):
             else:
                 step.end = self.variable
                 self.variable += 1
-        for i in range(4):
-            self.heads[i] = offset + (self.variable + (i & TAILED != 0)) * (4 if i & WIDE_ENDS else 2)
+        self.ends_at = offset
+        for i in range(MAX_FLAGS + 1):
+            self.heads[i] = offset + ((self.variable + (i & TAILED != 0)) << (i & END_BITS))
+            if i & END_BITS == END_BITS:
+                self.heads[i] = RECORD_LIMIT + 1
         return 0
 
     cdef int bind(self, object shape) except -1:
@@ -231,10 +230,10 @@ cdef class Object(Raw):
         """Head, data, tail. `at` follows the field that is being written, -1 for none."""
         cdef size_t start = out.size
         cdef int ends = self.variable + (tail is not None)
-        cdef int head = self.heads[TAILED if tail is not None else 0]
-        cdef size_t ends_at = start + head - 2 * ends
+        cdef size_t head = self.heads[TAILED if tail is not None else 0]
+        cdef size_t ends_at = start + self.ends_at
         cdef size_t data_at = start + head
-        cdef bint wide_ends = False
+        cdef size_t most = 0xFF         # what an end can say
         cdef Py_ssize_t i, position = 0, found = 0
         cdef PyObject* key
         cdef PyObject* next_key = NULL
@@ -270,21 +269,17 @@ cdef class Object(Raw):
             else:
                 (<Codec>step.codec).write(out, value)
             if step.end >= 0:
-                if out.size - data_at > 0xFFFF and not wide_ends:
-                    widen(out, start, head, ends, step.end)
-                    data_at += 2 * ends
-                    wide_ends = True
-                put_end(out.data + ends_at, step.end, out.size - data_at, wide_ends)
+                if out.size - data_at > most:
+                    most = widen(out, start, self.ends_at, ends, step.end, &data_at)
+                put_end(out.data + ends_at, step.end, out.size - data_at, most)
         at[0] = -1
         if how == BY_NAME and not self.extras and found != len(<dict>source):
             self.check_names(source)
         if tail is not None:
             self.put_tail(out, tail)
-            if out.size - data_at > 0xFFFF and not wide_ends:
-                widen(out, start, head, ends, ends - 1)
-                data_at += 2 * ends
-                wide_ends = True
-            put_end(out.data + ends_at, ends - 1, out.size - data_at, wide_ends)
+            if out.size - data_at > most:
+                most = widen(out, start, self.ends_at, ends, ends - 1, &data_at)
+            put_end(out.data + ends_at, ends - 1, out.size - data_at, most)
         return 0
 
     cdef object attribute_of(self, object source, Py_ssize_t i, Py_ssize_t* at):
@@ -407,18 +402,18 @@ cdef class Object(Raw):
         cdef const unsigned char* ends
         cdef size_t end, limit
         cdef bint into_dict = self.slots is None
-        if size < 1 or data[0] > (WIDE_ENDS | TAILED) or size < <size_t>self.heads[data[0]]:
+        if size < 1 or data[0] > MAX_FLAGS or size < self.heads[data[0]]:
             return fail_short()
-        cdef bint wide_ends = data[0] & WIDE_ENDS
+        cdef int flags = data[0]
         inner.depth = reader.depth
         inner.end = data + self.heads[data[0]]
         limit = size - self.heads[data[0]]
-        ends = data + self.heads[0] - 2 * self.variable
+        ends = data + self.ends_at
         for i in range(self.count):
             step = &self.steps[i]
             if step.end >= 0:
                 inner.at = inner.end
-                end = get32(ends + 4 * step.end) if wide_ends else get16(ends + 2 * step.end)
+                end = get_end(ends, step.end, flags)
                 inner.end = data + (size - limit) + end
                 if end > limit or inner.end < inner.at:
                     return fail_short()
@@ -440,7 +435,7 @@ cdef class Object(Raw):
         tail.at = NULL
         if data[0] & TAILED:
             tail.at = inner.end
-            end = get32(ends + 4 * self.variable) if wide_ends else get16(ends + 2 * self.variable)
+            end = get_end(ends, self.variable, flags)
             inner.end = data + (size - limit) + end
             if end > limit or inner.end < tail.at:
                 return fail_short()
@@ -538,7 +533,7 @@ cdef class Object(Raw):
         """Where a field's bytes are; returns 0 when it is None."""
         cdef const unsigned char* ends
         cdef size_t begin = 0, end
-        if size < 1 or data[0] > (WIDE_ENDS | TAILED) or size < <size_t>self.heads[data[0]]:
+        if size < 1 or data[0] > MAX_FLAGS or size < self.heads[data[0]]:
             return fail_short()
         if step.null_mask and data[step.null_byte] & step.null_mask:
             return 0
@@ -547,15 +542,10 @@ cdef class Object(Raw):
             part.data = data + step.offset
             part.size = (<Codec>step.codec).width
             return 1
-        ends = data + self.heads[0] - 2 * self.variable
-        if data[0] & WIDE_ENDS:
-            end = get32(ends + 4 * step.end)
-            if step.end:
-                begin = get32(ends + 4 * step.end - 4)
-        else:
-            end = get16(ends + 2 * step.end)
-            if step.end:
-                begin = get16(ends + 2 * step.end - 2)
+        ends = data + self.ends_at
+        end = get_end(ends, step.end, data[0])
+        if step.end:
+            begin = get_end(ends, step.end - 1, data[0])
         if begin > end or end > size - self.heads[data[0]]:
             return fail_short()
         part.data = data + self.heads[data[0]] + begin
@@ -650,24 +640,30 @@ cdef dict read_pairs(Reader* reader):
     return read_container(reader, ANY_DICT)
 
 
-cdef inline void put_end(unsigned char* ends, int number, size_t end, bint wide) noexcept:
-    if wide:
-        put32(ends + 4 * number, <uint32_t>end)
-    else:
+cdef inline void put_end(unsigned char* ends, int number, size_t end, size_t most) noexcept:
+    """Write an end, in the width in which the greatest is `most`."""
+    if most == 0xFF:
+        ends[number] = <uint8_t>end
+    elif most == 0xFFFF:
         put16(ends + 2 * number, <unsigned short>end)
+    else:
+        put32(ends + 4 * number, <uint32_t>end)
 
 
-cdef int widen(Buffer out, size_t start, int head, int ends, int done) except -1:
-    """Make the ends of an object u32, after the data grew past what u16 can say; `done` of them are known."""
-    cdef size_t data_at = start + head
-    cdef size_t size = out.size - data_at
+cdef size_t widen(Buffer out, size_t start, int ends_at, int ends, int done, size_t* data_at) except 0:
+    """Make the ends of an object wide enough for the data, of which `done` are known; the greatest that they can say then."""
+    cdef int before = out.data[start], after = 1 if out.size - data_at[0] <= 0xFFFF else 2
+    cdef size_t most = 0xFFFF if after == 1 else <size_t>0xFFFFFFFF
+    cdef size_t more = ends * ((1 << after) - (1 << (before & END_BITS)))
+    cdef size_t size = out.size - data_at[0]
     cdef unsigned char* p
-    take(out, 2 * ends)
-    p = out.data + data_at - 2 * ends
-    memmove(out.data + data_at + 2 * ends, out.data + data_at, size)
+    take(out, more)
+    p = out.data + start + ends_at
+    memmove(out.data + data_at[0] + more, out.data + data_at[0], size)
     # From the last down: what is overwritten was read before.
     while done:
         done -= 1
-        put32(p + 4 * done, get16(p + 2 * done))
-    out.data[start] |= WIDE_ENDS
-    return 0
+        put_end(p, done, get_end(p, done, before), most)
+    out.data[start] = (before & TAILED) | after
+    data_at[0] += more
+    return most

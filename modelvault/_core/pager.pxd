@@ -68,6 +68,7 @@ cdef class Pager:
     cdef uint64_t shared            # older drafts may belong to a fork as well; 0: none do
     cdef public uint64_t page_count # pages in use by the format: the end of the file as the last commit knew it
     cdef public uint64_t free_pages # of them in the free tree
+    cdef public uint64_t ceiling    # 0, or while the file is being compacted: new pages shall stand below this one
     cdef uint64_t seed              # of every page's checksum
     cdef uint64_t hand_generation   # space: the batch of the free tree at which to look for pages next
     cdef uint64_t hand_batch
@@ -146,6 +147,7 @@ cdef class Draft:
     cdef readonly size_t record_limit   # bytes; longer ones are not kept, and the write cannot go to the log
 
     cdef Page create(self, uint8_t type, uint8_t level, size_t size)
+    cdef Page copy(self, Page page)
     cdef Page own(self, Ref* ref, bint wait)
     cdef int drop(self, const Ref* ref, size_t size) except -1
     cdef int seal(self, Page page, Ref* ref) except -1

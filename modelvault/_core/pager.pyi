@@ -28,6 +28,7 @@ class Pager:
     stamp: int
     page_count: int
     free_pages: int
+    ceiling: int
     cache_size: int
     cache: Cache
     draft_bytes: int

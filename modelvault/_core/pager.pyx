@@ -465,6 +465,12 @@ cdef class Draft:
         self.count(size, 1)
         return page
 
+    cdef Page copy(self, Page page):
+        """A new draft with the content of a page."""
+        cdef Page copy = self.create(page.data[PAGE_TYPE], page.data[PAGE_LEVEL], page.size)
+        memcpy(copy.data + PAGE_TYPE, page.data + PAGE_TYPE, page.size - PAGE_TYPE)
+        return copy
+
     cdef int count(self, size_t size, int sign) except -1:
         """A draft of `size` bytes came to (1) or left (-1) what a commit will seal."""
         if size == self.pager.page_size:

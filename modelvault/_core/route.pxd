@@ -4,9 +4,9 @@ from cython cimport final
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from modelvault._core.buffer cimport Buffer, fail_corrupt, get16, get32
+from modelvault._core.buffer cimport Buffer, fail_corrupt
 from modelvault._core.codec cimport Codec
-from modelvault._core.objects cimport Object, Part, Step
+from modelvault._core.objects cimport MAX_FLAGS, Object, Part, Step, get_end
 from modelvault._core.record cimport RecordCodec
 
 
@@ -18,7 +18,7 @@ cdef enum Found:
 
 cdef struct Hop:
     # From an object to the bytes of one of its fields.
-    int32_t heads[4]            # bytes in front of the data, by flags
+    size_t heads[8]             # bytes in front of the data, by flags
     int32_t ends_at             # where the ends begin
     int32_t offset              # of a fixed field; -1: variable
     int32_t width
@@ -77,7 +77,7 @@ cdef inline int find(const Hop* hop, const unsigned char* data, size_t size, Par
     """Where a field's bytes are in an object, as Object.find_part."""
     cdef const unsigned char* ends
     cdef size_t head, begin = 0, end
-    if size < 1 or data[0] > 3:
+    if size < 1 or data[0] > MAX_FLAGS:
         return DAMAGED
     head = hop.heads[data[0]]
     if size < head:
@@ -90,16 +90,9 @@ cdef inline int find(const Hop* hop, const unsigned char* data, size_t size, Par
         part.size = hop.width
         return PRESENT
     ends = data + hop.ends_at
-    if data[0] & 1:
-        ends += 4 * hop.end
-        end = get32(ends)
-        if hop.end:
-            begin = get32(ends - 4)
-    else:
-        ends += 2 * hop.end
-        end = get16(ends)
-        if hop.end:
-            begin = get16(ends - 2)
+    end = get_end(ends, hop.end, data[0])
+    if hop.end:
+        begin = get_end(ends, hop.end - 1, data[0])
     if begin > end or end > size - head:
         return DAMAGED
     part.data = data + head + begin

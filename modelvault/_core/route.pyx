@@ -9,7 +9,7 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free
 
 from modelvault._core.buffer cimport put_bytes
 from modelvault._core.container cimport Custom, List, Optional, Set, Tuple, VarTuple
-from modelvault._core.objects cimport bare_codec, fill_of
+from modelvault._core.objects cimport MAX_FLAGS, bare_codec, fill_of
 
 from modelvault.errors import ModelVaultQueryError
 
@@ -74,9 +74,9 @@ cdef class Route:
             place = codec
             step = &place.steps[<Py_ssize_t>place.places[self.path[i]]]
             hop = &self.hops[i]
-            for flags in range(4):
+            for flags in range(MAX_FLAGS + 1):
                 hop.heads[flags] = place.heads[flags]
-            hop.ends_at = place.heads[0] - 2 * place.variable
+            hop.ends_at = place.ends_at
             hop.offset, hop.end, hop.width = step.offset, step.end, (<Codec>step.codec).width
             hop.null_byte, hop.null_mask = step.null_byte, step.null_mask
             hop.wide_byte, hop.wide_mask = step.wide_byte, step.wide_mask

@@ -33,7 +33,8 @@ cdef class Space(Allocator):
     cdef readonly uint64_t end          # pages in use by the format once the write is committed
     cdef readonly uint64_t free_pages   # of them in the free tree
     cdef readonly uint64_t available    # pages left in singles
-    cdef bint spend_reserve
+    cdef readonly uint64_t ceiling      # Pager.ceiling: free pages below it come first, the lowest first
+    cdef public bint spend_reserve
     cdef bint full                      # the disk is: take whatever is free
     cdef Runs singles                   # for single pages, consumed in order, append only
     cdef size_t position                # of the run that is being used
@@ -58,6 +59,7 @@ cdef class Space(Allocator):
     cdef int look_everywhere(self, error) except -1
     cdef Run take_run(self, Root* root, uint64_t pages) except *
     cdef int load(self, Root* root, uint64_t most) except -1
+    cdef uint64_t most_batches(self, Root* root, uint64_t pages) noexcept
     cdef Py_ssize_t best_fit(self, uint64_t pages) noexcept
     cdef bint free_share(self, uint64_t share) noexcept
     cdef uint64_t scatter(self, Root* root, uint64_t pages, Order order) except? 0

@@ -22,7 +22,8 @@ free in the old roots.
 A page freed by generation N is used again by generation g if N <= g - 2 (so that both metas stay whole, and readers
 that are just registering, too) and N <= floor, the lowest generation that any reader uses.
 
-Not here: giving pages back to the file system.
+While the file is compacted (`ceiling`), free pages are taken from the beginning of the file, and `shorten` gives up the
+last ones.
 """
 
 import errno
@@ -192,6 +193,7 @@ cdef class Space(Allocator):
         self.limit = min(floor, draft.generation - 2 if draft.generation > 2 else 0)
         self.end = draft.pager.page_count
         self.free_pages = draft.pager.free_pages
+        self.ceiling = draft.pager.ceiling
         self.spend_reserve = spend_reserve
         self.pieces = {}
         self.spared = []
@@ -270,6 +272,37 @@ cdef class Space(Allocator):
         if self.available < pages:
             self.acquire(roots.at(FREE_TREE), pages - self.available)
 
+    def usable(self, Roots roots not None):
+        """(pages, below): how many free pages may be used again, and how many of them stand below the ceiling."""
+        cdef size_t i
+        cdef uint64_t pages = 0, below = 0
+        cdef Run* run
+        self.load(roots.at(FREE_TREE), roots.at(FREE_TREE).entries)
+        for i in range(self.found.count):
+            run = &self.found.items[i]
+            pages += run.pages
+            if run.first < self.ceiling:
+                below += min(run.pages, self.ceiling - run.first)
+        return pages, below
+
+    def shorten(self, Roots roots not None):
+        """Let the file end before the free pages at its end; how many those were."""
+        cdef Root* root = roots.at(FREE_TREE)
+        cdef uint64_t before = self.end
+        cdef Run* run
+        self.load(root, root.entries)
+        join(&self.found)
+        while self.found.count:
+            run = &self.found.items[self.found.count - 1]
+            if run.first + run.pages != self.end:
+                break
+            self.end = run.first
+            self.found.count -= 1
+        if self.end < before:
+            self.free_pages -= before - self.end
+            self.store_all(root)
+        return before - self.end
+
     def prepare(self, Roots roots not None, uint64_t log_pages=0):
         """Find a place for every draft of the write, and note in the free tree what the write takes and frees.
 
@@ -323,7 +356,9 @@ cdef class Space(Allocator):
         """Take single pages: together if free space or the end of the file has them so, scattered if much is free."""
         cdef Run run
         while True:
-            if self.free_share(MEND_SHARE):
+            if self.ceiling:
+                pages = self.scatter(root, pages, by_first)
+            elif self.free_share(MEND_SHARE):
                 pages = self.scatter(root, pages, by_size)
             else:
                 run = self.take_run(root, pages)
@@ -351,11 +386,11 @@ cdef class Space(Allocator):
                 wanted.append(pages)
         self.spared.extend((first, pages) for pages, firsts in pieces.items() for first in firsts)
         while wanted:
-            if not self.free_share(MEND_SHARE):
+            if not self.free_share(MEND_SHARE) and not self.ceiling:
                 self.bulk = self.take_run(root, sum(wanted))
                 if self.bulk.pages:
                     break
-            if self.full or self.free_share(SCATTER_SHARE):
+            if self.full or self.ceiling or self.free_share(SCATTER_SHARE):
                 wanted = [pages for pages in sorted(wanted) if not self.take_piece(root, pages)]
             try:
                 self.bulk = self.behind_end(sum(wanted))
@@ -384,7 +419,7 @@ cdef class Space(Allocator):
         cdef Py_ssize_t place
         cdef int windows
         for windows in range(WINDOWS):
-            self.load(root, root.entries if self.full else FEWEST_BATCHES + pages // 8)
+            self.load(root, self.most_batches(root, pages))
             place = self.best_fit(pages)
             if place >= 0:
                 run = self.cut(place, pages)
@@ -436,11 +471,17 @@ cdef class Space(Allocator):
             there = cursor.next(True)
         return 0
 
+    cdef uint64_t most_batches(self, Root* root, uint64_t pages) noexcept:
+        """How many batches to look at for so many pages."""
+        return root.entries if self.full or self.ceiling else FEWEST_BATCHES + pages // 8
+
     cdef Py_ssize_t best_fit(self, uint64_t pages) noexcept:
         """The smallest run that holds them, or -1."""
         cdef Py_ssize_t best = -1
         cdef size_t i
         for i in range(self.found.count):
+            if self.ceiling and self.found.items[i].first + pages > self.ceiling:
+                continue
             if self.found.items[i].pages >= pages and (
                     best < 0 or self.found.items[i].pages < self.found.items[best].pages):
                 best = i
@@ -454,7 +495,7 @@ cdef class Space(Allocator):
         """Take single pages wherever they are, from some of the batches; how many are still missing."""
         cdef int windows
         for windows in range(WINDOWS):
-            self.load(root, root.entries if self.full else FEWEST_BATCHES + pages // 8)
+            self.load(root, self.most_batches(root, pages))
             join(&self.found)
             pages = self.cut_scattered(pages, order)
             self.store_all(root)
@@ -475,6 +516,7 @@ cdef class Space(Allocator):
 
     cdef uint64_t cut_scattered(self, uint64_t pages, Order order) except? 0:
         """Take single pages from the joined runs that were found, in this order of runs; how many are still missing."""
+        cdef uint64_t available
         cdef size_t i
         cdef Run part
         if self.found.count:
@@ -482,7 +524,12 @@ cdef class Space(Allocator):
         for i in range(self.found.count):
             if pages == 0:
                 break
-            part = self.cut(i, min(pages, self.found.items[i].pages))
+            if self.ceiling and self.found.items[i].first >= self.ceiling:
+                break       # they come in the order of the file
+            available = self.found.items[i].pages
+            if self.ceiling:
+                available = min(available, self.ceiling - self.found.items[i].first)
+            part = self.cut(i, min(pages, available))
             self.keep(part.first, part.pages)
             pages -= part.pages
         return pages
@@ -598,10 +645,10 @@ cdef class Space(Allocator):
         return 0
 
 
-def free_runs(Pager pager not None, Roots roots not None):
+def free_runs(Pager pager not None, Roots roots not None, uint64_t page_count=0):
     """Every run of free pages, as (generation that freed it, first page, pages), in the order of the free tree.
 
-    Generations after the last but one cannot be used yet.
+    Generations after the last but one cannot be used yet. page_count: of the version of `roots`, if it is not the newest.
     """
     cdef Cursor cursor = Cursor.__new__(Cursor)
     cdef const unsigned char* key
@@ -620,7 +667,7 @@ def free_runs(Pager pager not None, Roots roots not None):
             generation = batch_generation(key, size)
             value = cursor.value(&value_size, True)
             runs.count = 0
-            parse_batch(&runs, value, value_size, pager.page_count)
+            parse_batch(&runs, value, value_size, page_count or pager.page_count)
             for i in range(runs.count):
                 result.append((generation, runs.items[i].first, runs.items[i].pages))
             there = cursor.next(True)

@@ -8,7 +8,7 @@ from modelvault._core.entry cimport EntryShape
 from modelvault._core.index cimport Entries, IndexKeys
 from modelvault._core.keys cimport KeyCodec
 from modelvault._core.pager cimport Draft, Pager
-from modelvault._core.tree cimport Roots
+from modelvault._core.tree cimport ADD_FAILED, Added, Path, Roots
 
 
 cdef class TableIndex:
@@ -33,6 +33,7 @@ cdef class Table:
     cdef readonly Pager pager
     cdef readonly uint32_t tree
     cdef readonly tuple indexes         # of TableIndex
+    cdef tuple careful                  # the same, unique ones first
     cdef public object definition       # that must hold in a Write for it to be changed; None: any
     cdef public uint32_t journal        # the tree that notes the keys of changed rows, 0 for none
     cdef KeyCodec primary
@@ -42,6 +43,18 @@ cdef class Table:
     cdef Buffer lend(self)
     cdef TableIndex index(self, str name)
     cdef int check_definition(self, write) except -1
+    cdef bint put_at(
+        self, Draft draft, Roots roots, const unsigned char* start, size_t length, const unsigned char* data,
+        size_t size, bint create, bint wait) except -1
+    cdef bint put_new(
+        self, Draft draft, Roots roots, const unsigned char* key, size_t length, const unsigned char* record,
+        size_t size) except -1
+    cdef Added add_entry(
+        self, Draft draft, Roots roots, TableIndex index, Path* path, const unsigned char* data, size_t size,
+        size_t entry, bint alone, bint wait) except ADD_FAILED
+    cdef int take_back(
+        self, Draft draft, Roots roots, TableIndex failed, size_t done, const unsigned char* key,
+        size_t length) except -1
     cdef int note(self, Draft draft, Roots roots, const unsigned char* key, size_t length, bint wait) except -1
     cdef int plan(
         self, Roots roots, const unsigned char* key, size_t length, const unsigned char* old, size_t old_size,
@@ -56,3 +69,6 @@ cdef class Table:
     cdef object too_long(self, size_t size, str what)
     cdef object violation(self, TableIndex index, const unsigned char* record, size_t size)
     cdef int check_entries(self, Roots roots, TableIndex index, bytes key) except -1
+
+
+cdef const unsigned char* entry_at(Entries entries, size_t i, size_t* size) noexcept

@@ -20,7 +20,10 @@ from modelvault._core.pager cimport Draft, Page, Pager
 from modelvault._core.keys cimport KeyCodec
 from modelvault._core.node cimport branch_ref, key_limit, node_count, node_search
 from modelvault._core.record cimport Face, Shape
-from modelvault._core.tree cimport Roots, child_index, fetch, tree_delete, tree_find, tree_put
+from modelvault._core.tree cimport (
+    ADD_FAILED, ADD_TAKEN, ADD_UNSURE, ADDED, Added, Path, Roots, child_index, fetch, tree_add, tree_delete, tree_find,
+    tree_put,
+)
 
 from modelvault.errors import ColdPage, CorruptionError, DuplicateKeyError, ModelVaultSchemaError, StaleSchemaError
 
@@ -62,6 +65,11 @@ cdef class TableIndex:
         return found[0] if len(found) == 1 else found
 
 
+def is_plain(TableIndex index not None):
+    """Whether rows may share their values in the index."""
+    return not index.unique
+
+
 cdef class Table:
     """One collection. `indexes`: (name, tree id, unique, {schema version: IndexKeys}) of each index. `primary`: the primary key's codec.
 
@@ -74,6 +82,7 @@ cdef class Table:
         self.tree = tree
         self.primary = primary
         self.indexes = tuple([TableIndex(*index) for index in indexes])
+        self.careful = tuple(sorted(self.indexes, key=is_plain))
         self.spare = Buffer()
         self.joined = Buffer()
         self.definition = None
@@ -177,24 +186,91 @@ cdef class Table:
         DuplicateKeyError for a key that is taken, and for a value that another row has in a unique index. Nothing has changed when it
         raises anything but MemoryError, or the OSError or CorruptionError of a page that was read meanwhile.
         """
-        cdef Draft draft = write.draft
-        cdef Roots roots = write.roots
-        cdef const unsigned char* start = <const unsigned char*> PyBytes_AS_STRING(key)
-        cdef const unsigned char* data = <const unsigned char*> PyBytes_AS_STRING(record)
-        cdef size_t length = PyBytes_GET_SIZE(key), size = PyBytes_GET_SIZE(record), old_size = 0
-        cdef const unsigned char* old = NULL
-        cdef Page page
         self.check_definition(write)
-        page = tree_find(self.pager, roots.at(self.tree), start, length, wait, &old, &old_size)
+        return self.put_at(
+            write.draft, write.roots, <const unsigned char*> PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key),
+            <const unsigned char*> PyBytes_AS_STRING(record), PyBytes_GET_SIZE(record), create, wait)
+
+    cdef bint put_at(
+            self, Draft draft, Roots roots, const unsigned char* start, size_t length, const unsigned char* data,
+            size_t size, bint create, bint wait) except -1:
+        """put, of bytes."""
+        cdef const unsigned char* old = NULL
+        cdef size_t old_size = 0
+        cdef Page page = tree_find(self.pager, roots.at(self.tree), start, length, wait, &old, &old_size)
         if page is not None and create:
-            raise self.taken(key)
+            raise self.taken(start[:length])
         if length > key_limit(self.pager.page_size):
             raise self.too_long(length, "the primary key has")
+        if page is None and wait:
+            return self.put_new(draft, roots, start, length, data, size)
         self.note(draft, roots, start, length, wait)
         self.plan(roots, start, length, old if page is not None else NULL, old_size, data, size, wait)
         put_sure(draft, roots, self.tree, start, length, data, size, wait)
         self.apply(draft, roots, start, length, wait)
         return page is not None
+
+    cdef bint put_new(
+            self, Draft draft, Roots roots, const unsigned char* key, size_t length, const unsigned char* record,
+            size_t size) except -1:
+        """put_at for a key that is not there, where every page may be waited for: False.
+
+        Each tree is gone down once. Entries come first, those of unique indexes before the others: one that is taken is
+        found when nothing has changed, or when what has is easily taken back.
+        """
+        cdef TableIndex index
+        cdef Path path
+        cdef Added added
+        cdef size_t i
+        for index in self.indexes:
+            index.collect(record, size, index.after)
+            self.check_lengths(index, length)
+        self.note(draft, roots, key, length, True)
+        for index in self.careful:
+            for i in range(index.after.count):
+                self.join(index.after, i, key, length)
+                path.depth = 0
+                added = self.add_entry(
+                    draft, roots, index, &path, self.joined.data, self.joined.size, self.joined.size - length,
+                    index.unique and not index.after.exempt, True)
+                if added == ADD_TAKEN:
+                    self.take_back(draft, roots, index, i, key, length)
+                    raise self.violation(index, record, size)
+        path.depth = 0
+        tree_add(draft, roots.at(self.tree), &path, key, length, 0, record, size, True)
+        draft.note_put(self.tree, key, length, record, size)
+        return False
+
+    cdef Added add_entry(
+            self, Draft draft, Roots roots, TableIndex index, Path* path, const unsigned char* data, size_t size,
+            size_t entry, bint alone, bint wait) except ADD_FAILED:
+        """Put an entry, of `entry` bytes with the primary key behind; ADD_TAKEN if it is to be alone and is not."""
+        cdef Added added = tree_add(
+            draft, roots.at(index.tree), path, data, size, entry if alone else 0, data, 0, wait)
+        cdef Cursor cursor
+        if added == ADD_UNSURE:
+            cursor = Cursor.__new__(Cursor)
+            cursor.reset(self.pager, roots.at(index.tree))
+            if cursor.seek(data, entry, wait) and cursor.begins_with(data, entry):
+                return ADD_TAKEN
+            added = tree_add(draft, roots.at(index.tree), path, data, size, 0, data, 0, wait)
+        if added == ADDED:
+            draft.note_put(index.tree, data, size, data, 0)
+        return added
+
+    cdef int take_back(
+            self, Draft draft, Roots roots, TableIndex failed, size_t done, const unsigned char* key,
+            size_t length) except -1:
+        """Delete the entries that put_new had put when one of `failed`, the number `done`, was taken."""
+        cdef TableIndex index
+        cdef size_t i
+        for index in self.careful:
+            for i in range(done if index is failed else index.after.count):
+                self.join(index.after, i, key, length)
+                delete_sure(draft, roots, index.tree, self.joined.data, self.joined.size, True)
+            if index is failed:
+                break
+        return 0
 
     def delete(self, write not None, bytes key not None, bint wait=True):
         """Delete the row with this primary key; whether it was there. Errors as in put."""
@@ -427,7 +503,7 @@ cdef Page child_of(Pager pager, Page page, size_t index, int level, bint wait):
     return fetch(pager, &ref, level, wait)
 
 
-cdef inline const unsigned char* entry_at(Entries entries, size_t i, size_t* size) noexcept:
+cdef const unsigned char* entry_at(Entries entries, size_t i, size_t* size) noexcept:
     """One of the entries of a record."""
     cdef size_t start = entries.ends[i - 1] if i else 0
     size[0] = entries.ends[i] - start

@@ -1,11 +1,28 @@
 """Trees: find, put and delete by key; docs/format.md sections 3 and 4."""
 
+from cpython.object cimport PyObject
 from cython cimport final
 from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t
 
 from modelvault._core.format cimport Ref, Root
+from modelvault._core.node cimport MAX_LEVEL
 from modelvault._core.pager cimport Draft, Page, Pager
+
+
+cdef struct Path:
+    # From the root to a leaf: drafts that the write owns, hence borrowed references, and which child was taken.
+    PyObject* pages[MAX_LEVEL + 2]
+    size_t index[MAX_LEVEL + 2]
+    int depth                   # pages
+
+
+cdef enum Added:
+    ADD_FAILED = -1
+    ADDED = 0
+    ADD_FOUND = 1               # the key is there
+    ADD_TAKEN = 2               # another key begins with what it should have for itself
+    ADD_UNSURE = 3              # so may one in the next leaf
 
 
 @final
@@ -32,6 +49,9 @@ cdef Page tree_find(
 cdef int tree_put(
     Draft draft, Root* root, const unsigned char* key, size_t size,
     const unsigned char* value, size_t value_size, bint wait) except -1
+cdef Added tree_add(
+    Draft draft, Root* root, Path* path, const unsigned char* key, size_t size, size_t alone,
+    const unsigned char* value, size_t value_size, bint wait) except ADD_FAILED
 cdef int tree_delete(Draft draft, Root* root, const unsigned char* key, size_t size, bint wait) except -1
 
 cdef tuple root_tuple(const Root* root)

@@ -20,19 +20,12 @@ from modelvault._core.format cimport (
     BRANCH, LEAF, OVERFLOW, PAGE_HEAP, PAGE_LEVEL, PAGE_SLOTS, PAGE_TYPE, REF_SIZE, SLOT_SIZE, Ref, Root,
 )
 from modelvault._core.node cimport (
-    MAX_LEVEL, MAX_VALUE, Cell, branch_ref, key_limit, leaf_value, node_cell_size, node_count, node_damage, node_heap,
-    node_read, node_remove, node_replace, node_search, node_used, node_validate,
+    MAX_LEVEL, MAX_VALUE, Cell, branch_ref, key_limit, leaf_value, node_begins, node_cell_size, node_compare, node_count,
+    node_damage, node_heap, node_read, node_remove, node_replace, node_search, node_used, node_validate,
 )
 from modelvault._core.pager cimport DRAFT_SHIFT, Draft, Page, Pager
 
 from modelvault.errors import ColdPage, CorruptionError, ModelVaultSchemaError
-
-cdef struct Path:
-    # From the root to a leaf: drafts that the write owns, hence borrowed references, and which child was taken.
-    PyObject* pages[MAX_LEVEL + 2]
-    size_t index[MAX_LEVEL + 2]
-    int depth                   # pages
-
 
 # Pages
 
@@ -172,6 +165,103 @@ cdef int tree_put(
     insert_up(draft, root, &path, path.depth - 1, index, &cell)
     root.entries += not found
     return found
+
+
+cdef Added tree_add(
+        Draft draft, Root* root, Path* path, const unsigned char* key, size_t size, size_t alone,
+        const unsigned char* value, size_t value_size, bint wait) except ADD_FAILED:
+    """Put a new key; for rows of keys that come in order: a key that belongs into the leaf of the one before needs no descent.
+
+    `path` is where the last one went, of depth 0 at first and whenever anything else has changed the tree. alone: bytes
+    of the key with which no other may begin, 0 for none. Anything but ADDED leaves the tree as it was, as does ColdPage.
+    """
+    cdef size_t page_size = draft.pager.page_size, index
+    cdef bint found = False
+    cdef Added lonely
+    cdef Cell cell
+    cdef Ref extent
+    cdef Page page
+    cdef int done
+    if size > key_limit(page_size) or value_size > MAX_VALUE:
+        fail_size(page_size, size, value_size)
+    if root.ref.number == 0:
+        plant(draft, root, path)
+    elif path.depth == 0 or not leads_to(path, page_size, key, size):
+        path.depth = 0
+        descend(draft, root, key, size, wait, path)
+    page = <Page> path.pages[path.depth - 1]
+    index = node_search(page.data, page_size, key, size, &found)
+    if found:
+        return ADD_FOUND
+    if alone:
+        lonely = is_alone(path, page_size, index, key, alone)
+        if lonely != ADDED:
+            return lonely
+    key_cell(&cell, key, size)
+    cell.tag = 2 * value_size
+    cell.payload = value
+    cell.payload_size = value_size
+    if size + value_size + 4 > (page_size - PAGE_SLOTS) // 4:
+        place_value(draft, &cell, &extent)
+    done = node_place(page.data, page_size, index, &cell)
+    if done < 0:
+        raise MemoryError()
+    if not done:
+        divide(draft, root, path, path.depth - 1, index, &cell)
+        path.depth = 0
+    root.entries += 1
+    return ADDED
+
+
+cdef bint leads_to(const Path* path, size_t page_size, const unsigned char* key, size_t size) noexcept:
+    """Whether a key belongs into the leaf at the end of a path."""
+    cdef const unsigned char* data
+    cdef bint above = False, below = False
+    cdef size_t index
+    cdef int at
+    for at in range(path.depth - 2, -1, -1):
+        data = (<Page> path.pages[at]).data
+        index = path.index[at]
+        if not below and index + 1 < node_count(data):
+            if node_compare(data, page_size, index + 1, key, size) <= 0:
+                return False
+            below = True
+        if not above and index > 0:
+            if node_compare(data, page_size, index, key, size) > 0:
+                return False
+            above = True
+        if above and below:
+            return True
+    return True
+
+
+cdef Added is_alone(
+        const Path* path, size_t page_size, size_t index, const unsigned char* key, size_t size) noexcept:
+    """ADDED if no key of the tree begins with these bytes, which go to `index` of the leaf; ADD_UNSURE: ask the next leaf.
+
+    A neighbour in another leaf can begin with them only if the separator between the two does.
+    """
+    cdef const unsigned char* data = (<Page> path.pages[path.depth - 1]).data
+    cdef size_t count = node_count(data)
+    cdef bint before = index > 0, behind = index < count
+    cdef int at
+    if (before and node_begins(data, page_size, index - 1, key, size)) or (
+            behind and node_begins(data, page_size, index, key, size)):
+        return ADD_TAKEN
+    for at in range(path.depth - 2, -1, -1):
+        if before and behind:
+            break
+        data = (<Page> path.pages[at]).data
+        index = path.index[at]
+        if not before and index > 0:
+            before = True
+            if node_begins(data, page_size, index, key, size):
+                return ADD_UNSURE
+        if not behind and index + 1 < node_count(data):
+            behind = True
+            if node_begins(data, page_size, index + 1, key, size):
+                return ADD_UNSURE
+    return ADDED
 
 
 cdef int fail_size(size_t page_size, size_t size, size_t value_size) except -1:

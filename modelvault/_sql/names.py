@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from enum import Enum
 from typing import Any, Final
 
 from modelvault._sql.errors import ProgrammingError
@@ -24,7 +26,7 @@ from modelvault.errors import ModelVaultQueryError
 from modelvault.query import Source
 from modelvault.schema import Field, Schema
 
-__all__ = ["Scope", "bound"]
+__all__ = ["bound", "resolved"]
 
 NOTHING: Final[tuple[()]] = ()
 
@@ -50,9 +52,29 @@ def bound(select: Select, parameters: Any) -> Select:
         return select
 
     def change(term: Term) -> Term | None:
-        return Constant(values[term.key]) if isinstance(term, Parameter) else None
+        return Constant(plain(values[term.key])) if isinstance(term, Parameter) else None
 
     return mapped(select, change, 0)
+
+
+def plain(value: Any) -> Any:
+    """A parameter as the dict interface has such values: of an enum its value, of NumPy's scalars Python's."""
+    if isinstance(value, Enum):
+        return value.value
+    return value.item() if type(value).__module__ == "numpy" and hasattr(value, "item") else value
+
+
+def resolved(select: Select, source: Source | None, schema: Schema | None) -> Select:
+    """The statement with columns in place of names; `*` and the numbers and names of items are what they stand for."""
+    scope = Scope(select, source, schema)
+    return replace(
+        select,
+        items=scope.items,
+        where=None if select.where is None else scope.columns(select.where),
+        groups=tuple(scope.output(term) for term in select.groups),
+        having=None if select.having is None else scope.columns(select.having),
+        order=tuple(replace(sort, term=scope.output(sort.term)) for sort in select.order),
+    )
 
 
 class Scope:

@@ -220,7 +220,7 @@ def read_item(node: exp.Expr) -> Item:
     term = term_of(node)
     if isinstance(term, Name | Star):
         return Item(term, None)
-    text = node.sql(dialect=Dialect, normalize_functions=False)
+    text = node.sql(dialect=Dialect, normalize_functions="lower")
     return Item(term, re.sub(r":\?\d+", "?", text))
 
 

@@ -9,12 +9,11 @@ from typing import Any
 
 from modelvault._sql.errors import ProgrammingError
 from modelvault._sql.logic import conjuncts, every, joined, truth
-from modelvault._sql.names import Scope, bound
+from modelvault._sql.names import bound
 from modelvault._sql.terms import Column, Constant, Item, Select, Slot, Sort, Term, Total, parts, replaced, spelled
 from modelvault._sql.values import compiled, constant, kind_of, with_fits
 from modelvault.conditions import EVERYTHING, Order, Selection
 from modelvault.query import Source
-from modelvault.schema import Schema
 
 __all__ = ["Grouping", "Key", "Plan", "planned"]
 
@@ -73,20 +72,19 @@ class Plan:
         return self.grouping is None and not self.keys
 
 
-def planned(select: Select, parameters: Any, source: Source | None, schema: Schema | None) -> Plan:
-    """The plan of a statement over a collection; without a source it is one without FROM."""
+def planned(select: Select, parameters: Any, source: Source | None, primary: str) -> Plan:
+    """The plan of a resolved statement over a collection with this primary key; without a source one without FROM."""
     select = bound(select, parameters)
-    scope = Scope(select, source, schema)
-    items = tuple(Item(prepared(item.term), item.name) for item in scope.items)
-    having = None if select.having is None else prepared(scope.columns(select.having))
-    order = tuple(replace(sort, term=prepared(scope.output(sort.term))) for sort in select.order)
-    groups = tuple(prepared(scope.output(term)) for term in select.groups)
-    selection, rest = conditions(select, scope, source)
+    items = tuple(Item(prepared(item.term), item.name) for item in select.items)
+    having = None if select.having is None else prepared(select.having)
+    order = tuple(replace(sort, term=prepared(sort.term)) for sort in select.order)
+    groups = tuple(prepared(term) for term in select.groups)
+    selection, rest = conditions(select, source)
     plan = Plan(
         tuple(item.name or "?" for item in items),
         tuple(kind_of(item.term) for item in items),
         source=source,
-        primary="" if schema is None else schema.primary,
+        primary=primary,
         distinct=select.distinct,
         start=whole(select.offset, "OFFSET") or 0,
         limit=whole(select.limit, "LIMIT"),
@@ -119,11 +117,11 @@ def whole(term: Term | None, clause: str) -> int | None:
     return number
 
 
-def conditions(select: Select, scope: Scope, source: Source | None) -> tuple[Selection, Term | None]:
+def conditions(select: Select, source: Source | None) -> tuple[Selection, Term | None]:
     """What the engine tests, and the term that is left of WHERE."""
     if select.where is None:
         return Selection(), None
-    term = prepared(scope.columns(select.where))
+    term = prepared(select.where)
     if any(isinstance(part, Total) for part in parts(term)):
         raise ProgrammingError("query error: WHERE tests rows one by one: an aggregate belongs into HAVING")
     tested, left = [], []
@@ -272,16 +270,14 @@ def grouping(
         tuple(None if total.operand is None else compiled(total.operand, places) for total in totals),
     )
     source = plan.source
+    for total in totals:
+        check_total(source, total)
     plain = all(isinstance(term, Column) and not term.many for term in groups)
     if source is None or not tested or not plain or not all(map(simple, totals)):
         return found
     functions: list[tuple[str, tuple[str, ...] | None]] = []
     for total in totals:
         path = total.operand.path if isinstance(total.operand, Column) else None
-        if path is not None and total.function != "count":
-            target = source.field(path)
-            check = target.check_number if total.function in ("sum", "avg") else target.check_order
-            check(f"{total.function}()")
         functions.append(("distinct" if total.function == "count" and total.distinct else total.function, path))
         if total.function == "sum":
             functions.append(("count", path))  # the sum of nothing is NULL
@@ -289,6 +285,15 @@ def grouping(
     for path in paths:
         source.field(path).check_order("GROUP BY")
     return replace(found, direct=True, functions=tuple(functions), paths=paths)
+
+
+def check_total(source: Source | None, total: Total) -> None:
+    """ModelVaultQueryError for a column that cannot be summed up so."""
+    if source is None or not isinstance(total.operand, Column) or total.function == "count":
+        return
+    target = source.field(total.operand.path)
+    check = target.check_number if total.function in ("sum", "avg") else target.check_order
+    check(f"{total.function}()")
 
 
 def simple(total: Total) -> bool:

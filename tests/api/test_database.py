@@ -230,6 +230,52 @@ async def test_a_read_only_handle_alone(disk_world: World) -> None:
     assert Path(disk_world.path).read_bytes() == before
 
 
+async def test_readers_stay_when_the_writer_goes_and_another_comes(disk_world: World) -> None:
+    first = await disk_world.open()
+    await register(first)
+    for number in range(300):
+        await first.insert("books", {"id": number, "name": str(number)})
+    reader = await disk_world.open(read_only=True)
+    rows = aiter(reader.collection("books"))
+    assert (await anext(rows))["id"] == 0
+    await first.insert("books", {"id": 300, "name": "the last one"})
+    await first.close()
+    assert await reader.collection("books").count() == 301
+    for number in range(3):
+        async with disk_world.open() as second:
+            await second.insert("books", {"id": 0, "name": f"changed {number}"})
+            assert (await reader.get("books", 0))["name"] == f"changed {number}"
+            with pytest.raises(LockedError, match="already open for this path in this process"):
+                await disk_world.open()
+            async with disk_world.open(read_only=True) as another:
+                await second.insert("books", {"id": 1000 + number, "name": f"new {number}"})
+                for look in (another, reader):
+                    assert await look.get("books", 1000 + number) is not None
+        assert await reader.collection("books").count() == 302 + number
+    assert [row["id"] async for row in rows] == list(range(1, 300)), "the snapshot from before all that"
+    with pytest.raises(OSError, match="read-only"):
+        await reader.insert("books", {"id": 1, "name": "b"})
+    await reader.close()
+
+
+async def test_a_writer_in_another_process_may_come_when_the_one_here_has_gone(disk_world: World) -> None:
+    first = await disk_world.open()
+    await register(first)
+    reader = await disk_world.open(read_only=True)
+    await first.close()
+    command = [sys.executable, "-c", WRITER, str(disk_world.path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:  # noqa: ASYNC220
+        assert writer.stdin is not None
+        assert writer.stdout is not None
+        for number in range(1, 5):
+            writer.stdin.write(f"{number}\n")
+            writer.stdin.flush()
+            assert writer.stdout.readline() == "done\n"
+            assert (await reader.get("books", number))["name"] == str(number)
+        writer.stdin.close()
+    await reader.close()
+
+
 WRITER = """
 import sys
 from modelvault import Database

@@ -16,7 +16,7 @@ import pytest
 
 import modelvault
 from modelvault import Database, ModelVaultQueryError, ModelVaultSchemaError, dbapi
-from tests.api.users import USERS, Address, User, cursor, db
+from tests.api.users import USERS, Address, Level, User, cursor, db
 
 __all__ = ["cursor", "db"]
 
@@ -220,7 +220,7 @@ def test_description_names_columns_and_types(cursor: dbapi.Cursor) -> None:
         ("who", "string"),
         ("address.city", "string"),
         ("1 + score", "float64"),
-        ("COUNT(*)", "int"),
+        ("count(*)", "int"),
     ]
 
 
@@ -266,6 +266,31 @@ def test_parameters_by_place_and_by_name(cursor: dbapi.Cursor) -> None:
     assert cursor.execute(sql, {"age": 36, "name": "ada", "more": 1}).fetchall() == [(4,)]
     assert cursor.execute("SELECT ? FROM users LIMIT ? OFFSET ?", ["x", 2, 3]).fetchall() == [("x",)]
     assert cursor.execute("SELECT id FROM users LIMIT ?, ?", (1, 2)).fetchall() == [(2,), (3,)]
+
+
+def test_parameters_of_enums_and_numpy(cursor: dbapi.Cursor) -> None:
+    numpy = pytest.importorskip("numpy")
+    for where, value in [
+        ("level", Level.HIGH),
+        ("id", numpy.int64(1)),
+        ("active AND name", numpy.str_("ada")),
+        ("id = 1 AND active", numpy.bool_(True)),
+        ("score", numpy.float64(1.5)),
+    ]:
+        assert cursor.execute(f"SELECT id FROM users WHERE {where} = ?", (value,)).fetchall() == [(1,)]
+
+
+def test_a_statement_goes_with_the_schema(db: Database) -> None:
+    connection = dbapi.connect(db)
+    fields = '[{"path": ["id"], "type": "int64"}]'
+    db.register_collection("things", fields, "id")
+    db.insert("things", {"id": 1})
+    for sql in ("SELECT * FROM things", "SELECT * FROM things WHERE id = 1"):
+        assert connection.execute(sql).fetchall() == [(1,)]
+    more = '[{"path": ["id"], "type": "int64"}, {"path": ["x"], "type": {"optional": "string"}}]'
+    db.register_schema_version("things", more)
+    for sql in ("SELECT * FROM things", "SELECT * FROM things WHERE id = 1"):
+        assert connection.execute(sql).fetchall() == [(1, None)]
 
 
 @pytest.mark.parametrize(

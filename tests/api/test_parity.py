@@ -27,6 +27,12 @@ DATABASE = {
     "transaction": "(self",
     "collection_names": "(self)",
     "collection": "(self, name",
+    "open_snapshot": "(path)",
+    "open_snapshot_bytes": "(data)",
+    "restore_snapshot": "(snapshot_path, dest_path",
+    "snapshot_bytes": "(self)",
+    "export_snapshot": "(self, dest_path",
+    "checkpoint": "(self)",
 }
 COLLECTION = {
     "insert": "(self, row)",
@@ -97,7 +103,7 @@ def test_a_method_and_its_twin(blocking: type, asynchronous: type, name: str) ->
     assert result_of(one) == result_of(other)
     if not name.startswith("__"):
         assert one.__doc__
-        if name not in ("open", "transaction", "collection", "savepoint"):
+        if name not in ("open", "transaction", "collection", "savepoint", "snapshot"):
             assert one.__doc__ == other.__doc__
 
 

@@ -187,6 +187,9 @@ def test_groups_need_their_columns(cursor: dbapi.Cursor) -> None:
         "SELECT sum(*) FROM users",
         "SELECT id FROM users GROUP BY 2",
         "SELECT sum(name) FROM users",
+        "SELECT min(tags) FROM users",
+        "SELECT sum(DISTINCT name) FROM users",
+        "SELECT max(address) FROM users WHERE id + 1 = 2",
     ):
         with pytest.raises((dbapi.ProgrammingError, dbapi.DataError)):
             cursor.execute(sql).fetchall()

@@ -104,11 +104,15 @@ def test_definitions_survive_reopening(tmp_path: Path) -> None:
     path = str(tmp_path / "db")
     engine = Engine.open(path)
     write = engine.begin()
-    write.define({"id": write.new_collection(), "name": "users", "tree": write.new_tree()})
+    number, tree = write.new_collection(), write.new_tree()
+    schema = {"form": 1, "name": "users", "primary": "id", "version": 1, "fields": [["id", "int64"]], "indexes": []}
+    definition = {"id": number, "name": "users", "tree": tree, "indexes": [], "schemas": [schema]}
+    write.define(definition)
     engine.commit(write)
     engine.close()
     engine = Engine.open(path)
-    assert engine.latest.definitions == {"users": {"id": 1, "name": "users", "tree": 2}}
+    assert engine.latest.definitions == {"users": definition}
+    assert (number, tree) == (1, 2)
     write = engine.begin()
     assert (write.new_collection(), write.new_tree()) == (2, 3)
     engine.rollback(write)
@@ -127,7 +131,7 @@ def test_read_only_users_share_the_writer_of_their_process(tmp_path: Path) -> No
     assert caught.value.filename == path
     writer.close()
     assert not reader.closed
-    reader.close()
+    reader.close(reader=True)
     assert reader.closed
     with pytest.raises(ClosedError):
         reader.begin()

@@ -476,7 +476,7 @@ def test_depth_of_a_stored_value_is_bounded():
     with pytest.raises(ModelVaultValidationError, match="nested deeper than 100 levels"):
         codec.encode({"v": [[deep]]})
     with pytest.raises(CorruptionError, match="nested deeper than 100 levels"):
-        codec.decode(bytes.fromhex("010000d007") + b"\x0d\x01" * 1000)
+        codec.decode(bytes.fromhex("010001d007") + b"\x0d\x01" * 1000)
 
 
 class SameFields(Address):
@@ -850,7 +850,7 @@ GOLDEN_ROW = {
 }
 GOLDEN_BYTES = (
     ("0700", "schema version"),
-    ("00", "flags: ends are u16, no tail"),
+    ("00", "flags: ends are u8, no tail"),
     ("06", "bits: wide id, null n, wide big, null b"),
     ("0100000000000000", "id"),
     ("01", "ok"),
@@ -860,12 +860,12 @@ GOLDEN_BYTES = (
     ("0000000000000000 201c0000", "t: the instant, 3600 seconds * 2"),
     ("3bf90a00", "d: day 719163"),
     ("0100", "k: place 1"),
-    ("0200 0300 0700 0c00 1000 1300 2700", "ends of s b m l o u a"),
+    ("02 03 07 0c 0f 12 26", "ends of s b m l o u a"),
     ("c3a9", "s"),
     ("01", "b"),
     ("312e3530", "m"),
     ("02 01 8101 00", "l: count, there, 1, absent"),
-    ("00 0100 79", "o: flags, end, x"),
+    ("00 01 79", "o: flags, end, x"),
     ("01 017a", "u: member 1, size, text"),
     ("11 01 05016b 0d03 00 02 0e01 04 0000000000000040", "a: dict of one, a list of three, a tuple of one"),
 )
@@ -880,8 +880,28 @@ def test_bytes_of_the_format_document():
 def test_bytes_of_a_tail():
     record = RecordCodec(row_type(Open), 1).encode(Open(a=1, x=True))
     # Version, flags, bits, a, b, end of the tail; mask, fields-set, other names in fields-set, extras.
-    expected = "0100 02 00 0100000000000000 0200000000000000 0b00 0b 01 01050178 0105017802"
+    expected = "0100 04 00 0100000000000000 0200000000000000 0b 0b 01 01050178 0105017802"
     assert record.hex() == expected.replace(" ", "")
+
+
+def test_ends_are_as_wide_as_the_data_needs():
+    """One byte each up to 255 bytes of data, two up to 65,535; which of the fields passes the limit does not matter."""
+    codec = RecordCodec(row(a=STRING, b=STRING, c=row(d=Type("bytes")), e=optional(STRING)), 1)
+    around = [0, 1, 250, 251, 252, 253, 254, 255, 256, 257, 65528, 65529, 65530, 65531, 65532, 65533, 65535]
+    for place in range(3):
+        for size in around:
+            sizes = [3, 0, 2]
+            sizes[place] = size
+            source = {"a": "a" * sizes[0], "b": "b" * sizes[1], "c": {"d": b"d" * sizes[2]}, "e": None}
+            record = codec.encode(source)
+            nested = sizes[2] + (2 if sizes[2] < 256 else 3 if sizes[2] < 65536 else 5)
+            data = sizes[0] + sizes[1] + nested
+            code = 0 if data < 256 else 1 if data < 65536 else 2
+            assert record[2] == code and len(record) == 4 + (4 << code) + data
+            assert codec.decode(record) == source
+            assert codec.read(record, ("c", "d")) == source["c"]["d"]
+    with pytest.raises(CorruptionError):
+        codec.decode(b"\1\0\3" + bytes(40))
 
 
 def test_long_data_has_wide_ends():

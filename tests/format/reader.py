@@ -275,8 +275,8 @@ def variable(type: Any, data: bytes) -> Any:
 def read_object(fields: list[tuple[str, Any]], data: bytes) -> dict[str, Any]:
     """Section 6: an object without a tail."""
     flags = data[0]
-    assert flags & ~1 == 0
-    width = 4 if flags & 1 else 2
+    assert flags < 3
+    width = 1 << flags
     plan = [(name, parts(type)[1][0], True) if parts(type)[0] == "optional" else (name, type, False)
             for name, type in fields]  # fmt: skip
     kinds = [parts(type)[0] for _, type, _ in plan]

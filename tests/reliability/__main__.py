@@ -1,7 +1,7 @@
 """`make reliability`: every part of the suite at length, in one table and one JSON file.
 
-`python -m tests.reliability --minutes 20` runs each part in a process of its own, two at a time, and ends with an error if
-anything was lost, if a part crashed or hung, or if too little was tried. `--part NAME --seconds N` runs one part here.
+`python -m tests.reliability --minutes 20` runs each part in a process of its own, two at a time, and ends with an error
+if anything was lost, if a part crashed or hung, or if too little was tried. `--part NAME --seconds N` runs one here.
 """
 
 from __future__ import annotations

@@ -7,8 +7,10 @@ they were; and one whose log still has the commits, of which only the last one m
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from functools import cache
 from itertools import combinations
+from math import gcd
 
 from modelvault import Database
 from modelvault._core.file import MemoryFile
@@ -17,7 +19,7 @@ from modelvault._engine import Engine, entries
 from modelvault.errors import CorruptionError, ModelVaultFormatError
 from tests.reliability.sealing import SealedLog, aligned, pages_in_use
 from tests.reliability.tally import Tally
-from tests.reliability.workload import PAGE_SIZE, PATH, Installed, Row, row
+from tests.reliability.workload import PAGE_SIZE, PATH, Installed, Prompt, Row, row
 
 Content = list[list[tuple[bytes, bytes]]]
 
@@ -44,10 +46,10 @@ def outcome(data: bytes | bytearray, expected: Content) -> bool:
 
 @cache
 def states() -> tuple[bytes, ...]:
-    """A small file after each of a few checkpoints: rows, a long value, indexes, free pages; without a page too many."""
+    """A small file after each of a few checkpoints: rows, a long value, indexes, free pages, none in reserve."""
     draw = random.Random(4)
     found = []
-    with Installed(prompt=True) as disk:
+    with Installed(keeper=Prompt) as disk:
         for batch in range(4):
             with Database.open(PATH, page_size=PAGE_SIZE) as db, db.transaction():
                 rows = db.collection(Row)
@@ -65,12 +67,11 @@ def states() -> tuple[bytes, ...]:
 def logged() -> SealedLog:
     """A small file with a few commits in its log."""
     draw = random.Random(5)
-    with Installed(prompt=True) as disk:
-        with Database.open(PATH, page_size=PAGE_SIZE) as db:
-            db.collection(Row)
-            for key in range(9):
-                db.collection(Row).insert(row(draw, key, key, large=False))
-            content = bytes(disk.media[PATH].content)
+    with Installed(keeper=Prompt) as disk, Database.open(PATH, page_size=PAGE_SIZE) as db:
+        db.collection(Row)
+        for key in range(9):
+            db.collection(Row).insert(row(draw, key, key, large=False))
+        content = bytes(disk.media[PATH].content)
     return SealedLog(content)
 
 
@@ -106,8 +107,7 @@ def flips(tally: Tally, seed: int, most: int = 10**9) -> None:
     sound = states()[-1]
     judge = Judge(tally, sound)
     used = set(pages_in_use(sound))
-    places = shuffled(len(sound) * 8, seed)
-    for bit in places:
+    for bit in spread(len(sound) * 8, seed):
         if tally.over or tally.tried >= most:
             break
         damaged = bytearray(sound)
@@ -115,19 +115,18 @@ def flips(tally: Tally, seed: int, most: int = 10**9) -> None:
         page = bit // 8 // PAGE_SIZE
         # One copy of a meta may rot, and free pages are nobody's data.
         judge.judge(damaged, f"bit {bit}", must_be_harmless=page < 4 or page not in used)
-    tally.detail = f"of {len(places):,} bits; {judge.harmless:,} harmless (copies of the meta, free pages)"
+    tally.detail = f"of {len(sound) * 8:,} bits; {judge.harmless:,} harmless (copies of the meta, free pages)"
 
 
 def cuts(tally: Tally, seed: int, most: int = 10**9) -> None:
     """Each shorter length of a small file."""
     sound = states()[-1]
     judge = Judge(tally, sound)
-    lengths = shuffled(len(sound), seed)
-    for length in lengths:
+    for length in spread(len(sound), seed):
         if tally.over or tally.tried >= most:
             break
         judge.judge(sound[:length], f"length {length}")
-    tally.detail = f"of {len(lengths):,} lengths; {judge.harmless:,} harmless (behind the last page)"
+    tally.detail = f"of {len(sound):,} lengths; {judge.harmless:,} harmless (behind the last page)"
 
 
 def swaps(tally: Tally, seed: int, most: int = 10**9) -> None:
@@ -155,7 +154,7 @@ def log_flips(tally: Tally, seed: int, most: int = 10**9) -> None:
     lasts = sum(aligned(len(record)) for record in file.records[:-1]) + file.meta.log_start
     size = lasts + aligned(len(file.records[-1]))
     refused = torn = 0
-    for bit in shuffled(8 * size, seed):
+    for bit in spread(8 * size, seed):
         if tally.over or tally.tried >= most:
             break
         tally.tried += 1
@@ -176,8 +175,8 @@ def log_flips(tally: Tally, seed: int, most: int = 10**9) -> None:
     tally.detail = f"of {8 * size:,} bits; {refused:,} refused, {torn:,} as if the last commit had been torn"
 
 
-def shuffled(count: int, seed: int) -> list[int]:
-    """The numbers below `count` in an order of the seed."""
-    numbers = list(range(count))
-    random.Random(seed).shuffle(numbers)
-    return numbers
+def spread(count: int, seed: int) -> Iterator[int]:
+    """The numbers below `count`, each once, far from one to the next; an order of the seed."""
+    start = random.Random(seed).randrange(count)
+    step = next(step for step in range(int(count * 0.618), 2 * count) if gcd(step, count) == 1)
+    return ((start + number * step) % count for number in range(count))

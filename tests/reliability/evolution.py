@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Annotated, Any, Final
@@ -174,8 +174,8 @@ class Step:
     moved: dict[str, str] = field(default_factory=dict)
 
 
-def fresh_name(parts: tuple[Part, ...], draw: Any) -> str:
-    taken = {part.name for part in parts} | {name for part in parts for name in part.former} | {"id", "n"}
+def fresh_name(parts: tuple[Part, ...], draw: Any, gone: Set[str]) -> str:
+    taken = gone | {part.name for part in parts} | {name for part in parts for name in part.former} | {"id", "n"}
     return str(draw(st.sampled_from([name for name in NAMES if name not in taken])))
 
 
@@ -195,9 +195,9 @@ def new_part(draw: Any, name: str, depth: int = 0) -> Part:
     return part
 
 
-def added(parts: tuple[Part, ...], draw: Any) -> Step:
+def added(parts: tuple[Part, ...], draw: Any, gone: Set[str], depth: int) -> Step:
     """A new field: optional, or with a default; one that has neither is refused."""
-    part = new_part(draw, fresh_name(parts, draw))
+    part = new_part(draw, fresh_name(parts, draw, gone), depth)
     how = draw(st.sampled_from(["optional", "default", "default", "required"]))
     value: Any = None
     if how == "optional":
@@ -225,8 +225,8 @@ def dropped(parts: tuple[Part, ...], place: int) -> Step:
     )
 
 
-def renamed(parts: tuple[Part, ...], place: int, draw: Any) -> Step:
-    part, name = parts[place], fresh_name(parts, draw)
+def renamed(parts: tuple[Part, ...], place: int, draw: Any, gone: Set[str]) -> Step:
+    part, name = parts[place], fresh_name(parts, draw, gone)
     after = replace(part, name=name, former=(part.name,))
     return Step(
         (*parts[:place], after, *parts[place + 1 :]),
@@ -318,7 +318,7 @@ def all_there(values: list[Any]) -> bool:
 def inside(parts: tuple[Part, ...], place: int, draw: Any) -> Step:
     """A change within a field that holds models."""
     part = parts[place]
-    step = any_step(part.parts, draw)
+    step = any_step(part.parts, draw, depth=1)
 
     def lift(value: Any) -> Any:
         if part.kind == "parts":
@@ -348,17 +348,19 @@ def inside(parts: tuple[Part, ...], place: int, draw: Any) -> Step:
     return replace(found, moved={f"{part.name}.{old}": f"{part.name}.{new}" for old, new in step.moved.items()})
 
 
-def any_step(parts: tuple[Part, ...], draw: Any, places: list[int] | None = None) -> Step:
-    """Some change; of the fields at `places`, which it takes one from."""
+def any_step(
+    parts: tuple[Part, ...], draw: Any, places: list[int] | None = None, gone: Set[str] = frozenset(), depth: int = 0
+) -> Step:
+    """Some change: of one of the fields at `places`, or a new one, which has none of the names that are gone."""
     free = list(range(len(parts))) if places is None else places
     what = draw(st.sampled_from(["add", "drop", "rename", "retype", "retype", "inside", "inside"]))
     if what == "add" or not free or (what == "drop" and len(parts) == 1):
-        return added(parts, draw)
+        return added(parts, draw, gone, depth)
     place = draw(st.sampled_from(free))
     if what == "drop":
         return dropped(parts, place)
     if what == "rename":
-        return renamed(parts, place, draw)
+        return renamed(parts, place, draw, gone)
     if what == "inside" and parts[place].parts:
         return inside(parts, place, draw)
     return retyped(parts, place, draw)

@@ -20,7 +20,20 @@ from modelvault.errors import ModelVaultError
 from tests.faults import Faults, Medium, SimulatedDisk, SimulatedFile
 from tests.reliability.power import crash
 from tests.reliability.tally import Tally
-from tests.reliability.workload import PATH, PROBE, History, Installed, Row, State, Step, look_twice, plan, row
+from tests.reliability.workload import (
+    PATH,
+    PROBE,
+    History,
+    Installed,
+    Lazy,
+    Prompt,
+    Row,
+    State,
+    Step,
+    look_twice,
+    plan,
+    row,
+)
 
 CHANGING = frozenset({"write", "sync", "resize", "reserve"})
 KINDS = {
@@ -41,11 +54,13 @@ class Breaker:
     disk: SimulatedDisk
     steps: list[Step]
     draw: random.Random
+    seed: int
     options: dict[str, Any] = field(default_factory=dict)
 
     def fail(self, kind: str, at: int, lasting: bool) -> bool:
         """Whether an I/O was hit; judges what followed."""
-        place = f"{kind} at {at}{' and after' if lasting else ''}"
+        place = f"{kind} at {at}{' and after' if lasting else ''}, seed {self.seed}"
+        self.tally.place = place
         self.disk.media.pop(PATH, None)
         faults = Faults(at, "EIO" if kind == "read" else kind, KINDS[kind], lasting)
         history = History(lambda: self.disk.media.get(PATH), **self.options)
@@ -145,17 +160,25 @@ def run(
     stride: int = 1,
     kinds: Iterable[str] = tuple(KINDS),
     file_type: type[SimulatedFile] = SimulatedFile,
+    workloads: int = 10**9,
     **options: Any,
 ) -> None:
-    """Fail each I/O of a workload (each `stride`-th), until the time is up."""
-    draw = random.Random(seed)
+    """Fail each I/O (each `stride`-th) of one workload after the other, until the time is up or so many are done."""
     counts = dict.fromkeys(kinds, 0)
-    with Installed(file_type) as disk:
-        breaker = Breaker(tally, disk, plan(seed, length), draw, options)
-        for kind in counts:
-            for lasting in (False, True):
-                at = draw.randrange(1, stride + 1)
-                while not tally.over and breaker.fail(kind, at, lasting):
-                    counts[kind] += 1
-                    at += stride
-    tally.detail = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    first = seed
+    while not tally.over:
+        draw = random.Random(seed)
+        with Installed(file_type, (None, Lazy, Prompt)[seed % 3]) as disk:
+            breaker = Breaker(tally, disk, plan(seed, length), draw, seed, options)
+            for kind in counts:
+                for lasting in (False, True):
+                    at = draw.randrange(1, stride + 1)
+                    while not tally.over and breaker.fail(kind, at, lasting):
+                        counts[kind] += 1
+                        at += stride
+        seed += 1
+        tally.detail = (
+            ", ".join(f"{count:,} {kind}" for kind, count in counts.items()) + f"; seeds {first} to {seed - 1}"
+        )
+        if seed - first == workloads:
+            return

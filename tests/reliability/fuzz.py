@@ -31,7 +31,7 @@ from tests.faults import SimulatedDisk
 from tests.format.golden import PAGE_SIZE, Color, Place, Thing, thing
 from tests.reliability.sealing import Sealed, SealedLog
 from tests.reliability.tally import Tally
-from tests.reliability.workload import PATH, Installed
+from tests.reliability.workload import PATH, Installed, Prompt
 
 MOST_MEMORY = 256 * 1024 * 1024  # bytes that the process may grow by
 
@@ -121,7 +121,9 @@ def changes(db: Database) -> Iterator[Callable[[], Any]]:
         things = db.collection(Thing)
         yield lambda: things.delete(-45)
         yield lambda: things.insert(thing(46).model_copy(update={"name": "other", "raw": bytes(9000)}))
-        yield lambda: things.insert_many([thing(number).model_copy(update={"flag": True}) for number in range(0, 90, 7)])
+        yield lambda: things.insert_many(
+            [thing(number).model_copy(update={"flag": True}) for number in range(0, 90, 7)]
+        )
     if "rich" in db.collection_names():
         yield lambda: db.collection(Rich).insert(rich(99))
         yield lambda: db.collection(Rich).where("day", date(2000, 1, 4)).delete()
@@ -181,7 +183,7 @@ class Ready:
     """`with Ready()`: the targets can be used."""
 
     def __enter__(self) -> None:
-        _installed.append(Installed(prompt=True))
+        _installed.append(Installed(keeper=Prompt))
         _installed[-1].__enter__()
 
     def __exit__(self, *error: object) -> None:
@@ -385,7 +387,9 @@ def alter(draw: random.Random, data: bytearray, samples: list[bytes]) -> None:
         data[at] = draw.choice([0, 1, 2, 0x7F, 0x80, 0xFF, ord("{"), ord('"'), ord("-"), draw.randrange(256)])
     elif way <= 4:
         width = draw.choice([2, 2, 4, 8])
-        number = draw.choice([0, 1, 2, size - 1, size, size + 1, at, 4096, 2**15, 2**31 - 1, 2**32 - 1, 2**63, 2**64 - 1])
+        number = draw.choice(
+            [0, 1, 2, size - 1, size, size + 1, at, 4096, 2**15, 2**31 - 1, 2**32 - 1, 2**63, 2**64 - 1]
+        )
         data[at : at + width] = (number % 256**width).to_bytes(width, "little")
     elif way == 5:
         del data[at : at + draw.choice([1, 1, 2, 8, 100, size])]

@@ -23,12 +23,15 @@ PER_FILE = 12
 
 
 class Server:
-    """The process that makes writers."""
+    """The process that makes writers: a module that forks one for each line that it reads."""
+
+    def __init__(self, module: str = "tests.reliability.writer_process") -> None:
+        self.module = module
 
     def __enter__(self) -> Server:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.reliability.writer_process"],
+            [sys.executable, "-m", self.module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
@@ -42,10 +45,10 @@ class Server:
         self.process.stdout.close()
         self.process.wait()
 
-    def write_and_kill(self, path: Path, seed: int, mode: str, done: list[int], seconds: float) -> list[str]:
-        """A writer, killed after that time; the lines that it said."""
+    def kill(self, order: str, seconds: float) -> list[str]:
+        """A writer with these orders, killed after that time; the lines that it said."""
         assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.write("\t".join([str(path), str(seed), mode, *map(str, done)]).encode() + b"\n")
+        self.process.stdin.write(f"{order}\n".encode())
         self.process.stdin.flush()
         pid = int(self.process.stdout.readline().split()[1])
         time.sleep(seconds)
@@ -96,7 +99,8 @@ class Life:
         place = f"{self.name}, seed {self.seed}, after {done}"
         self.tally.place = place
         latest = list(done)
-        for line in self.server.write_and_kill(self.file, self.seed, self.name, done, self.time()):
+        order = "\t".join([str(self.file), str(self.seed), self.name, *map(str, done)])
+        for line in self.server.kill(order, self.time()):
             what, _, number = line.partition(" ")
             if what == "error":
                 self.tally.lose("the writer fails", f"{place}: {line}")

@@ -1,11 +1,12 @@
 """The protocol, broken on purpose: each mutant must be caught by a part of the suite, or the suite is too weak.
 
-Here are the mutants of the door to the disk: the engine is as it is, and the file under it forgets a step. Those that
-need a changed source are in `patches.py`.
+Here are the mutants of the door to the disk: the engine is as it is, and the file under it forgets a step. Those of the
+source are in `patches.py`; `run` tries all of both.
 """
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any
 from modelvault._core.meta import unpack
 from tests.faults import Event, Medium, SimulatedFile
 from tests.reliability import failing, power
+from tests.reliability.patches import PATCHES, ROOT, Patch
 from tests.reliability.tally import Tally
 from tests.reliability.workload import PAGE_SIZE
 
@@ -121,6 +123,10 @@ class Mutant:
     def name(self) -> str:
         return self.file_type.__name__
 
+    @property
+    def test(self) -> str:
+        return "tests/reliability/test_mutants.py::test_a_mutant_is_killed"
+
     def run(self, seed: int, seconds: float) -> Tally:
         """What the suite says about the mutant: nothing lost means that it survived."""
         tally = Tally(f"mutant {self.name}", time.monotonic() + seconds, until_lost=True)
@@ -141,3 +147,31 @@ MUTANTS = [
     Mutant(SyncTriedAgain, failing.run, {**FAIL, "kinds": ["lost", "phantom"]}),
     Mutant(WriteErrorsIgnored, failing.run, FAIL),
 ]
+
+ALL = [*MUTANTS, *PATCHES]
+
+
+def run(tally: Tally, seed: int) -> None:
+    """Every mutant once, and before them the source as it is, which no test may find fault with."""
+    killed = []
+    folder = ROOT / "build" / "mutants"
+    control = Patch("the source as it is", "_engine.py", (), "")
+    control.build(folder)
+    for test in sorted({patch.test for patch in PATCHES}):
+        if Patch("the source as it is", "", (), test).killed(folder):
+            tally.lose("a test fails without a mutant", test)
+    for mutant in ALL:
+        tally.place = mutant.name
+        if isinstance(mutant, Mutant):
+            how = ", ".join(mutant.run(seed, seconds=120).losses)
+        else:
+            mutant.build(folder)
+            how = mutant.killed(folder)
+        if not how:
+            tally.lose("a mutant survives", mutant.name)
+        killed.append(f"{mutant.name}: {how or 'SURVIVES'} ({mutant.test.removeprefix('tests/')})")
+        tally.tried += 1
+        print(killed[-1], flush=True)
+    tally.detail = f"{len(ALL) - tally.losses['a mutant survives']} of {len(ALL)} killed"
+    tally.rows = killed
+    shutil.rmtree(folder)

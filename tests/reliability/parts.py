@@ -29,18 +29,18 @@ class Part:
 
 
 PARTS = [
-    Part("power cuts", power.run, 5, 5000),
+    Part("power cuts", power.run, 8, 5000),
     Part("power cuts, relaxed", partial(power.run, durability="relaxed"), 2, 1000),
-    Part("SIGKILL", kills.run, 6, 300),
+    Part("SIGKILL", kills.run, 8, 300),
     Part("failing I/O", failing.run, 3, 500),
     Part("failing I/O, relaxed", partial(failing.run, durability="relaxed"), 1, 100),
-    Part("bit flips", damage.flips, 3, 10_000),
-    Part("cut files", damage.cuts, 1, 10_000),
-    Part("swapped and stale pages", damage.swaps, 1, 200),
-    Part("damaged log", damage.log_flips, 1, 1000),
+    Part("bit flips", damage.flips, 5, 10_000),
+    Part("cut files", damage.cuts, 0.6, 10_000),
+    Part("swapped and stale pages", damage.swaps, 0.3, 200),
+    Part("damaged log", damage.log_flips, 0.6, 1000),
     Part("cancellation", cancellations.run, 3, 500),
     Part("isolation", histories.run, 3, 20),
-    Part("state machine", machine.run, 3, 50),
+    Part("state machine", machine.run, 4, 50),
     *(Part(f"fuzz, {name}", partial(fuzz.run, targets=(name,)), 1, 200) for name in fuzz.TARGETS),
     Part("mutants", mutants.run, 6, len(mutants.ALL), alone=True),
 ]

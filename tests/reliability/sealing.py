@@ -15,7 +15,7 @@ from modelvault._core.meta import read_meta
 from modelvault._core.space import free_runs
 from modelvault._engine import Engine
 
-META_SIZE = 512
+META_SIZE = SECTOR = 512
 LOG_HEADER = struct.Struct("<QQQQIIII")  # checksum, sequence, chain, durable, length, next tree, next collection, 0
 
 
@@ -158,6 +158,5 @@ class SealedLog:
 
 
 def aligned(size: int) -> int:
-    return (size + 7) // 8 * 8
-
-
+    """What a record takes of the log: whole sectors."""
+    return (size + SECTOR - 1) // SECTOR * SECTOR

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 EXAMPLES = 5
+PATIENCE = int(os.environ.get("MODELVAULT_PATIENCE", "1"))  # by which the short forms are longer: for mutants
 
 
 @dataclass
@@ -23,8 +25,14 @@ class Tally:
     tried: int = 0
     detail: str = ""
     place: str = ""  # what is being tried: where it was when it hung
+    rows: list[str] = field(default_factory=list)  # one for each thing tried, where each has a name
     losses: Counter[str] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
+
+    @classmethod
+    def counted(cls, part: str) -> Tally:
+        """For tests, which try a fixed number: over only if something goes on for ever."""
+        return cls(part, time.monotonic() + 300 * PATIENCE)
 
     def lose(self, kind: str, where: str) -> None:
         """Something that must not happen did."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,9 +16,10 @@ from tests.format.golden import GOLDEN, PAGE_SIZE, Thing, content, make
 from tests.reliability import damage
 from tests.reliability.damage import outcome, read_all
 from tests.reliability.sealing import pages_in_use
-from tests.reliability.tally import Tally
+from tests.reliability.tally import PATIENCE, Tally
 
 pytestmark = pytest.mark.damaged
+
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
@@ -36,8 +36,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 )
 def test_damage_is_noticed_or_harmless(method: Callable[[Tally, int, int], None], most: int) -> None:
     """The short form of each; all exchanges of pages, and a part of the bits and lengths."""
-    tally = Tally(method.__name__, time.monotonic() + 20)
-    method(tally, 20261123, most)
+    tally = Tally.counted(method.__name__)
+    method(tally, 20261123, most * PATIENCE)
     tally.check(at_least=200)
 
 

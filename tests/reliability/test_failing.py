@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import errno
-import time
 
 import pytest
 
 from modelvault import Database
 from tests.reliability import failing
-from tests.reliability.tally import Tally
+from tests.reliability.tally import PATIENCE, Tally
 from tests.reliability.workload import PATH, Installed, Row, look, rows_of
 
 pytestmark = pytest.mark.damaged  # handles are left poisoned; failing.py checks what it opens again
 
 
 def test_every_failing_operation() -> None:
-    tally = Tally("failing I/O", time.monotonic() + 20)
-    failing.run(tally, 20261124, length=20, stride=6)
+    tally = Tally.counted("failing I/O")
+    failing.run(tally, 20261124, length=20, stride=8, workloads=PATIENCE)
     tally.check(at_least=30)
 
 

@@ -98,10 +98,6 @@ def test_loops_in_threads(place: Path | None) -> None:
     assert loops_in_threads(place, SEED, STEPS) >= STEPS / 4, "too little happened"
 
 
-@pytest.mark.xfail(
-    reason="a reader process sees a commit when it is written, up to one flush before the writer's process shows it",
-    strict=False,
-)
 @pytest.mark.parametrize("name", ["asyncio", "blocking"])
 def test_reader_processes_beside_a_writer(name: str, tmp_path: Path) -> None:
     effective, seen = reader_processes(World(name, tmp_path), SEED, STEPS)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from tests.reliability import machine
-from tests.reliability.tally import Tally
+from tests.reliability.tally import PATIENCE, Tally
 
 pytestmark = pytest.mark.damaged  # handles are left as a crash leaves them; the machine verifies what it opens
 
 
 def test_every_history_agrees_with_a_dict() -> None:
-    tally = Tally("state machine", time.monotonic() + 15)
-    machine.run(tally, 20261130, examples=40, steps=40)
+    tally = Tally.counted("state machine")
+    machine.run(tally, 20261130, examples=25 * PATIENCE, steps=40, shrink=PATIENCE == 1)
     tally.check(at_least=10)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from tests.faults import Event, Log
 from tests.reliability import power
-from tests.reliability.tally import Tally
+from tests.reliability.tally import PATIENCE, Tally
 
 pytestmark = pytest.mark.damaged  # power.py checks what it opens itself, and opens broken files on purpose
 
 
 def test_every_state_that_a_power_cut_leaves_is_whole() -> None:
-    tally = Tally("power cuts", time.monotonic() + 20)
-    power.run(tally, 20261124, most=500, per_window=5)
+    tally = Tally.counted("power cuts")
+    power.run(tally, 20261124, most=360 * PATIENCE, per_window=2 * PATIENCE, length=30)
     tally.check(at_least=200)
+
+
+def test_relaxed_commits_are_lost_in_their_order_only() -> None:
+    tally = Tally.counted("power cuts, relaxed")
+    power.run(tally, 20261124, most=120 * PATIENCE, per_window=2, length=30, durability="relaxed")
+    tally.check(at_least=50)
 
 
 def test_what_a_power_cut_may_leave() -> None:

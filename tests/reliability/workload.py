@@ -88,6 +88,20 @@ def plan(seed: int, length: int, large: bool = True, steady: bool = False) -> li
     return steps
 
 
+def churn(seed: int, length: int) -> list[Step]:
+    """A workload that uses the same pages again and again: a few rows replaced in turn, with many checkpoints."""
+    draw = random.Random(seed)
+    steps = []
+    for number in range(length):
+        if number % 3 == 2:
+            steps.append(Step(draw.choice(["checkpoint", "checkpoint", "checkpoint", "reopen"])))
+        else:
+            keys = draw.sample(range(14), draw.randrange(1, 5))
+            puts = [("put", row(draw, key, number, large=key < 2)) for key in keys]
+            steps.append(Step("transaction" if number % 2 else "many", puts))
+    return steps
+
+
 def row(draw: random.Random, key: int, batch: int, large: bool) -> Row:
     """A row with these numbers; the rest is drawn."""
     size = draw.choice([0, 20, 20, 20, 200, 200, 900, 9000 if large else 300])
@@ -258,17 +272,23 @@ class Prompt:
             job()
 
 
+class Lazy(Prompt):
+    """In place of the keeper: nothing is ever done, so that who needs it done has to do it."""
+
+    def call(self, job: Callable[[], object], delay: float = 0.0) -> None:
+        return None
+
+
 class Installed:
     """`with Installed() as disk`: databases are opened on a simulated disk, through files of this kind.
 
     Logs begin with two pages and grow to eight, so that they fill up and go round in a short workload; a moment without
-    a commit is enough for a checkpoint. prompt: nothing happens in the background or after a while, so that the same
-    calls do the same.
+    a commit is enough for a checkpoint. keeper: what stands in for the thread that works in the background.
     """
 
-    def __init__(self, kind: type[SimulatedFile] = SimulatedFile, prompt: bool = False) -> None:
+    def __init__(self, kind: type[SimulatedFile] = SimulatedFile, keeper: type[Prompt] | None = None) -> None:
         self.disk = SimulatedDisk(kind)
-        self.prompt = prompt
+        self.keeper = keeper
         self.patch = pytest.MonkeyPatch()
 
     def __enter__(self) -> SimulatedDisk:
@@ -278,7 +298,7 @@ class Installed:
             "SMALL_LOG": 8 * PAGE_SIZE,
             "IDLE": IDLE,
             "WINDOW": IDLE,
-            **({"Keeper": Prompt} if self.prompt else {}),
+            **({"Keeper": self.keeper} if self.keeper else {}),
         }.items():
             self.patch.setattr(_checkpoints, name, value)
         return self.disk

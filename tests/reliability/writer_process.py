@@ -1,12 +1,12 @@
 """Processes to be killed: they write to a database and say on stdout what was acknowledged.
 
-`python -m tests.reliability.writer_process` reads a line `PATH SEED MODE BATCH ...`, with tabs, for each writer, which is a fork of it. The
-writer says `pid N`, then a line `WORKER BATCH` for each commit that returned, and a line with the name and a number for
-each thing that it did besides; after its end the server says `end`.
+`python -m tests.reliability.writer_process` reads a line `PATH SEED MODE BATCH ...`, with tabs, for each writer, which
+is a fork of it. The writer says `pid N`, then a line `WORKER BATCH` for each commit that returned, and a line with the
+name and a number for each thing that it did besides; after its end the server says `end`.
 
 What a commit does follows from the seed, the worker and the number of the batch, so that a reader knows exactly what
-must be there after n of them. For one thing more that goes on besides: a function in `BESIDES`, a mode in `MODES` and, if
-it leaves something to look at, a function in `CHECKS`.
+must be there after n of them. For one thing more that goes on besides: a function in `BESIDES`, a mode in `MODES` and,
+if it leaves something to look at, a function in `CHECKS`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,91 @@
+"""The commands, and what happens when one fails: a line on standard error, and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Final
+
+import typer
+
+import modelvault
+from modelvault.cli import ask, bench, carry, look, migrate, shell, upkeep
+from modelvault.errors import CorruptionError, ModelVaultError, ModelVaultFormatError
+
+__all__ = ["run"]
+
+FAILED: Final = 1  # the question or the data was wrong
+USAGE: Final = 2  # the command line was wrong
+UNREADABLE: Final = 3  # the file could not be opened, read or written
+DAMAGED: Final = 4  # the file is damaged, or no database
+INTERRUPTED: Final = 130
+PIPE_CLOSED: Final = 141
+
+app = typer.Typer(
+    help="Look into modelvault databases, move rows in and out, and look after the files.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("inspect")(look.inspect)
+app.command("verify")(look.verify)
+app.command("dump-catalog")(look.dump_catalog)
+app.command("query")(ask.query)
+app.command("shell")(shell.shell)
+app.command("import")(carry.load)
+app.command("export")(carry.export)
+app.command("stats")(upkeep.stats)
+app.command("checkpoint")(upkeep.checkpoint)
+app.add_typer(migrate.app, name="migrate")
+app.command("bench")(bench.bench)
+
+
+def show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"modelvault {modelvault.__version__}")  # noqa: T201
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Look into modelvault databases, move rows in and out, and look after the files."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())  # noqa: T201
+        raise typer.Exit(USAGE)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; the exit code. Errors of the user are one line on standard error."""
+    try:
+        code = app(arguments, prog_name="modelvault", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except (typer.Abort, KeyboardInterrupt):
+        return failed("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit has a place to go
+        return PIPE_CLOSED
+    except (CorruptionError, ModelVaultFormatError) as error:
+        return failed(str(error), DAMAGED)
+    except OSError as error:
+        text = error.strerror or str(error)
+        return failed(f"{error.filename}: {text}" if error.filename else text, UNREADABLE)
+    except (ModelVaultError, ValueError, TypeError, ArithmeticError, LookupError, UnicodeError) as error:
+        return failed(str(error) or type(error).__name__, FAILED)
+    except Exception as error:
+        message = getattr(error, "format_message", None)  # a ClickException, which Typer keeps to itself
+        if message is None:
+            raise
+        return failed(message(), USAGE)
+
+
+def failed(text: str, code: int) -> int:
+    """Say what went wrong, on one line."""
+    print(f"modelvault: {' '.join(text.split())}", file=sys.stderr)  # noqa: T201
+    return code

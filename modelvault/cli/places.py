@@ -1,0 +1,85 @@
+"""The databases and the models that a command is about."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import copy
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from modelvault import Collection, Database
+from modelvault._store import Binding
+from modelvault.collection import Selections
+from modelvault.errors import ModelVaultQueryError, ModelVaultSchemaError
+from modelvault.schema import Schema, Type
+
+__all__ = ["exact", "model", "reading", "schema_of", "writing"]
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[Database]:
+    """The database at a path, opened for reading only."""
+    with Database.open(path, read_only=True) as db:
+        yield db
+
+
+@contextmanager
+def writing(path: Path, *, create: bool = False) -> Iterator[Database]:
+    """The database at a path, opened for writing; made only if the command makes one."""
+    if not create and not path.exists():
+        raise FileNotFoundError(2, "No such file or directory", str(path))
+    with Database.open(path) as db:
+        yield db
+
+
+def schema_of(db: Database, collection: str) -> Schema:
+    """The schema of a stored collection."""
+    twin = db.collection(collection)._twin
+    assert twin._binding is not None
+    return twin._binding.schema
+
+
+def exact(collection: Collection[dict[str, Any]]) -> Collection[dict[str, Any]]:
+    """The collection with timestamps as datetimes: as dicts have them, it is lost whether they had a zone."""
+    twin = copy(collection._twin)
+    assert twin._binding is not None
+    schema = twin._binding.schema
+    twin._binding = Binding(twin._binding.store, dataclasses.replace(schema, type=dated(schema.type)))
+    twin._source = Selections(twin)
+    return Collection(twin)
+
+
+def dated(type: Type) -> Type:
+    """The type with datetimes."""
+    return dataclasses.replace(
+        type,
+        items=tuple(dated(item) for item in type.items),
+        fields=tuple(dataclasses.replace(field, type=dated(field.type)) for field in type.fields),
+        python="datetime" if type.kind == "timestamp" else type.python,
+    )
+
+
+def model(place: str) -> type[Any]:
+    """The class that `module:Class` names; modules of the current directory count too."""
+    module, _, name = place.partition(":")
+    if not module or not name:
+        raise ModelVaultQueryError(f"a model is given as module:Class, not {place!r}")
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        found: Any = import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (module == error.name or module.startswith(f"{error.name}.")):
+            raise
+        raise ModelVaultSchemaError(
+            f"there is no module {module!r} (looked in {Path.cwd()} and where Python looks)"
+        ) from None
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    if not isinstance(found, type):
+        raise ModelVaultSchemaError(f"{module} has no class {name!r}")
+    return found

@@ -1,0 +1,246 @@
+"""Mutants of the source: a step of the protocol is left out or changed, and a named test has to fail.
+
+Each is a copy of the package in a folder of its own, with a few words exchanged and the module compiled again; nothing
+in the package knows of it. `test_mutants.py` checks that every patch still has its place in the source.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+TESTS = "tests/reliability/"
+POWER = TESTS + "test_power.py::test_every_state_that_a_power_cut_leaves_is_whole"
+FAILING = TESTS + "test_failing.py::test_every_failing_operation"
+FULL = TESTS + "test_failing.py::test_a_full_disk_takes_deletes_and_then_rows_again"
+DAMAGE = TESTS + "test_damage.py::test_damage_is_noticed_or_harmless"
+MACHINE = TESTS + "test_machine.py::test_every_history_agrees_with_a_dict"
+ISOLATION = TESTS + "test_isolation.py::test_threads"
+LOG = TESTS + "test_log.py::"
+CANCELLED = TESTS + "test_cancellation.py::test_cancelled_at_every_await"
+# As setup.py does it, without the time that optimization takes.
+BUILD = "import setup as s; s.FLAGS[:] = ['-O0']; s.setup(ext_modules=s.extensions(), options=s.OPTIONS)"
+
+
+@dataclass(frozen=True)
+class Patch:
+    """What is changed (each old text stands in the file once), and the test that must fail."""
+
+    name: str
+    file: str
+    changes: tuple[tuple[str, str], ...]
+    test: str
+
+    def build(self, folder: Path) -> None:
+        """A copy of the package there, patched and built. CalledProcessError if it does not compile."""
+        shutil.rmtree(folder, ignore_errors=True)
+        built = [path for pattern in ("c", "lib.*", "temp.*") for path in (ROOT / "build").glob(pattern)]
+        for source in (ROOT / "modelvault", ROOT / "tests", *built):  # with their times, so that little is built again
+            target = folder / source.relative_to(ROOT)
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("setup.py", "pyproject.toml"):
+            shutil.copy2(ROOT / name, folder / name)
+        path = folder / "modelvault" / self.file
+        path.write_text(self.apply(path.read_text()))
+        if path.suffix != ".py":
+            command = [sys.executable, "-c", BUILD, "--quiet", "build_ext", "--inplace"]
+            subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=600)
+
+    def apply(self, source: str) -> str:
+        """The changed source. ValueError if an old text does not stand there exactly once."""
+        for old, new in self.changes:
+            if source.count(old) != 1:
+                raise ValueError(f"{self.name}: {source.count(old)} times in {self.file}: {old}")
+            source = source.replace(old, new)
+        return source
+
+    def killed(self, folder: Path, seconds: float = 300) -> str:
+        """How the test in a built folder fails: "fails", "crashes", "hangs", or "" if it passes."""
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", self.test]
+        environment = {**os.environ, "PYTHONPATH": str(folder), "MODELVAULT_PATIENCE": "3"}
+        try:
+            done = subprocess.run(
+                command, cwd=folder, env=environment, capture_output=True, timeout=seconds, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return "hangs"
+        if done.returncode in (0, 1):
+            return "fails" if done.returncode else ""
+        if done.returncode < 0:
+            return "crashes"
+        raise RuntimeError(f"{self.name}: pytest ends with {done.returncode}: {done.stdout.decode()[-1500:]}")
+
+
+PATCHES = [
+    Patch(
+        "pages are used again too early",
+        "_core/space.pyx",
+        (
+            (
+                "self.limit = min(floor, draft.generation - 2 if draft.generation > 2 else 0)",
+                "self.limit = draft.generation",
+            ),
+        ),
+        POWER,
+    ),
+    Patch(
+        "readers are not asked before pages are used again",
+        "_committed.py",
+        (
+            (
+                "return min(generation, *self._pinned.values(), generation if elsewhere is None else elsewhere)",
+                "return generation",
+            ),
+        ),
+        MACHINE,
+    ),
+    Patch(
+        "generations of free pages in the wrong order",
+        "_core/space.pyx",
+        (("    put_big_endian(key, generation, 8)", "    put_big_endian(key, ~generation, 8)"),),
+        "tests/core/test_space.py",
+    ),
+    Patch(
+        "checksums of pages are not compared",
+        "_core/pager.pyx",
+        (
+            ("        if hash != get_u64(page.data + PAGE_CHECKSUM):", "        if False:"),
+            ("        if hash != ref.checksum:", "        if False:"),
+        ),
+        DAMAGE,
+    ),
+    Patch(
+        "a stale page is accepted",
+        "_core/pager.pyx",
+        (
+            ("        if get_u64(page.data + PAGE_BIRTH) != ref.birth:", "        if False:"),
+            ("        if hash != ref.checksum:", "        if False:"),
+        ),
+        DAMAGE,
+    ),
+    Patch(
+        "every meta goes to the same slot",
+        "_core/meta.pyx",
+        (("    first = 2 * (meta.generation % 2 if slot is None else slot)\n", "    first = 0\n"),),
+        "tests/core/test_meta.py",
+    ),
+    Patch(
+        "one copy of the meta",
+        "_core/meta.pyx",
+        (('[meta.pack(first).ljust(meta.page_size, b"\\0"), meta.pack(first + 1)])', "[meta.pack(first)])"),),
+        DAMAGE,
+    ),
+    Patch(
+        "a commit is acknowledged before its record is synced",
+        "_engine.py",
+        (('log.append(record, self.durability == "full")', "log.append(record, False)"),),
+        POWER,
+    ),
+    Patch(
+        "the log's space is used again before the meta is durable",
+        "_checkpoints.py",
+        (
+            (
+                "            self._sealed = Sealed(draft, new, before, state.log.head)\n",
+                "            self._sealed = Sealed(draft, new, before, state.log.head)\n"
+                "            state.log.release(state.log.head)\n",
+            ),
+        ),
+        POWER,
+    ),
+    Patch(
+        "the log overwrites what no checkpoint has",
+        "_core/log.pyx",
+        (("return position if position + size - self.tail <= self.capacity else NOWHERE", "return position"),),
+        POWER,
+    ),
+    Patch(
+        "replay does not look at the chain",
+        "_core/log.pyx",
+        (("or get_u64(header + CHAIN) != self.chain\n", "\n"),),
+        LOG + "test_a_record_of_an_abandoned_history_is_not_repeated",
+    ),
+    Patch(
+        "checksums of records are not compared",
+        "_core/log.pyx",
+        (
+            (
+                " if xxh64(header + 8, aligned(size) - 8, self.seed) == get_u64(header + CHECKSUM) else None",
+                "",
+            ),
+        ),
+        DAMAGE,
+    ),
+    Patch(
+        "a missing commit before a later one is not noticed",
+        "_core/log.pyx",
+        (("        self.check_later(region)\n", ""),),
+        LOG + "test_damage_to_a_commit_in_the_middle_is_told_and_the_page_named",
+    ),
+    Patch(
+        "a statement of many rows is not undone alone",
+        "collection.py",
+        (
+            (
+                "        result = statement(write, wait)\n    except BaseException:\n        write.rewind(savepoint)",
+                "        result = statement(write, wait)\n    except BaseException:\n        write.release(savepoint)",
+            ),
+        ),
+        MACHINE,
+    ),
+    Patch(
+        "a savepoint does not put the roots back",
+        "_version.py",
+        (("        self.roots = savepoint.roots\n        if self.space", "        if self.space"),),
+        MACHINE,
+    ),
+    Patch(
+        "an I/O error does not poison the handle",
+        "_engine.py",
+        (
+            (
+                "            self.poisoned = self.poisoned or error\n\n    def checkpoint",
+                "            pass\n\n    def checkpoint",
+            ),
+        ),
+        FAILING,
+    ),
+    Patch(
+        "no room is kept for the checkpoint of a commit to the log",
+        "_checkpoints.py",
+        (
+            (
+                "        pages = pager.unsealed_pages + draft.single_pages",
+                "        return True\n        pages = pager.unsealed_pages + draft.single_pages",
+            ),
+        ),
+        FULL,
+    ),
+    Patch(
+        "a cancelled statement does not wait for its commit",
+        "_queue.py",
+        (
+            (
+                "            if not self._withdraw(ticket) and ticket.waiter is not None:\n",
+                "            if self._withdraw(ticket) and False:\n",
+            ),
+        ),
+        CANCELLED,
+    ),
+    Patch(
+        "an aborted transaction is committed",
+        "_engine.py",
+        (
+            (
+                '        """The write never was."""\n        write.draft.rollback()',
+                '        """The write never was."""\n        return self.publish(write, self.log.sequence, self.meta)',
+            ),
+        ),
+        ISOLATION,
+    ),
+]
