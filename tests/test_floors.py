@@ -56,7 +56,7 @@ CORE_ROWS = [
     ["tree", "objects"],
     ["cursor", "record"],
     ["walk", "index", "route", "log"],
-    ["space", "leaf", "entry"],
+    ["space", "leaf", "entry", "stretch"],
     ["match"],
     ["asked", "order", "columns"],
     ["program"],
