@@ -100,7 +100,7 @@ class Reading:
     ) -> Reading:
         """Plan, and be ready for the first slice.
 
-        ordered: whether the order of rows matters. anew: plan without what is remembered. most: rows of one slice, MOST if nothing is said.
+        ordered: whether the order of rows matters. anew: plan without what is remembered. most: rows of one slice.
         """
         opened, view = await opener.open()
         try:

@@ -57,8 +57,10 @@ CORE_ROWS = [
     ["tree", "objects"],
     ["cursor", "record"],
     ["walk", "index", "route", "log"],
-    ["space", "leaf", "entry"],
-    ["program", "order", "columns"],
+    ["space", "leaf", "entry", "stretch"],
+    ["match"],
+    ["asked", "order", "columns"],
+    ["program"],
     ["table", "commit", "copying", "packing", "survey"],
     ["feed", "batch"],
     ["scan"],
@@ -113,7 +115,7 @@ FILES = {
     "survey",
 }
 CODECS = {"slots", "buffer", "constraint", "codec", "scalar", "temporal", "container", "keys", "anything", "objects"}
-CODECS |= {"record", "index", "route", "leaf", "program", "order", "columns", "entry"}
+CODECS |= {"record", "index", "route", "leaf", "match", "asked", "program", "order", "columns", "entry"}
 CORE_STRANGERS = {**dict.fromkeys(CODECS, FILES), **dict.fromkeys(FILES, CODECS), "commit": CODECS}
 
 # Who may import what; pydantic only inside functions, so that `import modelvault` stays light.

@@ -17,7 +17,7 @@ from modelvault._core.buffer cimport Buffer, get16, get64
 from modelvault._core.codec cimport Codec
 from modelvault._core.columns cimport Columns
 from modelvault._core.container cimport Custom
-from modelvault._core.feed cimport COUNT, ROWS, compare_bytes
+from modelvault._core.feed cimport COUNT, ROWS
 from modelvault._core.leaf cimport (
     BOOL, BYTES, CHOICE, FLOAT, INT, INT64, STRING, UINT64, Value, form_of, load_fixed,
 )
@@ -26,6 +26,7 @@ from modelvault._core.order cimport SortKeys
 from modelvault._core.record cimport RecordCodec
 from modelvault._core.route cimport ABSENT, PRESENT, Route, find, leave
 from modelvault._core.scan cimport Scan, Sink
+from modelvault._core.stretch cimport compare_bytes
 
 from modelvault.errors import ModelVaultQueryError
 

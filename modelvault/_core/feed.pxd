@@ -11,6 +11,7 @@ from modelvault._core.entry cimport EntryShape
 from modelvault._core.index cimport Entries
 from modelvault._core.pager cimport Page, Pager
 from modelvault._core.program cimport Program
+from modelvault._core.stretch cimport Stretch
 from modelvault._core.table cimport Table, TableIndex
 from modelvault._core.tree cimport Roots
 
@@ -58,25 +59,6 @@ cdef struct Window:
     size_t capacity
     PyObject* last              # the page of the row looked at last, NULL for none
     size_t last_slot
-
-
-@final
-cdef class Stretch:
-    # One range of a tree, a leaf at a time: slots [start, end) of cursor.leaf.
-    cdef Cursor cursor
-    cdef bytes low
-    cdef bytes high
-    cdef bint backward
-    cdef bint begun
-    cdef bint last              # the range ends in this leaf
-    cdef size_t start
-    cdef size_t end
-
-    cdef int set(self, bytes low, bytes high) except -1
-    cdef bint next(self, Buffer position, bint behind, bint wait) except -1
-    cdef bint seek(self, Buffer position, bint behind, bint wait) except -1
-    cdef bint ahead(self, bytes bound, Buffer position) noexcept
-    cdef int measure(self) except -1
 
 
 cdef class Feed:
@@ -156,8 +138,6 @@ cdef class EntryFeed(Feed):
     cdef bint is_covered(self, const unsigned char* entry, size_t size) except -1
 
 
-cdef int compare_bytes(bytes left, const unsigned char* right, size_t size) noexcept
-cdef int copy_key(Buffer out, const unsigned char* data, size_t page_size, size_t slot) except -1
 cdef RowFeed new_row_feed(Table table, Roots roots, Program program, bint backward)
 cdef EntryFeed new_entry_feed(
     Table table, Roots roots, Program program, bint backward, str index, list ranges, bint distinct)

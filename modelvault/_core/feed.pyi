@@ -2,9 +2,6 @@ from typing import final
 
 from typing_extensions import disjoint_base
 
-@final
-class Stretch: ...
-
 @disjoint_base
 class Feed: ...
 

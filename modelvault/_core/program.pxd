@@ -2,47 +2,13 @@
 
 from cython cimport final
 from libc.stddef cimport size_t
-from libc.stdint cimport uint16_t, uint64_t
 
-from modelvault._core.buffer cimport Buffer
-from modelvault._core.leaf cimport Form
+from modelvault._core.asked cimport Asked
+from modelvault._core.match cimport Node
 from modelvault._core.objects cimport Part
 from modelvault._core.record cimport RecordCodec
-from modelvault._core.route cimport Hop, Route, Span
+from modelvault._core.route cimport Route, Span
 from modelvault._core.scalar cimport Choice
-
-
-cdef enum Answer:
-    DAMAGE = -1
-    NO = 0
-    YES = 1
-    UNDECIDED = 2
-
-
-cdef struct Pair:
-    uint64_t major
-    uint64_t minor
-
-
-cdef struct Node:
-    # A condition; the nodes of its parts follow it. Everything pointed to belongs to the Program.
-    int kind
-    bint negated
-    int next                    # behind the last of its parts
-    bint absent                 # the answer for None
-    bint given                  # the answer for any value, of tests that look at none
-    Form form
-    const Hop* hops
-    int count
-    Pair low                    # both inclusive
-    Pair high
-    const unsigned char* text   # from here on, and in front of `end`; NULL: any
-    size_t text_size
-    const unsigned char* end
-    size_t end_size
-    const void* many            # the values of a list, the answers of a table, the tokens of a pattern
-    size_t many_count
-    int question                # which Question knows the answer
 
 
 cdef struct Script:
@@ -50,40 +16,6 @@ cdef struct Script:
     int version
     Node* nodes
     int count
-
-
-@final
-cdef class Asked:
-    cdef readonly tuple path
-    cdef str op
-    cdef Route route            # in the newest version
-    cdef bint negated
-    cdef bint absent            # the answer for None
-    cdef bint never             # only None fits
-    cdef bint whole             # the container is compared, not its elements
-    cdef Form form              # of the values that `keys` were made of
-    cdef list values            # as they are dumped
-    cdef list keys
-    cdef object pattern         # of a regex
-    cdef bytes tokens           # of like
-    cdef int cost
-
-    cdef bint in_python(self, Route route)
-    cdef int prepare(self, tuple values) except -1
-    cdef int prepare_text(self, object value) except -1
-    cdef int prepare_values(self, list values) except -1
-    cdef int prepare_free(self, list values, list dumps) except -1
-    cdef bint fits_key(self, bytes key) except -1
-    cdef bint fits_value(self, object value) except -1
-    cdef bint fits_text(self, object value) except -1
-
-
-@final
-cdef class Group:
-    cdef str kind
-    cdef bint negated
-    cdef list parts
-    cdef int cost
 
 
 @final

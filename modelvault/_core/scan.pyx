@@ -19,11 +19,12 @@ from libc.stddef cimport size_t
 
 from modelvault._core.buffer cimport Buffer, put_bytes
 from modelvault._core.feed cimport (
-    COUNT, KEYS, ROWS, Feed, Hit, Mode, RowFeed, copy_key, new_entry_feed, new_row_feed,
+    COUNT, KEYS, ROWS, Feed, Hit, Mode, RowFeed, new_entry_feed, new_row_feed,
 )
 from modelvault._core.pager cimport Page
 from modelvault._core.program cimport Program
 from modelvault._core.record cimport Shape
+from modelvault._core.stretch cimport copy_key
 from modelvault._core.table cimport Table
 from modelvault._core.tree cimport Roots
 
