@@ -47,6 +47,9 @@ class Problem:
 class Verification:
     """What `verify` found: how many `pages`, `rows`, index `entries` and `collections` there are, and the `problems`.
 
+    Of those the first hundred are listed.
+    """
+
     path: str
     pages: int = 0
     rows: int = 0
