@@ -15,7 +15,7 @@ OFFLINE := $(shell unshare --map-root-user --net true 2>/dev/null && echo unshar
 export PYTHONPATH := $(CURDIR)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test evolve lint types docs wheel wheels sdist bench bench-full cases reliability fuzz sanitize debug build clean
+.PHONY: help demo test evolve lint types docs wheel wheels sdist bench bench-full latency cases reliability fuzz sanitize debug build clean
 
 help:                ## this list
 	@grep -E '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /	/' | expand -t 13
@@ -84,6 +84,9 @@ bench: $(VENV)/.peers build               ## ours beside its peers and the machi
 bench-full: $(VENV)/.peers build          ## the same at 10,000, 100,000 and 1,000,000 rows: writes docs/benchmarks.md
 	@$(BIN)/python -m benchmarks --rows 10000 100000 1000000 --patience 15 --out build/bench-full $(ARGS)
 	@cp build/bench-full/benchmarks.md docs/ && mkdir -p docs/images && cp build/bench-full/images/*.svg docs/images/
+
+latency: $(VENV)/.bench build             ## what others notice of our work: stalls of an event loop, reads beside a writer
+	@$(BIN)/python -m benchmarks.latency $(ARGS)
 
 cases: $(VENV)/.bench build               ## our own benchmarks under pytest-benchmark
 	@$(BIN)/python -m pytest benchmarks/cases --benchmark-columns=median,iqr,rounds --benchmark-sort=name $(ARGS)
