@@ -517,7 +517,7 @@ class Access:
     def _release(self) -> None:
         self.alert |= RELEASED
         self.drain()
-        self.engine.close(reader=self.read_only)
+        self.engine.close(writer=not self.read_only)
 
     def __del__(self) -> None:
         alert = getattr(self, "alert", CLOSED)
@@ -525,7 +525,7 @@ class Access:
             self.alert |= CLOSED
             text = f"unclosed database {self.path!r}: call close() or use `with`"
             warnings.warn(text, ResourceWarning, stacklevel=2, source=self)
-            self.engine.close(reader=self.read_only)
+            self.engine.close(writer=not self.read_only)
 
     def fork(self, runner: Runner) -> Access:
         """A second database in memory, which begins as the last commit of this one. ValueError for one on disk."""

@@ -46,11 +46,12 @@ class Committed:
         """The path as given to `open`, or ':memory:'."""
         return str(self.file.path)
 
-    def load(self, meta: Meta) -> None:
-        """Begin with the trees of a stored checkpoint; what was newest before is so no longer."""
+    def load(self, meta: Meta, *, anew: bool = False) -> None:
+        """Begin with the trees of a stored checkpoint. anew: there is a newest version, and it is so no longer."""
         stored, definitions = load_catalog(self.pager, meta)
         with self.lock:
-            self.pager.retire_all()
+            if anew:
+                self.pager.retire_all()
             self.pager.start_over()
             self.pager.page_count, self.pager.free_pages = meta.page_count, meta.free_pages
             self.meta = meta  # of the newest checkpoint, stored or not

@@ -195,15 +195,15 @@ class Engine(Committed):
         if self.log.used:
             self.checkpoints.tend()
 
-    def close(self, *, reader: bool = False) -> None:
-        """Give up one use, of a read-only user if `reader`; the last one closes the file.
+    def close(self, *, writer: bool = False) -> None:
+        """Give up one use, that of the writer if `writer`; the last one closes the file.
 
-        When the writer goes, a write that is open is rolled back, and the log is made into a checkpoint if that is
+        Then, or when the writer goes, a write that is open is rolled back, and the log is made into a checkpoint if that is
         possible: OSError if relaxed commits cannot be made durable. Readers that stay follow the file from then on.
         """
         with _registry:
             self.users -= 1
-            if self.closed or (self.users and (reader or self.read_only)):
+            if self.closed or (self.users and (self.read_only or not writer)):
                 return
             self.closed = not self.users
         with self._ending:

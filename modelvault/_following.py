@@ -53,7 +53,7 @@ class Follower:
             previous = state.meta.generation
             newest, limit = lock_newest(state.file, state.reads)
             if newest.generation != previous:
-                state.load(newest)
+                state.load(newest, anew=True)
                 self.unlock(previous)
             last = self._last() if limit is None else limit
             if last is None:

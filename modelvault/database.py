@@ -310,7 +310,7 @@ async def open_file(
         return AsyncDatabase(Access(opened[0], runner, name, read_only=read_only))
     except BaseException:
         for engine in opened:
-            engine.close(reader=read_only)
+            engine.close(writer=not read_only)
         raise
 
 

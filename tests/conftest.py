@@ -126,7 +126,7 @@ def sound_engines(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     problems: list[BaseException] = []
 
     def checked_close(self: Engine, **options: Any) -> None:
-        last = self.users == 1 or not (self.read_only or options.get("reader"))
+        last = self.users == 1 or (options.get("writer") and not self.read_only)
         if last and not self.closed and self.poisoned is None and self.write is None:
             try:
                 self.check()

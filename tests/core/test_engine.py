@@ -129,9 +129,9 @@ def test_read_only_users_share_the_writer_of_their_process(tmp_path: Path) -> No
         Engine.open(path)
     assert caught.value.pid == os.getpid()
     assert caught.value.filename == path
-    writer.close()
+    writer.close(writer=True)
     assert not reader.closed
-    reader.close(reader=True)
+    reader.close()
     assert reader.closed
     with pytest.raises(ClosedError):
         reader.begin()
