@@ -16,7 +16,7 @@ from modelvault import (
 )
 from modelvault.specs import FieldRef
 from tests.models import Person, User, person, user
-from tests.worlds import World
+from tests.worlds import World, gather
 
 
 async def users(db: Any) -> Any:
@@ -170,6 +170,28 @@ async def test_insert_many_in_chunks_keeps_the_chunks_before_an_error(db: Any) -
     assert await collection.count() == 4010
     with pytest.raises(ValueError, match="chunk"):
         await collection.insert_many([], chunk=0)
+
+
+async def test_insert_many_of_rows_that_fill_a_batch(disk_world: World) -> None:
+    """A batch ends when it takes much memory, too: what the source still has is not forgotten."""
+    async with disk_world.open(cache_size=64 * 1024) as db:
+        users = await db.collection(User)
+        assert await users.insert_many(user(number, name="x" * 300) for number in range(1100)) == 1100
+        assert await users.insert_many((user(number) for number in range(2000, 2700)), chunk=300) == 700
+        assert await users.count() == 1800
+
+
+async def test_a_statement_that_fails_in_a_group_is_undone_alone(loop_db: Any) -> None:
+    """Of three that are committed together, the second one of which finds a duplicate in its last row."""
+    users = await loop_db.collection(User)
+    await users.insert(user(1))
+    rows = [user(11), user(12), user(13, email=user(1).email)]
+    results = await gather(
+        lambda: users.insert(user(10)), lambda: users.insert_many(rows), lambda: users.insert(user(14))
+    )
+    assert results[0] is None and isinstance(results[1], DuplicateKeyError) and results[2] is None
+    assert [row.id for row in await users.all()] == [1, 10, 14]
+    await loop_db.verify()
 
 
 async def test_insert_many_reports(db: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -127,7 +127,10 @@ class Breaker:
     def reopen(self, history: History, place: str) -> None:
         """Open again: the file as the process left it, and as a power cut may leave it."""
         medium = self.disk.media[PATH]
-        for content in (bytes(medium.content), crash(medium, self.draw), medium.log.last_window().base):
+        killed, cuts = bytes(medium.content), [crash(medium, self.draw), medium.log.last_window().base]
+        for content in (killed, *cuts):
+            if content is not killed and self.options.get("durability") == "relaxed":
+                history.acknowledged = 0  # a power cut may take what was not synced yet, in its order
             self.disk.hold(PATH, content)
             try:
                 found = look_twice(**self.options)
