@@ -283,12 +283,12 @@ class AsyncCollection(Questions[M]):
             return await self._insert_into(unit, binding, Batch(), source, chunk, meter)
         size = SMALL if chunk is None else min(chunk, SMALL)
         first = Batch()
-        await self._gather(binding, source, first, size)
-        if first.count < size or size == chunk:
+        ended = await self._gather(binding, source, first, size)
+        if ended or first.count == chunk:
             if first.count:
                 await self._write(partial(atomically, partial(put_whole, binding, first)))
                 meter.add(first.count)
-            return first.count == size
+            return not ended
         async with Work(self._access) as unit:
             return await self._insert_into(unit, binding, first, source, chunk, meter)
 
@@ -307,13 +307,14 @@ class AsyncCollection(Questions[M]):
                 batch = Batch()
         return True
 
-    async def _gather(self, binding: Binding, source: Supply[M], batch: Batch, rows: int) -> None:
-        """Encode rows into a batch until it has so many, or takes much memory, or the source comes to its end."""
+    async def _gather(self, binding: Binding, source: Supply[M], batch: Batch, rows: int) -> bool:
+        """Encode rows into a batch until it has so many, or takes much memory, or the source ends; whether it did."""
         while batch.count < rows and batch.size < binding.batch_size:
             found = await source.fill(batch, min(SLICE, rows - batch.count))
             if not found:
-                break
+                return True
             await self._access.breathe(found)
+        return False
 
     async def _put(self, unit: Unit, binding: Binding, batch: Batch, meter: Progress) -> None:
         """Put all of a batch. What the source does comes before or after: rows without entries are seen by nobody."""
