@@ -288,3 +288,17 @@ def test_two_compactions_take_turns(tmp_path: Path) -> None:
             await db.verify()
 
     anyio.run(main)
+
+
+async def test_compact_does_not_wait_for_ever(loop_disk_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a child task of who has the turn and waits for it."""
+    monkeypatch.setattr("modelvault._backup.TIMEOUT", 0.05)
+    async with loop_disk_world.open() as db:
+        users = await sparse(db, None, 200)
+        async with db.transaction():
+            await users.insert(user(1000))
+            (error,) = await gather(db.compact)
+            assert isinstance(error, ModelVaultTransactionError)
+        assert await users.get(1000) == user(1000)
+        await db.compact()
+        await db.verify()
