@@ -331,6 +331,18 @@ async def test_restore(disk_world: World, tmp_path: Path) -> None:
         await sound_copy(disk_world, place, expected)
 
 
+async def test_an_open_database_is_restored_elsewhere_and_loaded_and_goes_on(disk_world: World, tmp_path: Path) -> None:
+    async with disk_world.open() as db:
+        users = await filled(db)
+        expected = await content(db)
+        await db.restore_snapshot(disk_world.path, tmp_path / "copy")
+        async with disk_world.open_snapshot(disk_world.path) as copy:
+            assert await content(copy) == expected
+        await users.insert(user(1000))
+        await db.checkpoint()
+    await sound_copy(disk_world, tmp_path / "copy", expected)
+
+
 async def test_restore_refuses(disk_world: World, tmp_path: Path) -> None:
     copy, junk, folder = tmp_path / "copy", tmp_path / "junk", tmp_path / "folder"
     junk.write_bytes(b"junk" * 5000)
