@@ -18,6 +18,7 @@ from modelvault._copying import copy_pages, pour_into, pour_to_file
 from modelvault._core.file import File, MemoryFile, Replacement
 from modelvault._engine import Engine, Version
 from modelvault._progress import Progress
+from modelvault._queue import TIMEOUT
 from modelvault._runner import Runner
 
 __all__ = ["Tell", "compact", "export", "file_name", "load", "parts_of", "restore", "rewritten", "to_bytes"]
@@ -128,8 +129,10 @@ async def compact(access: Access, progress: Tell) -> None:
     async with access.upkeep:
         steps = Parts(compacting(access.engine), 0)
         meter = Progress("compact", progress, "bytes")
+        timeout: float | None = TIMEOUT  # the first step may wait for who waits for this; the others have begun
         try:
-            while (done := await in_turn(access, steps.step)) is not None:
+            while (done := await in_turn(access, steps.step, timeout)) is not None:
+                timeout = None
                 meter.add(done)
                 await access.runner.rest()
         finally:
@@ -137,10 +140,10 @@ async def compact(access: Access, progress: Tell) -> None:
         meter.close()
 
 
-async def in_turn(access: Access, step: Callable[[], int | None]) -> int | None:
+async def in_turn(access: Access, step: Callable[[], int | None], timeout: float | None) -> int | None:
     """A step with the writer's turn, which others may have between two steps."""
     with access.runner.guard():
-        await access.queue.enter()
+        await access.queue.enter(timeout)
         try:
             return await access.runner.finish(step)
         finally:
@@ -185,7 +188,7 @@ def restored(source: str, dest: str) -> Iterator[int]:
         finally:
             engine.unpin(version)
     finally:
-        engine.close()
+        engine.close(reader=True)
 
 
 async def load(runner: Runner, source: str | bytes) -> Engine:
@@ -216,4 +219,4 @@ def loaded(source: str | bytes, opened: list[Engine]) -> Iterator[int]:
         finally:
             engine.unpin(version)
     finally:
-        engine.close()
+        engine.close(reader=True)

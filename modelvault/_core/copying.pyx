@@ -22,7 +22,9 @@ from modelvault._core.space import free_runs
 from modelvault._core.tree cimport Roots, fetch, fetch_extent, tree_put
 from modelvault._core.xxh64 cimport xxh64
 
-from modelvault.errors import CorruptionError
+
+cdef enum:
+    BREATH = 64         # entries after which other threads get a chance
 
 
 def used_pages(Pager pager not None, Roots roots not None, uint64_t page_count, uint64_t log_page, uint64_t log_pages):
@@ -219,8 +221,12 @@ cdef class Pour:
         """Put the next entries of about `budget` bytes; how many bytes they had, 0 at the end."""
         cdef const unsigned char* key
         cdef const unsigned char* value
-        cdef size_t size, length, done = 0
+        cdef size_t size, length, done = 0, count = 0
         while self.more and done < budget:
+            count += 1
+            if count % BREATH == 0:
+                with nogil:
+                    pass        # a chance for other threads
             value = self.cursor.value(&length, True)
             key = self.cursor.key(&size)
             tree_put(draft, target.at(self.tree), key, size, value, length, True)

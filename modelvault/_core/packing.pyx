@@ -23,7 +23,6 @@ from modelvault._core.pager cimport DRAFT_SHIFT, Draft, Page, Pager
 from modelvault._core.space cimport Space
 from modelvault._core.tree cimport Roots, child_index, fetch, fetch_extent
 
-from modelvault.errors import CorruptionError
 
 cdef enum:
     GAIN_SHARE = 8          # a span is packed if that saves this part of its pages

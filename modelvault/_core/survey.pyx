@@ -168,8 +168,17 @@ cdef class Survey:
 def estimate_pages(Pager pager not None, tuple root not None, bint wait=True):
     """About how many pages a tree has, those of long values included, from the pages on its two edges.
 
-    Exact while the tree has one branch or none, and no long values. ColdPage, without `wait`.
+    Exact while the tree has one branch or none, and no long values. ColdPage, without `wait`. The pager's counters stay.
     """
+    cdef uint64_t hits = pager.hits, misses = pager.misses, reads = pager.reads
+    try:
+        return pages_between_edges(pager, root, wait)
+    finally:
+        pager.hits, pager.misses, pager.reads = hits, misses, reads
+
+
+cdef uint64_t pages_between_edges(Pager pager, tuple root, bint wait) except? 0:
+    """See estimate_pages."""
     cdef double width = 1, pages = 1, long_pages = 0
     cdef size_t count
     cdef Page first, last

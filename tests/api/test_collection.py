@@ -418,3 +418,13 @@ async def test_many_rows_come_back_after_reopening(disk_world: World) -> None:
         assert await collection.get(1234) == user(1234)
         assert await collection.where("email", user(77).email).all() == [user(77)]
         assert await collection.all() == [user(number) for number in range(2000)]
+
+
+@pytest.mark.parametrize("chunk", [None, 50, 5000])
+async def test_insert_many_of_long_rows_stores_them_all(chunk: int | None, world: World) -> None:
+    """Few rows that take much memory are put in several batches."""
+    rows = [user(number).model_copy(update={"name": "x" * 20_000}) for number in range(200)]
+    async with world.open() if world.place is None else world.open(cache_size=1 << 19) as db:
+        users = await db.collection(User)
+        assert await users.insert_many(iter(rows), chunk=chunk) == 200
+        assert await users.all() == rows
