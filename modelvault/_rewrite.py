@@ -22,6 +22,7 @@ from modelvault._building import (
     refuse_duplicates,
     unpacked,
 )
+from modelvault._core.batch import Batch
 from modelvault._core.record import Face, RecordCodec
 from modelvault._core.walk import Tree
 from modelvault._fills import alone, plain_default, sorted_out
@@ -30,7 +31,7 @@ from modelvault._job import Job, Row, current
 from modelvault._leftovers import discard, forget_migration, mark_key, shadow_trees, sweep
 from modelvault._progress import Progress
 from modelvault._queue import BROKEN
-from modelvault._store import Catalog, Store
+from modelvault._store import STEPS, Catalog, Store
 from modelvault._version import CATALOG, Definition, Write
 from modelvault.converters import converter, same
 from modelvault.errors import ColdPage, DuplicateKeyError, ModelVaultError, ModelVaultSchemaError
@@ -173,11 +174,12 @@ class Rewrite:
         With a journal, a unique value that is taken is put off: the row that has it may have changed since.
         """
         rows = read_slice(write, self.source.definition["tree"], self.after, wait, most)
-        for key, record in rows:
-            try:
-                self.put(target, write, key, record, wait, raising=bool(journal))
-            except DuplicateKeyError:
-                note_key(write, journal, key)
+        if not self.put_together(target, write, rows, wait):
+            for key, record in rows:
+                try:
+                    self.put(target, write, key, record, wait, raising=bool(journal))
+                except DuplicateKeyError:
+                    note_key(write, journal, key)
         self.after = rows[-1][0] if rows else self.after
         return len(rows)
 
@@ -276,6 +278,43 @@ class Rewrite:
                 raise
             self.note(target, write, error, key, fresh)
 
+    def put_together(self, target: Store, write: Write, rows: list[tuple[bytes, bytes]], wait: bool) -> bool:
+        """Write rows anew as one batch; False, and nothing has changed, if it is to be done one by one."""
+        batch = Batch()
+        try:
+            for _, record in rows:
+                if not self.add(batch, self.decode(record)):
+                    return False
+        except (ColdPage, *BROKEN):
+            raise
+        except Exception:
+            return False
+        savepoint = write.savepoint() if any(index.unique for index in target.schema.indexes) else None
+        try:
+            while not batch.put(target.table, write, STEPS, wait):
+                pass
+        except DuplicateKeyError:
+            assert savepoint is not None
+            write.rewind(savepoint)
+            return False
+        if savepoint is not None:
+            write.release(savepoint)
+        return True
+
+    def add(self, batch: Batch, found: Row) -> bool:
+        """Encode what becomes of a row; False if its primary key is another one."""
+        if not self.job.upgrades:
+            batch.add(self.writing, self.row(found), dict, check_nothing)
+            return True
+        key = found[self.source.schema.primary]
+        row = self.row(found)
+        try:
+            batch.add(self.writing, row, dict, check_nothing)
+        except (ValueError, TypeError, AttributeError, ArithmeticError):
+            row = self.settle(row)
+            batch.add(self.writing, row, dict, check_nothing)
+        return bool(row[self.job.new.primary] == key)
+
     def note(self, target: Store, write: Write, error: DuplicateKeyError, key: bytes, record: bytes) -> None:
         """Note a value that another row has."""
         for index in target.schema.indexes:
@@ -342,6 +381,10 @@ class Rewrite:
                 f"({words}{'; perhaps more' if len(self.bad) >= SHOWN else ''}); nothing has changed"
             ) from self.bad[0][1]
         refuse_duplicates(self.job.name, self.duplicates)
+
+
+def check_nothing(cls: type, row: Any) -> None:
+    """Rows that are decoded need no check of their class."""
 
 
 def sealed(job: Job) -> list[Field]:
