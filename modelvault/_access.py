@@ -376,7 +376,7 @@ class Still(Unit):
         self.check()
         return await self._view.read(reader, away=away)
 
-    async def perform(self, statement: Statement, *, short: bool = False) -> Any:
+    async def perform(self, statement: Statement, *, short: bool = False, away: bool = False) -> Any:
         """Refuse."""
         self._refuse()
 
