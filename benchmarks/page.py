@@ -9,10 +9,10 @@ from benchmarks.compare import FLOOR, OURS
 
 INTRODUCTION = """# Benchmarks
 
-This page is written by `make bench-full`; `make bench` makes a shorter one in `build/bench` in some minutes. What is
-compared, and how, is in `benchmarks/README.md` of the repository. Times are medians of interleaved rounds, every
-subject in its own process. A ratio is the median over the rounds of a peer's time by ours in the same round. Trust the
-ratios: absolute times belong to the machine.
+`make bench-full` writes this page anew, and `make bench` a shorter one into `build/bench`. What is compared, and how,
+is in `benchmarks/README.md` of the repository. Times are medians of interleaved rounds, every subject in its own
+process. A ratio is the median over the rounds of a peer's time by ours in the same round. Trust the ratios: absolute
+times belong to the machine.
 """
 
 
@@ -46,7 +46,10 @@ def middle_of(report: Mapping[str, Any]) -> int:
 def machine(report: Mapping[str, Any]) -> list[str]:
     """Where it ran, and what with."""
     about = report["machine"]
-    lines = [f"Measured on {about['platform']}, {about['cores']} cores, Python {about['python']}."]
+    lines = [
+        f"Made by `{report['command']}` on {about['platform']}, {about['cores']} cores, Python {about['python']}, at",
+        f"{middle_of(report):,} rows where nothing else is said.",
+    ]
     if about["load"] > about["cores"]:
         lines.append(
             f"The machine was busy: {about['load']} processes wanted its cores when this began. Trust the ratios only."

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import sys
 from collections.abc import Mapping, Sequence
 from statistics import median, quantiles
 from typing import Any
@@ -20,8 +21,9 @@ def document(
 ) -> dict[str, Any]:
     """Everything that was measured, and with what. Costs are in the job's unit; `load` is the system's at the start."""
     return {
+        "command": " ".join(["python -m benchmarks", *sys.argv[1:]]),
         "machine": {
-            "platform": platform.platform(),
+            "platform": f"{platform.system()} {platform.release().partition('-')[0]} {platform.machine()}",
             "python": platform.python_version(),
             "cores": os.cpu_count(),
             "load": round(load, 1),
