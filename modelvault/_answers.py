@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from modelvault._core.aggregate import Aggregate
 from modelvault._core.columns import Columns
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from modelvault.query import RowIterator
 
 __all__ = ["Answers"]
+
+T = TypeVar("T")
 
 FEW: Final = Slice(64, 1024, wait=False, release=False)  # what is done at once, for those who ask for little
 MANY: Final = FEW.most + 1
@@ -55,9 +58,9 @@ class Answers:
                 return found
         if most is not None and (selection.limit is None or most < selection.limit):
             selection = selection._replace(limit=most)
-        found = self._few(selection)
-        if found is not None:
-            return found
+        answer = self._at_once(selection, Search.rows)
+        if answer is not None:
+            return checked(answer[2], selection, answer[0])
         reading = await Reading.begin(self._opener, selection)
         found = []
         await reading.finish(reading.search.rows, found.extend)
@@ -67,7 +70,11 @@ class Answers:
         """How many rows there are."""
         if selection.distinct and selection.fields is not None:
             return len(await self.fetch(selection))
-        selection = selection._replace(order=(), fields=None, shape="row")
+        selection = Selection(selection.condition, limit=selection.limit, offset=selection.offset)
+        await self._opener.access.breathe()
+        answer = self._at_once(selection, Search.tally, ordered=False)
+        if answer is not None:
+            return answer[0]
         reading = await Reading.begin(self._opener, selection, ordered=False)
         found: list[int] = []
         await reading.finish(reading.search.tally, found.append, bare=True)
@@ -80,15 +87,18 @@ class Answers:
     async def page(self, selection: Selection, size: int) -> tuple[list[Any], bytes | None]:
         """At most `size` rows behind `selection.after`, and the position behind the last; None: there are no more."""
         selection = selection._replace(limit=size + 1)
-        reading = await Reading.begin(self._opener, selection)
-        pairs: list[tuple[bytes, bytes]] = []
-        await reading.finish(reading.search.pairs, pairs.extend)
+        await self._opener.access.breathe()
+        answer = self._at_once(selection, Search.pairs)
+        if answer is None:
+            reading = await Reading.begin(self._opener, selection)
+            answer = [], reading.search, reading.opened
+            await reading.finish(reading.search.pairs, answer[0].extend)
+        pairs, search, opened = answer
         end = None
         if len(pairs) > size:
             key, record = pairs[size - 1]
-            end = reading.search.order().key(record, key)
-        make = reading.search.shape.make
-        return checked(reading.opened, selection, [make(record) for _, record in pairs[:size]]), end
+            end = search.order().key(record, key)
+        return checked(opened, selection, [search.shape.make(record) for _, record in pairs[:size]]), end
 
     async def aggregate(
         self, selection: Selection, functions: tuple[Function, ...], groups: tuple[tuple[str, ...], ...]
@@ -143,8 +153,10 @@ class Answers:
         await reading.finish(lambda slice: len(search.rows(slice)), counts.append)
         return text + analyzed(search.scan, sum(counts), perf_counter() - start)
 
-    def _few(self, selection: Selection) -> list[Any] | None:
-        """The rows, if there are few and they are in memory; None if it may take longer.
+    def _at_once(
+        self, selection: Selection, step: Callable[[Search, Slice], T], *, ordered: bool = True
+    ) -> tuple[T, Search, Opened] | None:
+        """What one short slice makes of all the rows; None if that does not do, or not all of it is in memory.
 
         The version is not pinned: nothing else runs on this thread meanwhile. Another thread may commit while a row is
         made, if that runs Python code; then None, too.
@@ -155,17 +167,17 @@ class Answers:
         opened, latest = ready
         sequence = latest.sequence
         finder = opened.finder
-        plan = finder.planner.quick(selection, finder.size(latest.roots))
-        if plan is None:
+        plan = finder.planner.quick(selection, finder.size(latest.roots), ordered=ordered)
+        if plan is None or (plan.sorts and plan.way.rows > FEW.budget):
             return None
         search = Search(finder, selection, plan, latest.roots, shape_of(opened.shown.face, selection))
         try:
-            found = search.rows(FEW)
+            found = step(search, FEW)
         except (ColdPage, CorruptionError):
             return None
         if not search.done or latest.sequence != sequence or self._opener.access.engine.latest is not latest:
             return None
-        return checked(opened, selection, found)
+        return found, search, opened
 
 
 def at_value(ready: Ready, test: Test, most: int) -> list[Any] | None:

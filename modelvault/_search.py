@@ -72,6 +72,7 @@ class Search:
         "_left",
         "_order",
         "_seen",
+        "_size",
         "_skip",
         "done",
         "is_part",
@@ -99,6 +100,8 @@ class Search:
         self._left = selection.limit
         self._seen = Seen(codecs, selection.fields) if distinct and selection.fields is not None else None
         after = None if plan.sorts or selection.after is None else resumed(plan, selection, self.order())
+        whole = plan.source == ("rows", None, None) and program is None and after is None
+        self._size = finder.size(roots) if whole else None  # known without looking
         self.scan = Scan(finder.store.table, roots, plan.source, program, plan.backward, after)
         if plan.sorts:
             most = None if distinct or selection.limit is None else selection.limit + selection.offset
@@ -130,6 +133,10 @@ class Search:
 
     def tally(self, slice: Slice) -> int:
         """How many of the next rows there are. Builds no row; for plans that do not sort."""
+        if self._size is not None and not self.done:
+            self.done = True
+            found = max(0, self._size - self._skip)
+            return found if self._left is None else min(found, self._left)
         if self._pass_over(slice):
             return 0
         _, budget, wait, release = slice

@@ -203,6 +203,11 @@ class AsyncCollection(Questions[M]):
     async def get_many(self, keys: Iterable[Any]) -> list[M | None]:
         """The rows with these primary keys, in the order of the keys and of one commit; None where there is no row."""
         wanted = [self._key(key) for key in keys]
+        if len(wanted) <= SLICE:
+            await self._access.breathe(len(wanted))
+            found = self._at_once(wanted)
+            if found is not None:
+                return found
         binding = await self._ready()
         rows: list[M | None] = []
         view = await self._access.view(self._unit)
@@ -213,6 +218,19 @@ class AsyncCollection(Questions[M]):
             view.close()
         check = self._check
         return rows if check is None else [None if row is None else check(row) for row in rows]
+
+    def _at_once(self, keys: list[Any]) -> list[M | None] | None:
+        """The rows with a few keys, if they are in memory and nobody commits meanwhile."""
+        ready = self._source.at_hand()
+        if ready is None or self._check is not None:
+            return None
+        opened, latest = ready
+        sequence = latest.sequence
+        try:
+            rows = find_part(opened.shown, keys, latest.roots, False)
+        except (ColdPage, CorruptionError):
+            return None
+        return rows if latest.sequence == sequence and self._access.engine.latest is latest else None
 
     # Writing
 

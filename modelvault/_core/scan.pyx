@@ -35,7 +35,7 @@ cdef extern from "Python.h":
     int PyGC_Enable()
 
 cdef enum:
-    MOST_KEYS = 1 << 16         # of a union, held at a time
+    MOST_KEYS = 1 << 15         # of a union, held at a time
     KEYS_READ = 1024            # in one go
     FEW_ROWS = 32               # made with the garbage collector on
     MANY_ROWS = 128             # made without it, and old when it is on again
@@ -398,6 +398,17 @@ cdef list joined_ranges(list ranges):
     return found
 
 
+cdef list distinct(list keys):
+    """Each of some sorted keys once."""
+    cdef list found = []
+    last = None
+    for key in keys:
+        if key != last:
+            found.append(key)
+            last = key
+    return found
+
+
 def first_of(tuple pair):
     """The first of two."""
     return pair[0]
@@ -481,7 +492,7 @@ cdef class Gathering:
         if self.held > 2 * self.most:
             while not self.merge(1):
                 pass
-            kept = list(dict.fromkeys(self.runs.pop()))[:self.most]
+            kept = distinct(self.runs.pop())[:self.most]
             self.runs.append(kept)
             self.held = len(kept)
             if self.held == self.most:
@@ -508,7 +519,7 @@ cdef class Gathering:
             else:
                 end = self.horizon + b"\0"
                 ranges = [(low, end if high is None else min(high, end)) for low, high in ranges if low < end]
-        keys = list(dict.fromkeys(self.runs.pop() if self.runs else []))
+        keys = distinct(self.runs.pop() if self.runs else [])
         if self.backward:
             keys.reverse()
         feed.feed(points_outside(keys, ranges) if ranges else keys, ranges)

@@ -112,6 +112,8 @@ async def test_no_more_is_looked_at_than_needed(db: Any) -> None:
         "pages": 0,
     }
     assert (await analyzed(rows.where((t.size == 3) | (t.id == 7))))["examined"] < 20
+    assert [await rows.offset(n).count() for n in (0, 290, 400)] == [300, 10, 0]
+    assert [await rows.offset(n).limit(5).count() for n in (0, 298, 400)] == [5, 2, 0]
 
 
 async def test_explain_says_what_and_why(db: Any) -> None:
