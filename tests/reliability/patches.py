@@ -215,8 +215,8 @@ PATCHES = [
         "_checkpoints.py",
         (
             (
-                "        pages = pager.unsealed_pages + draft.single_pages",
-                "        return True\n        pages = pager.unsealed_pages + draft.single_pages",
+                "        single = pager.live_pages + draft.single_pages",
+                "        return True\n        single = pager.live_pages + draft.single_pages",
             ),
         ),
         FULL,
