@@ -185,7 +185,7 @@ def restored(source: str, dest: str) -> Iterator[int]:
         finally:
             engine.unpin(version)
     finally:
-        engine.close()
+        engine.close(reader=True)
 
 
 async def load(runner: Runner, source: str | bytes) -> Engine:
@@ -216,4 +216,4 @@ def loaded(source: str | bytes, opened: list[Engine]) -> Iterator[int]:
         finally:
             engine.unpin(version)
     finally:
-        engine.close()
+        engine.close(reader=True)

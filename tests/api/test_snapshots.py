@@ -331,6 +331,17 @@ async def test_restore(disk_world: World, tmp_path: Path) -> None:
         await sound_copy(disk_world, place, expected)
 
 
+async def test_restore_from_an_open_database_leaves_it_open(disk_world: World, tmp_path: Path) -> None:
+    async with disk_world.open() as db:
+        users = await db.collection(User)
+        await users.insert(user(1))
+        await db.restore_snapshot(disk_world.path, tmp_path / "copy")
+        await users.insert(user(2))
+        assert await users.count() == 2
+    async with disk_world.open(tmp_path / "copy") as copy:
+        assert await copy.collection(User).count() == 1
+
+
 async def test_restore_refuses(disk_world: World, tmp_path: Path) -> None:
     copy, junk, folder = tmp_path / "copy", tmp_path / "junk", tmp_path / "folder"
     junk.write_bytes(b"junk" * 5000)
