@@ -188,7 +188,7 @@ def restored(source: str, dest: str) -> Iterator[int]:
         finally:
             engine.unpin(version)
     finally:
-        engine.close(reader=True)
+        engine.close()
 
 
 async def load(runner: Runner, source: str | bytes) -> Engine:
@@ -219,4 +219,4 @@ def loaded(source: str | bytes, opened: list[Engine]) -> Iterator[int]:
         finally:
             engine.unpin(version)
     finally:
-        engine.close(reader=True)
+        engine.close()

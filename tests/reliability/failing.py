@@ -129,8 +129,9 @@ class Breaker:
         medium = self.disk.media[PATH]
         killed, cuts = bytes(medium.content), [crash(medium, self.draw), medium.log.last_window().base]
         for content in (killed, *cuts):
-            if content is not killed and self.options.get("durability") == "relaxed":
-                history.acknowledged = 0  # a power cut may take what was not synced yet, in its order
+            relaxed = self.options.get("durability") == "relaxed"
+            if relaxed and (content is not killed or place.startswith(("lost", "phantom"))):
+                history.acknowledged = 0  # what was not synced yet may be gone, in its order
             self.disk.hold(PATH, content)
             try:
                 found = look_twice(**self.options)
