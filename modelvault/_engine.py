@@ -198,8 +198,9 @@ class Engine(Committed):
     def close(self, *, writer: bool = False) -> None:
         """Give up one use, that of the writer if `writer`; the last one closes the file.
 
-        Then, or when the writer goes, a write that is open is rolled back, and the log is made into a checkpoint if that is
-        possible: OSError if relaxed commits cannot be made durable. Readers that stay follow the file from then on.
+        Then, or when the writer goes, a write that is open is rolled back, and the log is made into a checkpoint if
+        that is possible: OSError if relaxed commits cannot be made durable. Readers that stay follow the file from
+        then on.
         """
         with _registry:
             self.users -= 1

@@ -231,7 +231,8 @@ class Verifying:
     def _is_exempt(self, store: Store, index: Index, key: bytes) -> bool:
         """Whether a unique index takes no notice of a row."""
         record = store.table.record(self._version.roots, key)
-        return record is None or store.extractors(index.paths)[record_version(record)].exempt(record)
+        extractor = None if record is None else store.extractors(index.paths).get(record_version(record))
+        return record is None or extractor is None or extractor.exempt(record)
 
     def _compare(self, store: Store) -> Iterator[int]:
         """Name the rows that lack an entry, and the entries that have no row."""
@@ -240,7 +241,7 @@ class Verifying:
             tree, extractors = Tree(draft, roots[number]), store.extractors(index.paths)
             where = {"collection": store.name, "index": name}
             for key, record in Tree(draft, roots[store.definition["tree"]]).items():
-                if any(tree.get(entry + key) is None for entry in extractors[record_version(record)].extract(record)):
+                if any(tree.get(entry + key) is None for entry in values_of(extractors, record) or ()):
                     value = unpacked(store, key)
                     self._note(f"the row {value!r} of {store.name} has no entry in index {name}", key=value, **where)
                 if self._full:
@@ -250,7 +251,8 @@ class Verifying:
             for entry, _ in Tree.items(tree):
                 parts = shape.split(entry)
                 row = None if parts is None else store.table.record(roots, parts[1])
-                if parts is not None and (row is None or parts[0] not in extractors[record_version(row)].extract(row)):
+                values = None if row is None else values_of(extractors, row)
+                if parts is not None and (row is None or (values is not None and parts[0] not in values)):
                     value = unpacked(store, parts[1])
                     self._note(
                         f"index {name} of {store.name} has an entry without a row: {value!r}", key=value, **where
@@ -258,6 +260,15 @@ class Verifying:
                 if self._full:
                     return
             yield 0
+
+
+def values_of(extractors: dict[int, Any], record: bytes) -> list[bytes] | None:
+    """What a record has in an index; None if it cannot be read, which `_rows` has told already."""
+    extractor = extractors.get(record_version(record))
+    try:
+        return None if extractor is None else [*extractor.extract(record)]
+    except CorruptionError:
+        return None
 
 
 def unpacked(store: Store, key: bytes) -> Any:

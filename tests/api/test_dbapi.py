@@ -395,8 +395,8 @@ def test_pandas_reads_a_frame(db: Database) -> None:
     assert list(frame.columns) == ["name", "age", "score"]
     assert frame["name"].tolist() == ["ada", "bob", "d%n"]
     assert frame["score"].sum() == 4.0
+    sql = "SELECT seen FROM users WHERE id = 3"
     with pytest.warns(UserWarning, match="SQLAlchemy"):
-        sql = "SELECT seen FROM users WHERE id = 3"
         frame = pandas.read_sql(sql, connection, parse_dates={"seen": {"unit": "us"}})
     assert frame["seen"][0] == pandas.Timestamp("2024-06-01 12:00")
     with pytest.warns(UserWarning, match="SQLAlchemy"):

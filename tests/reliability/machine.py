@@ -25,6 +25,7 @@ from hypothesis.stateful import (
 
 from modelvault import Database, DuplicateKeyError, fields
 from modelvault._engine import entries
+from modelvault._verify import Verification, verifying
 from tests.faults import Faults
 from tests.reliability.failing import KINDS
 from tests.reliability.power import states as cuts
@@ -191,7 +192,10 @@ class Machine(RuleBasedStateMachine):
         assert self.reading is not None
         version, state = self.reading
         catalog = self.db._twin._catalog
-        catalog.verify(version)
+        report = Verification(PATH)
+        for _ in verifying(self.db._twin._access.engine, version, report):
+            pass
+        assert report.ok, str(report)
         if "rows" in version.definitions:
             store = catalog.store(version.definitions["rows"])
             face = store.binding(catalog.mapped(Row)).face
