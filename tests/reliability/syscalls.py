@@ -73,7 +73,7 @@ def child(operation: str, folder: Path, at: int, error: int) -> int:
         try:
             OPERATIONS[operation](db, folder)
         except OSError as caught:
-            assert caught.errno == error, caught
+            assert caught.errno == error, caught  # noqa: PT017
         struck = library.interpose_seen() >= at
         library.interpose_arm(0, 0)
         assert {found.id for found in rows.all()} == KEPT
@@ -86,7 +86,7 @@ def child(operation: str, folder: Path, at: int, error: int) -> int:
                 rows.insert(row(5000))
                 rows.delete(5000)
             except OSError as caught:
-                assert "reopen" in str(caught)
+                assert "reopen" in str(caught)  # noqa: PT017
     return 1 if struck else 0
 
 
