@@ -201,14 +201,15 @@ class Checkpoints:
         """Leave a file that has no log, and little room behind its last page. OSError: relaxed commits may be lost."""
         state = self._state
         self._ended = True
-        if state.poisoned is not None:
-            return
-        try:
-            self.drop_log()
-            self.trim()
-        except (OSError, CorruptionError):
-            if self._durability == "relaxed" and state.poisoned is None:
-                state.log_file.sync()
+        if state.poisoned is None:
+            try:
+                self.drop_log()
+                self.trim()
+            except (OSError, CorruptionError):
+                if self._durability == "relaxed" and state.poisoned is None:
+                    state.log_file.sync()
+        if self._durability == "relaxed" and state.poisoned is not None and state.log.durable < state.log.sequence:
+            refuse(state.poisoned, state.path)
 
     def drop_log(self) -> None:
         """Bring everything into the trees of the file, and do without a log; blocking. OSError."""

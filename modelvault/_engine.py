@@ -364,7 +364,7 @@ class Engine(Committed):
             log.append(record, self.durability == "full")
         except BaseException as error:
             log.erase(record)
-            # What is only written, not synced, and finds no room is not whole in the file: nobody will take it for a commit.
+            # Written, not synced, and without room: it is not whole in the file, and nobody will take it for a commit.
             self._fail(write, error, unsure=self.durability == "full")
             raise
         self.publish(write, log.sequence, self.meta)

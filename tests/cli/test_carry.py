@@ -61,7 +61,7 @@ def test_a_schema_is_inferred_from_json(run: Run, tmp_path: Path, monkeypatch: p
         "name": "optional[string]",
         "score": "float64",
         "tags": "list[string]",
-        "home": "object",
+        "home": "object[city, zip]",
         "ok": "bool",
         "late": "optional[int64]",
     }

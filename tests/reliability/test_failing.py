@@ -7,9 +7,10 @@ import errno
 import pytest
 
 from modelvault import Database
+from tests.faults import Faults
 from tests.reliability import failing
 from tests.reliability.tally import PATIENCE, Tally
-from tests.reliability.workload import PATH, Installed, Row, look, rows_of
+from tests.reliability.workload import PATH, Installed, Lazy, Row, look, rows_of
 
 pytestmark = pytest.mark.damaged  # handles are left poisoned; failing.py checks what it opens again
 
@@ -66,3 +67,28 @@ def test_a_full_disk_can_be_opened() -> None:
             for key in range(0, 200, 2):
                 assert db.collection(Row).delete(key)
         assert look() == {key: filler(key) for key in range(1, 200, 2)}
+
+
+@pytest.mark.parametrize("flushed", [False, True])
+def test_close_tells_that_relaxed_commits_may_be_lost(flushed: bool) -> None:
+    """A sync fails while the log is made into a checkpoint. Of what is durable already there is nothing to tell."""
+    with Installed(keeper=Lazy) as disk:
+        with Database.open(PATH, page_size=4096) as db:
+            rows = db.collection(Row)
+            rows.insert_many([filler(number) for number in range(3)])
+        db = Database.open(PATH, durability="relaxed")
+        for number in range(3, 6):
+            db.collection(Row).insert(filler(number))
+        if flushed:
+            db.checkpoint()
+        disk.media[PATH].faults = Faults(1, "lost", frozenset({"sync"}), lasting=True)
+        if flushed:
+            db.close()
+        else:
+            with pytest.raises(OSError, match="reopen the database") as caught:
+                db.close()
+            assert (caught.value.errno, caught.value.filename) == (errno.EIO, PATH)
+        disk.media[PATH].faults = Faults()
+        found = look()
+        assert found == {number: filler(number) for number in range(len(found))}
+        assert len(found) == 6 or not flushed
