@@ -13,6 +13,7 @@ from modelvault._ranges import WHOLE
 from modelvault._reading import Opened, Opener, Reading, Ready
 from modelvault._rows import Rows
 from modelvault._search import Function, Search, Slice, shape_of
+from modelvault._ways import NO_POINT
 from modelvault.conditions import EVERYTHING, Every, Negation, Order, Selection, Test
 from modelvault.errors import ColdPage, CorruptionError
 
@@ -27,7 +28,6 @@ T = TypeVar("T")
 FEW: Final = Slice(64, 1024, wait=False, release=False)  # what is done at once, for those who ask for little
 MANY: Final = FEW.most + 1
 ENDS: Final = ("min", "max")
-NOWHERE: Final[Any] = (None, None)  # no index
 PLAIN: Final = EVERYTHING[1:]  # no order, no limit
 
 
@@ -51,7 +51,7 @@ class Answers:
         if access.credit < 0:
             await access.breathe()
         condition = selection.condition
-        if condition.__class__ is Test and condition.op == "eq" and selection[1:] == PLAIN:
+        if type(condition) is Test and condition.op == "eq" and selection[1:] == PLAIN:
             ready = opener.at_hand()
             found = None if ready is None else at_value(ready, condition, MANY if most is None else most)
             if found is not None:
@@ -186,7 +186,7 @@ def at_value(ready: Ready, test: Test, most: int) -> list[Any] | None:
     That is: there is no such index, there are MANY rows, or not all of it is in memory.
     """
     (_, shown, check, table, points), latest = ready
-    index, key = points.get(test.path, NOWHERE)
+    index, key = points.get(test.path, NO_POINT)
     value = test.values[0]
     if key is None or isinstance(value, WHOLE):
         return None

@@ -106,8 +106,11 @@ def methods_over(names: tuple[str, ...], shown: tuple[str, ...]) -> dict[str, An
     def text(self: Any) -> str:
         return f"{self.__class__.__qualname__}({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
 
-    def refuse(self: Any, name: str, *_: object) -> NoReturn:
+    def keep(self: Any, name: str) -> NoReturn:
         raise AttributeError(f"cannot change {name!r}: a {self.__class__.__name__} is immutable")
+
+    def refuse(self: Any, name: str, value: object) -> NoReturn:
+        keep(self, name)
 
     def parts(self: Any) -> tuple[Any, tuple[Any, ...]]:
         values = whole(self)
@@ -118,7 +121,7 @@ def methods_over(names: tuple[str, ...], shown: tuple[str, ...]) -> dict[str, An
         "__hash__": hashed,
         "__repr__": text,
         "__setattr__": refuse,
-        "__delattr__": refuse,
+        "__delattr__": keep,
         "__reduce__": parts,
     }
 

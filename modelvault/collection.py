@@ -19,6 +19,7 @@ from modelvault._progress import Progress
 from modelvault._reading import Opened, Ready, opened
 from modelvault._rows import Supply
 from modelvault._store import Binding, Catalog, shape, unknown_collection
+from modelvault._ways import NO_POINT
 from modelvault.conditions import EVERYTHING
 from modelvault.errors import ColdPage, CorruptionError, ModelVaultSchemaError, NotFoundError, StaleSchemaError
 from modelvault.expressions import FieldRef, segments_of
@@ -44,7 +45,6 @@ M = TypeVar("M")
 
 SMALL: Final = 1024  # rows that insert_many collects before it takes the writer's turn for itself
 ALL: Final = sys.maxsize
-NOWHERE: Final[Any] = (None, None)  # no index
 SLICE: Final = 64  # rows handled before other tasks get a chance: about 0.1 ms
 
 
@@ -186,8 +186,8 @@ class AsyncCollection(Questions[M]):
         if access.credit < 0:
             await access.breathe()
         latest = access.engine.latest
-        index, key = opened.points.get(segments_of(field), NOWHERE)
-        if index is None or latest.definitions is not self._era or opened.check is not None:
+        index, key = opened.points.get(segments_of(field), NO_POINT)
+        if index is None or key is None or latest.definitions is not self._era or opened.check is not None:
             return await self._get_by(field, value)
         try:
             found = opened.table.find(latest.roots, index, key(value), opened.shown.face, 2, False)
