@@ -35,6 +35,7 @@ types: $(VENV)/.types build               ## mypy --strict and pyright strict (p
 	@$(BIN)/mypy
 	@rm -rf build/snippets && $(BIN)/python -m tests.test_docs build/snippets && $(BIN)/mypy build/snippets
 	@$(PYRIGHT) -p pyproject.toml && $(PYRIGHT) -p tests/typing/examples.json && $(PYRIGHT) -p tests/typing/snippets.json
+	@$(BIN)/python -m pytest -q tests/typing  # wrong code is refused; `make test` may lack the checkers
 	@$(BIN)/python -m mypy.stubtest --allowlist tests/stubtest.txt $(patsubst modelvault/_core/%.pyx,modelvault._core.%,$(wildcard modelvault/_core/*.pyx))
 
 evolve: $(VENV)/.test $(VENV)/.data build ## random chains of schema changes, and kills while rows are written anew, for long
