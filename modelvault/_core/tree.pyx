@@ -15,7 +15,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from modelvault._core.cells cimport node_in_order, node_join, node_place, node_split
+from modelvault._core.cells cimport node_in_order, node_in_row, node_join, node_place, node_split
 from modelvault._core.format cimport (
     BRANCH, LEAF, OVERFLOW, PAGE_HEAP, PAGE_LEVEL, PAGE_SLOTS, PAGE_TYPE, REF_SIZE, SLOT_SIZE, Ref, Root,
 )
@@ -28,7 +28,7 @@ from modelvault._core.pager cimport DRAFT_SHIFT, Draft, Page, Pager
 from modelvault.errors import ColdPage, CorruptionError, ModelVaultSchemaError
 
 cdef enum:
-    SHARED_FILL = 15            # sixteenths: how full two leaves may be that share their cells instead of being divided
+    SHARED_FILL = 14            # sixteenths: how full two leaves may be that share their cells instead of being divided
 
 
 # Pages
@@ -357,7 +357,7 @@ cdef int insert(Draft draft, Root* root, Path* path, size_t index, const Cell* c
     cdef Page page = <Page> path.pages[path.depth - 1]
     cdef bint found
     cdef int done = node_place(page.data, page_size, index, cell)
-    if not done and share(draft, root, path, cell.suffix_size + cell.payload_size):
+    if not done and not node_in_row(page.data, index) and share(draft, root, path, cell.suffix_size + cell.payload_size):
         descend(draft, root, cell.suffix, cell.suffix_size, True, path)
         page = <Page> path.pages[path.depth - 1]
         index = node_search(page.data, page_size, cell.suffix, cell.suffix_size, &found)
