@@ -77,7 +77,7 @@ class Checkpoints:
         """Is it unknown whether the file names the pages of the last `commit`?"""
         self._state = state
         self._durability = durability
-        self._keeper = Keeper("modelvault-keeper")
+        self._keeper = Keeper()
         self._storing = threading.Lock()
         self._sealed: Sealed | None = None
         self._reserved = 0  # bytes of the file that surely have their disk space
@@ -217,6 +217,7 @@ class Checkpoints:
         """Leave a file that has no log, and little room behind its last page. OSError: relaxed commits may be lost."""
         state = self._state
         self._ended = True
+        self._keeper.end()
         if state.poisoned is None:
             try:
                 self.drop_log()
