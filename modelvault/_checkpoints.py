@@ -13,7 +13,6 @@ import errno
 import threading
 import time
 from contextlib import suppress
-from copy import copy
 from typing import Final, NamedTuple, NoReturn, Protocol
 
 from modelvault._committed import Committed
@@ -103,16 +102,16 @@ class Checkpoints:
 
     def reserve(self, draft: Draft, more: int = 0) -> bool:
         """See that the file has room for a checkpoint after this write, and `more` pages; False if the disk is full."""
-        pages = self._pages_needed(draft, more)
-        if self._size_with(pages) > self._reserved and self._sealed is not None:
+        needed = self._size_needed(draft, more)
+        if needed > self._reserved and self._sealed is not None:
             self.wait()  # rather than let the file grow: what is given up when it is stored may do
-            pages = self._pages_needed(draft, more)
-        needed, file = self._size_with(pages), self._state.file
+            needed = self._size_needed(draft, more)
         if needed <= self._reserved:
             return True
+        meta, file = self._state.meta, self._state.file
         size = file.size()
         if size < needed:
-            growth = max(pages // 8, GROWTH) * self._state.meta.page_size
+            growth = max((needed // meta.page_size - meta.page_count) // 8, GROWTH) * meta.page_size
             try:
                 file.reserve(size, needed + growth - size)
             except OSError as error:
@@ -125,15 +124,11 @@ class Checkpoints:
         self._reserved = size
         return True
 
-    def _pages_needed(self, draft: Draft, more: int) -> int:
-        """Pages behind the last one that a checkpoint may take after this write, and `more`."""
-        pager = self._state.pager
+    def _size_needed(self, draft: Draft, more: int) -> int:
+        """Bytes of the file with what a checkpoint may take behind its last page after this write, and `more` pages."""
+        pager, meta = self._state.pager, self._state.meta
         single = pager.live_pages + draft.single_pages - draft.replaced_pages
-        return max(0, single - self._spare) + pager.live_extent_pages + draft.extent_pages + more + RESERVE + SLACK
-
-    def _size_with(self, pages: int) -> int:
-        """Bytes of the file with so many pages more."""
-        meta = self._state.meta
+        pages = max(0, single - self._spare) + pager.live_extent_pages + draft.extent_pages + more + RESERVE + SLACK
         return (meta.page_count + pages + pages // 16) * meta.page_size
 
     def tend(self) -> None:
@@ -269,7 +264,7 @@ class Checkpoints:
             state.log.skip(new.sequence)
             if synced:
                 state.log.synced(new.sequence)
-            reveal(state, state.version(copy(write.roots), write.definitions))
+            reveal(state, state.version(write.roots.copy(), write.definitions))
             state.write = None
             state.pager.release(state.least_stamp())
         self._count_spare(work)
@@ -318,7 +313,7 @@ class Checkpoints:
         draft = Draft(pager, state.meta.generation + 1)
         draft.adopt()
         space = Space(draft, state.oldest_reader())
-        roots = copy(latest.roots)
+        roots = latest.roots.copy()
         roots[CATALOG], roots[FREE] = state.stored[CATALOG], state.stored[FREE]
         changes = changed_entries(state.stored_definitions, latest.definitions)
         meta = self._next_meta(*state.next_ids, latest.sequence)
@@ -338,7 +333,7 @@ class Checkpoints:
             pager.start_over()
             state.meta = new
             state.stored, state.stored_definitions = roots, latest.definitions
-            state.show(copy(roots), latest.definitions)
+            state.show(roots.copy(), latest.definitions)
             pager.release(state.least_stamp())
             self._sealed = work
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from copy import copy
 from typing import Any, Final
 
 from modelvault._core.commit import spill, unpack_root
@@ -206,7 +205,7 @@ class Savepoint:
 
     def __init__(self, write: Write) -> None:
         self.mark = write.draft.mark()
-        self.roots = copy(write.roots)
+        self.roots = write.roots.copy()
         self.had_space = write.space is not None
         self.definitions = write.definitions
         self.next_ids = (write.next_tree, write.next_collection)

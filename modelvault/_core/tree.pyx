@@ -660,7 +660,7 @@ cdef class Roots:
     def __dealloc__(self):
         PyMem_RawFree(self.items)
 
-    cdef Roots copy(self):
+    cpdef Roots copy(self):
         """Another array with the same roots."""
         cdef Roots other = Roots.__new__(Roots)
         other.grow(self.count)
@@ -700,9 +700,6 @@ cdef class Roots:
         cdef Root value = tuple_root(root)
         self.grow(<size_t> tree + 1)
         self.items[tree] = value
-
-    def __copy__(self):
-        return self.copy()
 
 
 cdef tuple root_tuple(const Root* root):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import errno
 import itertools
 import random
@@ -71,7 +70,7 @@ class Write:
 
     def __init__(self, store: Store, spend_reserve: bool) -> None:
         self.store = store
-        self.roots = copy.copy(store.roots)
+        self.roots = store.roots.copy()
         self.draft = Draft(store.pager, store.meta.generation + 1)
         floor = store.meta.generation if store.floor is None else store.floor
         self.space = Space(self.draft, floor, spend_reserve)
@@ -295,12 +294,12 @@ def test_savepoints_and_early_writing() -> None:
         for _ in range(source.randrange(1, 40)):
             action = source.random()
             if action < 0.25:
-                state.append((write.draft.mark(), copy.copy(write.roots), dict(rows)))
+                state.append((write.draft.mark(), write.roots.copy(), dict(rows)))
             elif action < 0.45 and state:
                 depth, roots, saved = state[source.randrange(len(state))]
                 write.draft.rewind(depth)
                 del state[depth + 1 :]
-                write.roots, rows = copy.copy(roots), dict(saved)
+                write.roots, rows = roots.copy(), dict(saved)
             elif action < 0.55 and state:
                 write.draft.forget(state.pop()[0])
             elif action < 0.75:
@@ -460,7 +459,7 @@ def test_a_longer_batch_than_this_version_makes_is_used_up() -> None:
         write.change(FREE, "delete", key)
     write.change(FREE, "put", struct.pack(">QI", 1, 0), b"".join(runs[:80]))
     write.change(FREE, "put", struct.pack(">QI", 1, 1), b"".join(runs[80:]))
-    depth, roots = write.draft.mark(), copy.copy(write.roots)
+    depth, roots = write.draft.mark(), write.roots.copy()
     write.space.supply(write.roots, 30)
     write.draft.rewind(depth)
     write.roots = roots

@@ -1,6 +1,5 @@
 """Trees against a sorted dict: random histories, loads, churn, savepoints, sealing."""
 
-import copy
 import random
 import struct
 
@@ -434,7 +433,7 @@ def test_a_page_on_the_wrong_level_is_reported() -> None:
 def test_roots_grow_copy_and_know_their_bounds() -> None:
     roots = Roots()
     roots[20] = (7, 8, 9, 10)
-    other = copy.copy(roots)
+    other = roots.copy()
     roots[20] = (1, 2, 3, 4)
     assert len(other) == 21 and other[20] == (7, 8, 9, 10) and other[5] == EMPTY and roots[20] == (1, 2, 3, 4)
     with pytest.raises(IndexError):
