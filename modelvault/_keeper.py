@@ -1,7 +1,7 @@
 """A thread for what nobody should wait for: storing checkpoints, late syncs, what is due after a while.
 
 It is started when there is something to do and ends when there was nothing for a while: a commit after a pause shall
-not pay for a new thread, 200 us. It is a daemon: what it has not done when the process ends is what a crash would leave,
+not pay for a new thread, 200 us. It is a daemon: what it has not done when the process ends is what a crash leaves,
 and the file is made for that.
 """
 

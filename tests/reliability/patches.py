@@ -157,9 +157,8 @@ PATCHES = [
         "_checkpoints.py",
         (
             (
-                "            self._sealed = Sealed(draft, new, before, state.log.head)\n",
-                "            self._sealed = Sealed(draft, new, before, state.log.head)\n"
-                "            state.log.release(state.log.head)\n",
+                "            self._sealed = work\n",
+                "            self._sealed = work\n            state.log.release(state.log.head)\n",
             ),
         ),
         POWER,
