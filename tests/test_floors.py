@@ -35,7 +35,8 @@ ROWS = [
     ["_store", "_explain", "_backup"],
     ["_leftovers", "_fills", "_search", "_verify"],
     ["_building", "_job", "_reading", "_salvage"],
-    ["_rewrite", "_rows"],
+    ["_rows", "_remake", "_twins"],
+    ["_rewrite"],
     ["_change"],
     ["_repairs"],
     ["_answers"],
@@ -63,7 +64,7 @@ CORE_ROWS = [
     ["program"],
     ["table", "commit", "copying", "packing", "survey"],
     ["feed", "batch"],
-    ["scan"],
+    ["scan", "recoding"],
     ["sorting", "aggregate"],
 ]
 PACKAGE_ROWS = {

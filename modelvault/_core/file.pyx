@@ -13,6 +13,7 @@ import errno
 import io
 import os
 import stat
+from time import monotonic
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
@@ -261,6 +262,8 @@ cdef bint WINDOWS = os.name == "nt"
 # For every file that is opened: it stays in this process, and its bytes are what they are.
 cdef int PRIVATE = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOINHERIT", 0) | getattr(os, "O_BINARY", 0)
 
+cdef double PAUSE = 0.0005      # seconds for which other threads wait for the GIL
+
 cdef uint64_t WRITER = (<uint64_t> 1) << 62
 cdef uint64_t SNAPSHOTS = ((<uint64_t> 1) << 62) + ((<uint64_t> 1) << 32)
 cdef uint64_t PUBLISHED = ((<uint64_t> 1) << 62) + ((<uint64_t> 1) << 61)
@@ -276,6 +279,17 @@ cdef int make_way() except -1:
     with nogil:
         file_pause()
     return 0
+
+
+cdef double make_way_when(double due) except -1:
+    """Make way if that is due, by the monotonic clock; when it is due next. 0 begins."""
+    cdef double now = monotonic()
+    if now < due:
+        return due
+    if due:
+        make_way()
+        now = monotonic()
+    return now + PAUSE
 
 
 cdef class File:
