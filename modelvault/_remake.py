@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from modelvault._core.index import IndexKeys
 from modelvault._core.record import Face, RecordCodec
 from modelvault._core.recoding import Recoding
 from modelvault._fills import alone, plain_default, sorted_out
@@ -13,22 +14,32 @@ from modelvault._job import Job, Row
 from modelvault.converters import converter, same
 from modelvault.lineage import has_outer_ref
 from modelvault.members import has_union, retag, strip, tagged
-from modelvault.schema import Type
+from modelvault.schema import Index, Type
 
-__all__ = ["recoding"]
+__all__ = ["extractor", "recoding"]
 
 
 def recoding(job: Job) -> Recoding:
     """What makes records under the new schema out of those of all the older ones."""
     primary = job.store.schema.primary
-    old, new = job.store.schema.type, sorted_out(job.new.type)
+    old = job.store.schema.type
     reading = Face(job.store.codecs(sorted_out(old)), primary)
     spare = Face(job.store.codecs(tagged(old)), primary) if has_timestamp(old) else None
-    writing = Face([RecordCodec(new, job.new.version, job.new.primary)], job.new.primary)
+    writing = Face([codec(job)], job.new.primary)
     if not job.upgrades:
         return Recoding(reading, writing, conversion(job), None, spare)
     upgrading = Upgrading(job)
     return Recoding(reading, writing, upgrading.changed, upgrading.settle, spare)
+
+
+def codec(job: Job) -> RecordCodec:
+    """What writes the new rows, from plain values."""
+    return RecordCodec(sorted_out(job.new.type), job.new.version, job.new.primary)
+
+
+def extractor(job: Job, index: Index) -> IndexKeys:
+    """What takes the entries of an index out of the new rows."""
+    return IndexKeys(codec(job), index.paths)
 
 
 def conversion(job: Job) -> Callable[[Row], Row]:

@@ -28,14 +28,18 @@ from modelvault._core.walk import Tree
 from modelvault._job import Job, current
 from modelvault._leftovers import discard, forget_migration, mark_key, shadow_trees, sweep
 from modelvault._progress import Progress
-from modelvault._queue import BROKEN
-from modelvault._remake import recoding
+from modelvault._queue import BROKEN, Statement
+from modelvault._remake import extractor, recoding
 from modelvault._store import BATCH_SIZE, STEPS, Catalog, Store
 from modelvault._twins import kept_by_rewrite
 from modelvault._version import CATALOG, Definition, Write
 from modelvault.errors import ColdPage, DuplicateKeyError, ModelVaultError, ModelVaultSchemaError
 
 __all__ = ["Rewrite"]
+
+
+class EntryMoved(Exception):
+    """An upgrade function has changed what an index has of a row."""
 
 
 class Rewrite:
@@ -48,35 +52,63 @@ class Rewrite:
         self.source = job.store
         self.recoding = recoding(job)
         self.batch_size = min(BATCH_SIZE, catalog.access.engine.pager.cache_size // 4)
+        self.keeping = True  # indexes whose entries stay
+        self.start()
+
+    def start(self) -> None:
+        """Nothing is done yet."""
         self.after: bytes | None = None
         self.left = maxsize  # rows to catch up with, as of the last time
         self.bad: list[tuple[Any, Exception]] = []
         self.duplicates: dict[str, dict[Any, list[Any]]] = {}
 
+    def start_over(self) -> None:
+        """A row has another entry than before in an index that was to be kept: fill all of them anew."""
+        self.keeping = False
+        self.start()
+
     # The two ways
 
     async def at_once(self, unit: Unit) -> None:
         """All in one transaction."""
-        shadow: Definition = await unit.perform(self.begin)
-        await self.rows(unit, self.shadow(shadow), 0, maxsize)
-        self.refuse()
-        await unit.perform(partial(self.finish, shadow), away=True)
+        try:
+            await self.attempt(unit)
+        except EntryMoved:
+            self.start_over()
+            await self.attempt(unit)
+
+    async def attempt(self, unit: Unit) -> None:
+        """at_once, or nothing."""
+        async with unit.savepoint():
+            shadow: Definition = await unit.perform(self.begin)
+            self.watch(shadow)
+            await self.rows(unit, self.shadow(shadow), 0, maxsize)
+            self.refuse()
+            await unit.perform(partial(self.finish, shadow), away=True)
 
     async def in_chunks(self, chunk: int) -> None:
         """In transactions of `chunk` rows; it goes on where an earlier attempt at the same ended."""
-        access = self.catalog.access
-        async with Work(access, None) as unit:
-            definition = await unit.perform(self.announce, away=True)
+        definition = await self.enter(self.announce)
         try:
-            target = self.shadow(definition["migration"])
             more = True
             while more:
-                async with Work(access, None) as unit:
-                    more = await self.chunk(unit, definition, target, chunk)
+                try:
+                    async with Work(self.catalog.access, None) as unit:
+                        more = await self.chunk(unit, definition, self.shadow(definition["migration"]), chunk)
+                except EntryMoved:
+                    self.start_over()
+                    definition = await self.enter(partial(self.announce_again, definition))
             self.refuse()
         except ModelVaultError:
             await self.give_up(definition)
             raise
+
+    async def enter(self, statement: Statement) -> Definition:
+        """Announce the rewrite; the definition with it."""
+        async with Work(self.catalog.access, None) as unit:
+            definition: Definition = await unit.perform(statement, away=True)
+        self.watch(definition["migration"])
+        return definition
 
     async def chunk(self, unit: Unit, definition: Definition, target: Store, size: int) -> bool:
         """One transaction; False if it was the last."""
@@ -102,6 +134,7 @@ class Rewrite:
             while more and done < most and batch.size < self.batch_size:
                 size = min(SLICE, most - done)
                 count = await unit.perform(partial(self.fill, batch, size), away=True)
+                self.look()
                 more = count == size and len(self.bad) < SHOWN
                 done += count
                 self.meter.add(count)
@@ -115,11 +148,13 @@ class Rewrite:
 
     def begin(self, write: Write, wait: bool) -> Definition:
         """Make the shadow's trees; where they are."""
-        old = current(write, self.job)
-        schema = self.job.new.to_json()
-        kept = kept_by_rewrite(self.job, dict(old["indexes"]))
+        return self.new_shadow(write, current(write, self.job))
+
+    def new_shadow(self, write: Write, old: Definition) -> Definition:
+        kept = kept_by_rewrite(self.job, dict(old["indexes"])) if self.keeping else {}
         indexes = [[index.name, write.new_tree()] for index in self.job.new.indexes if index.name not in kept]
-        return {"schema": schema, "tree": write.new_tree(), "indexes": indexes, "kept": list(map(list, kept.items()))}
+        shadow = {"schema": self.job.new.to_json(), "tree": write.new_tree(), "indexes": indexes}
+        return shadow | {"kept": [[name, tree] for name, tree in kept.items()]}
 
     def announce(self, write: Write, wait: bool) -> Definition:
         """Enter the rewrite into the definition; the definition. One that is there already is taken up or replaced."""
@@ -128,22 +163,35 @@ class Rewrite:
         upgrades = list(self.job.upgrades)
         if state is not None and state["schema"] == self.job.new.to_json() and state["upgrades"] == upgrades:
             return old
+        return self.replaced(write, old)
+
+    def announce_again(self, definition: Definition, write: Write, wait: bool) -> Definition:
+        """Begin anew what a definition announces; the definition."""
+        self.check_announced(definition, write)
+        return self.replaced(write, definition)
+
+    def replaced(self, write: Write, old: Definition) -> Definition:
+        """Enter the rewrite into the definition, in the place of any other."""
         discard(write, shadow_trees(old))
         forget_migration(write, old)
-        state = self.begin(write, wait) | {"journal": write.new_tree(), "upgrades": upgrades}
+        state = self.new_shadow(write, old) | {"journal": write.new_tree(), "upgrades": list(self.job.upgrades)}
         definition = old | {"migration": state}
         write.define(definition)
         return definition
+
+    def check_announced(self, definition: Definition, write: Write) -> None:
+        """Raise unless the rewrite is under way as that definition has it."""
+        if write.definitions.get(self.job.name) != definition:
+            raise ModelVaultSchemaError(
+                f"schema error: the schema of {self.job.name} changed meanwhile: this migration has ended; plan again"
+            )
 
     def resume(self, definition: Definition, write: Write, wait: bool) -> bool:
         """Find out how far it has come; whether somebody else, who did the same, has brought it to its end."""
         now = write.definitions.get(self.job.name)
         if now is not None and now["tree"] == definition["migration"]["tree"]:
             return True
-        if now != definition:
-            raise ModelVaultSchemaError(
-                f"schema error: the schema of {self.job.name} changed meanwhile: this migration has ended; plan again"
-            )
+        self.check_announced(definition, write)
         self.after = Tree(write.draft, write.roots[CATALOG]).get(mark_key(definition))
         return False
 
@@ -250,7 +298,7 @@ class Rewrite:
         """Put the shadow in the place of the collection's trees."""
         old = write.definitions[self.job.name]
         definition = {key: value for key, value in old.items() if key != "migration"}
-        places = dict(shadow["indexes"]) | dict(shadow["kept"])
+        places = dict(shadow["indexes"]) | dict(shadow.get("kept", []))
         indexes = [[index.name, places[index.name]] for index in self.job.new.indexes]
         definition |= {"tree": shadow["tree"], "schemas": [shadow["schema"]], "indexes": indexes}
         definition["version"] = self.job.version
@@ -284,11 +332,24 @@ class Rewrite:
         store.table.definition = None
         return store
 
+    def watch(self, shadow: Definition) -> None:
+        """Have it seen if an upgrade function moves an entry of an index that is to be kept."""
+        if self.job.upgrades:
+            old = {index.tree: index for index in self.source.table.indexes}
+            new = {index.name: extractor(self.job, index) for index in self.job.new.indexes}
+            self.recoding.watch([(old[tree], new[name]) for name, tree in shadow.get("kept", [])])
+
+    def look(self) -> None:
+        """EntryMoved if that was seen."""
+        if self.recoding.moved:
+            raise EntryMoved
+
     def put(self, target: Store, write: Write, key: bytes, record: bytes, wait: bool, *, raising: bool = False) -> None:
         """Write one row anew, or note what is wrong with it."""
         try:
             fresh = self.recoding.record(key, record)
-        except (ColdPage, *BROKEN):
+            self.look()
+        except (ColdPage, EntryMoved, *BROKEN):
             raise
         except Exception as error:
             self.bad.append((self.name(key), error))

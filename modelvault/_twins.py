@@ -25,11 +25,12 @@ def twin_of(job: Job, index: Index, spare: Collection[str]) -> str | None:
 
 
 def kept_by_rewrite(job: Job, indexes: Mapping[str, int]) -> dict[str, int]:
-    """The trees, of those of the old indexes, that fit the rows also when all are written anew: by the new names."""
+    """The trees, of those of the old indexes, that fit the rows also when all are written anew: by the new names.
+
+    What upgrade functions do to the rows has to be seen.
+    """
     spare = dict(indexes)
     kept: dict[str, int] = {}
-    if job.upgrades:
-        return kept
     for index in job.new.indexes:
         if all(stays(job, job.store.schema.type, job.new.type, path) for path in index.paths):
             name = twin_of(job, index, spare)

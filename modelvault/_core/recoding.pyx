@@ -9,7 +9,9 @@ from modelvault._core.batch cimport Batch
 from modelvault._core.buffer cimport Buffer, put_byte, put_bytes
 from modelvault._core.cursor cimport Cursor
 from modelvault._core.file cimport make_way_when
+from modelvault._core.index cimport Entries, IndexKeys
 from modelvault._core.record cimport Face
+from modelvault._core.table cimport TableIndex, same_entries
 
 from modelvault.errors import ModelVaultSchemaError
 
@@ -33,6 +35,14 @@ cdef class Recoding:
         self.settle = settle
         self.spare = spare
         self.key = Buffer()
+        self.before = Entries()
+        self.after = Entries()
+        self.watch(())
+
+    def watch(self, indexes not None):
+        """Look whether rows keep their entries in some indexes, pairs of TableIndex and new IndexKeys: else `moved` is set."""
+        self.watched = tuple(indexes)
+        self.moved = False
 
     @property
     def last(self):
@@ -42,12 +52,12 @@ cdef class Recoding:
     def fill(self, Batch batch not None, Cursor source not None, size_t most):
         """Add what becomes of at most `most` rows from the cursor on; how many there were. Lets other threads run.
 
-        Raises what a row raises: it is `last` then, and the batch has those before it.
+        It ends where a row has `moved`. Raises what a row raises: it is `last` then, and the batch has those before it.
         """
         cdef bint more = source.leaf is not None
         cdef size_t done = 0
         cdef double due = 0
-        while more and done < most:
+        while more and done < most and not self.moved:
             self.add_at(batch, source)
             more = self.step(source)
             done += 1
@@ -76,16 +86,27 @@ cdef class Recoding:
             return self.add(batch, <const unsigned char*> PyBytes_AS_STRING(copy), size)
         return self.add(batch, data, size)
 
-    cdef int add(self, Batch batch, const unsigned char* record, size_t size) except -1:
+    cdef int add(self, Batch batch, const unsigned char* record, size_t length) except -1:
         """Add what becomes of a record, whose key is in `key`."""
         cdef size_t start
-        row = self.change(self.decode(record, size))
+        row = self.change(self.decode(record, length))
         self.append(batch, row)
         start = batch.ends[batch.count - 2].key if batch.count > 1 else 0
-        size = batch.keys.size - start
+        cdef size_t size = batch.keys.size - start
         if size != self.key.size or memcmp(batch.keys.data + start, self.key.data, size):
             batch.count -= 1
             raise ModelVaultSchemaError("schema error: an upgrade cannot change a primary key")
+        return self.compare(batch, record, length) if self.watched and not self.moved else 0
+
+    cdef int compare(self, Batch batch, const unsigned char* record, size_t size) except -1:
+        """See whether the newest row of the batch has the entries of the record that it comes from."""
+        cdef size_t start = batch.ends[batch.count - 2].record if batch.count > 1 else 0
+        cdef TableIndex index
+        cdef IndexKeys keys
+        for index, keys in self.watched:
+            index.collect(record, size, self.before)
+            keys.collect(batch.records.data + start, batch.records.size - start, self.after)
+            self.moved |= not same_entries(self.before, self.after)
         return 0
 
     cdef object decode(self, const unsigned char* record, size_t size):
