@@ -1,5 +1,5 @@
 """`make latency`: what others notice of modelvault's work. How long an event loop stands still while it loads, scans or
-checkpoints; what a get costs beside a writer; whether a commit costs more in a large file; how long a full log takes
+checkpoints; what a get costs beside a writer, or while every row is written anew; how fast that is; whether a commit costs more in a large file; how long a full log takes
 to be repeated; how large a file becomes under a churn.
 """
 
@@ -10,7 +10,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Any
 import anyio
 
 from benchmarks.data import User, rows
-from modelvault import AsyncCollection, AsyncDatabase, Database, fields, models
+from modelvault import AsyncCollection, AsyncDatabase, Database, ModelVaultError, fields, models
 
 LOOPS = {
     "asyncio": {"backend": "asyncio"},
@@ -219,6 +219,103 @@ def beside(folder: Path, count: int) -> None:
     path.unlink()
 
 
+class Wider(User):
+    """The rows with a float in place of an int: every one is written anew."""
+
+    __modelvault_collection__ = "users"
+
+    age: float  # type: ignore[assignment]
+
+
+def older(row: dict[str, Any]) -> None:
+    """An upgrade function."""
+    row["age"] += 1
+
+
+CHANGES: dict[str, Callable[[AsyncDatabase], Awaitable[int]]] = {
+    "a wider type": lambda db: models.async_apply(db, Wider),
+    "an upgrade function": lambda db: models.async_apply(db, User, upgrade={2: older}),
+}
+PACES: dict[str, Callable[[], Awaitable[None]]] = {
+    "without a pause": anyio.lowlevel.checkpoint,
+    "each ms": partial(anyio.sleep, TICK),
+}
+
+
+def p99(times: list[float]) -> float:
+    return sorted(times)[len(times) * 99 // 100]
+
+
+def rewriting(folder: Path, count: int, rounds: int) -> None:
+    """Gets while another task lets every row be written anew, and alone: the 99th percentile.
+
+    And how late a task of a turn each ms comes to it.
+    """
+    source = filled(folder / "rewriting", count)
+    for loop in LOOPS:
+        for change, apply in CHANGES.items():
+            for pace, pause in PACES.items():
+
+                async def main(pause: Any = pause, apply: Any = apply) -> list[float]:
+                    async with AsyncDatabase.open(shutil.copy(source, folder / "copy")) as db:
+                        users = models.async_collection(db, User)
+                        draw = Random(11)
+
+                        async def gets(most: int, taken: list[float], late: list[float]) -> None:
+                            while len(taken) < most:
+                                key = draw.randrange(1, count)
+                                asked = perf_counter()
+                                await pause()
+                                start = perf_counter()
+                                await users.get(key)
+                                taken.append(perf_counter() - start)
+                                late.append(start - asked)
+
+                        lists: list[list[float]] = [[], [], [], []]
+                        await users.all()
+                        await gets(1000, [], [])
+                        await gets(1000, *lists[:2])
+                        async with anyio.create_task_group() as group:
+                            group.start_soon(apply, db)
+                            with suppress(ModelVaultError):  # when the model has changed
+                                await gets(10**9, *lists[2:])
+                        return [p99(times) for times in lists]
+
+                found = [run(loop, main) for _ in range(rounds)]
+                alone, late_alone, beside, late = (median(part) * 1e6 for part in zip(*found, strict=True))
+                measured = f"{beside:.1f} us, alone {alone:.1f}"
+                name = f"get {pace} beside {change}, 99th percentile, {loop}"
+                show(name, measured, "< 3x alone", beside < 3 * alone)
+                if pause is not anyio.lowlevel.checkpoint:
+                    ratio = f"{late:.0f} us, alone {late_alone:.0f}"
+                    show(f"    its turn comes after, {loop}", ratio, "< 3x alone", late < 3 * late_alone)
+    source.unlink()
+
+
+def rates(folder: Path, count: int, rounds: int) -> None:
+    """Rows written anew in a second against rows loaded, in turn: the same model, indexes and commits of 10,000 rows."""
+    given = list(rows(count))
+    for change, apply in CHANGES.items():
+        taken: list[list[float]] = [[], []]
+        for _ in range(rounds):
+            path = folder / "rates"
+
+            async def main(path: Path = path, apply: Any = apply, taken: Any = taken) -> None:
+                async with AsyncDatabase.open(path) as db:
+                    start = perf_counter()
+                    await models.async_collection(db, User).insert_many(given, chunk=10_000)
+                    loaded = perf_counter()
+                    await apply(db)
+                    taken[0].append(loaded - start)
+                    taken[1].append(perf_counter() - loaded)
+
+            run("asyncio", main)
+            path.unlink()
+        load, rewrite = (count / median(times) for times in taken)
+        measured = f"{rewrite / load:.2f}x ({rewrite:,.0f}, {load:,.0f} rows/s)"
+        show(f"rows written anew for {change}, against a load", measured, ">= 0.5x", rewrite >= 0.5 * load)
+
+
 def growth(folder: Path, large: int) -> None:
     """A durable insert into 1,000 rows and into many, in turn."""
     sizes = [1_000, large]
@@ -298,6 +395,8 @@ def churn(folder: Path, updates: int) -> None:
 PARTS: dict[str, Callable[[Path, argparse.Namespace], None]] = {
     "stalls": lambda folder, options: stalls(folder, options.rows, options.rounds),
     "beside": lambda folder, options: beside(folder, options.rows),
+    "rewriting": lambda folder, options: rewriting(folder, options.rows, options.rounds),
+    "rates": lambda folder, options: rates(folder, options.rows, options.rounds),
     "growth": lambda folder, options: growth(folder, 10 * options.rows),
     "replay": lambda folder, options: replay(folder, 4 * options.rows),
     "churn": lambda folder, options: churn(folder, 10 * options.rows),
