@@ -6,30 +6,67 @@ from collections.abc import Callable
 from functools import partial
 
 from modelvault._core.index import IndexKeys
-from modelvault._core.record import Face, RecordCodec
 from modelvault._core.recoding import Recoding
-from modelvault._fills import alone, plain_default, sorted_out
+from modelvault._core.record import Face, RecordCodec
+from modelvault._fills import alone, plain_default, sorted_out, unbound
 from modelvault._frozen import replace
 from modelvault._job import Job, Row
 from modelvault.converters import converter, same
-from modelvault.lineage import has_outer_ref
+from modelvault.lineage import Maker, has_outer_ref, is_optional, sources
 from modelvault.members import has_union, retag, strip, tagged
-from modelvault.schema import Index, Type
+from modelvault.rules import bare
+from modelvault.schema import Field, Index, Type
 
 __all__ = ["extractor", "recoding"]
+
+Change = Callable[[Row], Row]
 
 
 def recoding(job: Job) -> Recoding:
     """What makes records under the new schema out of those of all the older ones."""
+    if job.upgrades:
+        upgrading = Upgrading(job)
+        return between(job, job.store.schema.type, job.new.type, upgrading.changed, upgrading.settle)
+    dumped = partial(plain_default, job.strict)
+    old, new = job.store.schema.type, job.new.type
+    convert = converter(old, new, dumped) or same
+    if len(job.store.schemas) == 1 and not any(has_outer_ref(field.type) for field in new.fields):
+        old, new = carrying(old, new, job.new.primary, dumped)
+    return between(job, old, new, convert)
+
+
+def between(job: Job, old: Type, new: Type, change: Change, settle: Change | None = None) -> Recoding:
+    """What makes records of one type out of those of another, the stored one or like it."""
     primary = job.store.schema.primary
-    old = job.store.schema.type
     reading = Face(job.store.codecs(sorted_out(old)), primary)
     spare = Face(job.store.codecs(tagged(old)), primary) if has_timestamp(old) else None
-    writing = Face([codec(job)], job.new.primary)
-    if not job.upgrades:
-        return Recoding(reading, writing, conversion(job), None, spare)
-    upgrading = Upgrading(job)
-    return Recoding(reading, writing, upgrading.changed, upgrading.settle, spare)
+    writing = Face([RecordCodec(sorted_out(new), job.new.version, job.new.primary)], job.new.primary)
+    return Recoding(reading, writing, change, settle, spare)
+
+
+def carrying(old: Type, new: Type, primary: str, dumped: Callable[[Field], Maker | None]) -> tuple[Type, Type]:
+    """The two types of a row, in which those fields are carried over as they are stored that stay what they are."""
+    origin = sources(old, new)
+    carried = {
+        origin[field.name].name: field.name
+        for field in new.fields
+        if field.name in origin and field.name != primary and stays(origin[field.name], field, dumped)
+    }
+    before = [carry(field) if field.name in carried else field for field in old.fields]
+    after = [carry(field) if field.name in carried.values() else field for field in new.fields]
+    return replace(old, fields=tuple(before)), replace(new, fields=tuple(after))
+
+
+def stays(source: Field, field: Field, dumped: Callable[[Field], Maker | None]) -> bool:
+    """Whether what is stored of a field is what is to be stored."""
+    same_type = unbound(source.type) == unbound(field.type) and not field.type.group
+    return same_type and converter(source.type, field.type, dumped) is None
+
+
+def carry(field: Field) -> Field:
+    """The field with its stored bytes in place of its values."""
+    inner = Type("carried", (bare(field.type),))
+    return Field(field.name, Type("optional", (inner,)) if is_optional(field.type) else inner)
 
 
 def codec(job: Job) -> RecordCodec:
@@ -42,18 +79,13 @@ def extractor(job: Job, index: Index) -> IndexKeys:
     return IndexKeys(codec(job), index.paths)
 
 
-def conversion(job: Job) -> Callable[[Row], Row]:
-    """What makes a row of the new type out of one of the old."""
-    return converter(job.store.schema.type, job.new.type, partial(plain_default, job.strict)) or same
-
-
 class Upgrading:
     """Rows on their way through the upgrade functions."""
 
     def __init__(self, job: Job) -> None:
         self.functions = list(job.upgrades.values())
         self.has_members = has_union(job.store.schema.type)
-        self.convert = conversion(job)
+        self.convert = converter(job.store.schema.type, job.new.type, partial(plain_default, job.strict)) or same
         self.fields = {
             field.name: (alone(replace(field, type=sorted_out(field.type))), alone(field))
             for field in job.new.fields
@@ -71,7 +103,8 @@ class Upgrading:
                 raise TypeError(f"an upgrade function gives a dict, or None for the one it was given, not {row!r:.60}")
         if self.has_members:
             row = retag(found, row)
-        return self.convert(row)
+        fresh: Row = self.convert(row)
+        return fresh
 
     def settle(self, row: Row) -> Row:
         """The row with plain values where it has the model's."""

@@ -242,15 +242,15 @@ class Rewrite:
 
         With a journal, a unique value that is taken is put off: the row that has it may have changed since.
         """
-        last = self.after
+        last, key = self.after, first
         assert last is not None
-        while first != last:
-            for first, record in read_slice(write, self.source.definition["tree"], first, wait):
+        while key != last:
+            for key, record in read_slice(write, self.source.definition["tree"], key, wait):  # noqa: B020
                 try:
-                    self.put(target, write, first, record, wait, raising=bool(journal))
+                    self.put(target, write, key, record, wait, raising=bool(journal))
                 except DuplicateKeyError:
-                    note_key(write, journal, first)
-                if first == last:
+                    note_key(write, journal, key)
+                if key == last:
                     break
 
     def catch_up(self, target: Store, journal: int, most: int, write: Write, wait: bool) -> int:

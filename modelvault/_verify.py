@@ -208,9 +208,9 @@ class Verifying:
                 try:
                     rules.encode(face.decode(record))
                 except Exception as error:
-                    value, refused = unpacked(store, key), isinstance(error, ModelVaultValidationError)
-                    words = f"{store.name}: the row {value!r} {'breaks a rule' if refused else 'cannot be decoded'}: {error}"
-                    self._note(words, collection=store.name, key=value)
+                    value = unpacked(store, key)
+                    what = "breaks a rule" if isinstance(error, ModelVaultValidationError) else "cannot be decoded"
+                    self._note(f"{store.name}: the row {value!r} {what}: {error}", collection=store.name, key=value)
             yield sum(len(key) + len(record or b"") for key, record in leaf)
 
     def _entries(self, store: Store, index: Index, name: str, tree: int) -> Iterator[int]:

@@ -52,7 +52,7 @@ ROWS = [
 CORE_ROWS = [
     ["__init__", "format", "xxh64", "slots", "cache", "buffer", "constraint", "drive"],
     ["file", "meta", "codec"],
-    ["pager", "scalar", "temporal", "container"],
+    ["pager", "scalar", "temporal", "container", "carried"],
     ["node", "keys", "anything"],
     ["cells"],
     ["tree", "objects"],
