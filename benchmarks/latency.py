@@ -299,7 +299,7 @@ def rewriting(folder: Path, count: int, rounds: int) -> None:
 
 
 def rates(folder: Path, count: int, rounds: int) -> None:
-    """Rows written anew in a second against rows loaded, in turn: the same model, indexes and commits of 10,000 rows."""
+    """Rows written anew in a second, against rows loaded: the same model, indexes and commits of 10,000 rows."""
     given = list(rows(count))
     for change, apply in CHANGES.items():
         taken: list[list[float]] = [[], []]
