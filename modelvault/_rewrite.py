@@ -123,7 +123,8 @@ class Rewrite:
                 if not self.bad and not self.duplicates:
                     await unit.perform(partial(self.finish, definition["migration"]), away=True)
                 return False
-        await unit.perform(partial(self.mark, definition), away=True)
+        if not self.bad:  # else it will be given up; who goes on after a crash has to come to those rows again
+            await unit.perform(partial(self.mark, definition), away=True)
         return True
 
     async def rows(self, unit: Unit, target: Store, journal: int, most: int) -> bool:
@@ -192,7 +193,8 @@ class Rewrite:
         if now is not None and now["tree"] == definition["migration"]["tree"]:
             return True
         self.check_announced(definition, write)
-        self.after = Tree(write.draft, write.roots[CATALOG]).get(mark_key(definition))
+        if not self.bad:
+            self.after = Tree(write.draft, write.roots[CATALOG]).get(mark_key(definition))
         return False
 
     def mark(self, definition: Definition, write: Write, wait: bool) -> None:
@@ -268,11 +270,13 @@ class Rewrite:
             target.table.delete(write, key, wait)
             write.delete(journal, key)
         for key in keys:
-            record = source.get(key)
+            record, bad = source.get(key), len(self.bad)
             try:
                 if record is not None:
                     self.put(target, write, key, record, wait, raising=True)
             except DuplicateKeyError:
+                note_key(write, journal, key)
+            if len(self.bad) > bad:  # who goes on after a crash has to come to it again
                 note_key(write, journal, key)
         return left
 

@@ -12,6 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from modelvault import Database, DuplicateKeyError, ModelVaultSchemaError, models
+from modelvault._progress import Progress
 from tests.worlds import World, bare
 
 START = datetime(2020, 1, 1, 12, tzinfo=timezone(timedelta(hours=3)))
@@ -157,6 +158,71 @@ async def test_rows_that_cannot_be_changed_are_named(world: World) -> None:
             await models.async_apply(bare(db), User, upgrade={2: fails}, chunk=600)
         assert isinstance(caught.value.__cause__, LookupError)
         assert await (await db.collection(User)).count() == 2000
+
+
+class Stop(BaseException):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("corrected", [False, True])
+def test_a_row_that_cannot_be_changed_is_not_lost_in_a_crash(tmp_path: Path, corrected: bool) -> None:
+    """The crash comes when some chunks behind it are done; whoever goes on comes to the row again."""
+
+    def fails(row: dict[str, Any]) -> None:
+        if row["id"] == 1500 and stops:
+            raise Stop
+        if row["id"] == 5 and not (corrected and not stops):
+            raise ValueError("this one")
+        row["big"] = 1
+
+    path, stops = tmp_path / "file", True
+    with Database.open(path) as db:
+        db.collection(User).insert_many(user(n) for n in range(2000))
+        with pytest.raises(Stop):
+            models.apply(db, User, upgrade={2: fails}, chunk=300)
+    stops = False
+    with Database.open(path) as db:
+        if corrected:
+            models.apply(db, User, upgrade={2: fails}, chunk=300)
+            assert [row.big for row in db.collection(User).all()] == [1] * 2000
+        else:
+            with pytest.raises(ModelVaultSchemaError, match="5: this one"):
+                models.apply(db, User, upgrade={2: fails}, chunk=300)
+            assert db.collection(User).all() == [user(n) for n in range(2000)]
+        db.verify()
+
+
+def test_a_changed_row_that_cannot_be_changed_is_not_lost_in_a_crash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same for rows that others wrote meanwhile, so many that they are caught up with in several commits."""
+
+    def fails(row: dict[str, Any]) -> None:
+        if row["age"] == 99 and stops:
+            if row["id"] == 60:
+                raise Stop
+            if row["id"] == 5:
+                raise ValueError("this one")
+        row["big"] = 1
+
+    def change(meter: Progress, count: int) -> None:
+        meter.count += count
+        if meter.count == 100:
+            for n in range(100):
+                db.collection(User).update(n, {"age": 99})
+
+    path, stops = tmp_path / "file", True
+    monkeypatch.setattr(Progress, "add", change)
+    with Database.open(path) as db:
+        db.collection(User).insert_many(user(n) for n in range(300))
+        with pytest.raises(Stop):
+            models.apply(db, User, upgrade={2: fails}, chunk=50)
+    monkeypatch.undo()
+    stops = False
+    with Database.open(path) as db:
+        models.apply(db, User, upgrade={2: fails}, chunk=50)
+        assert [(row.id, row.big) for row in db.collection(User).all()] == [(n, 1) for n in range(300)]
+        db.verify()
 
 
 def test_one_transaction_writes_each_page_about_once(tmp_path: Path) -> None:
