@@ -62,6 +62,7 @@ async def run(
 
 
 def check_options(force: object, chunk: object, progress: object, dry_run: object) -> None:
+    """TypeError or ValueError for arguments that mean nothing."""
     for name, value in (("force", force), ("dry_run", dry_run)):
         if not isinstance(value, bool):
             raise TypeError(f"argument {name!r}: {type(value).__name__!r} object is not an instance of 'bool'")

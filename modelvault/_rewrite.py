@@ -152,6 +152,7 @@ class Rewrite:
         return self.new_shadow(write, current(write, self.job))
 
     def new_shadow(self, write: Write, old: Definition) -> Definition:
+        """Make the trees that are to be filled, and say which of the old ones are kept."""
         kept = kept_by_rewrite(self.job, dict(old["indexes"])) if self.keeping else {}
         indexes = [[index.name, write.new_tree()] for index in self.job.new.indexes if index.name not in kept]
         shadow = {"schema": self.job.new.to_json(), "tree": write.new_tree(), "indexes": indexes}
@@ -393,4 +394,5 @@ class Rewrite:
 
 
 def note_key(write: Write, journal: int, key: bytes) -> None:
+    """Have a row come again, when others that changed since do."""
     write.put(journal, key, b"")
