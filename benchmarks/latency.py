@@ -247,13 +247,15 @@ def p99(times: list[float]) -> float:
     return sorted(times)[len(times) * 99 // 100]
 
 
-async def paced(users: Users, count: int, most: int, pause: Callable[[], Awaitable[Any]]) -> list[list[float]]:
-    """Gets with pauses between, until the model is another one: what each took, and its pause."""
+async def paced(
+    users: Users, count: int, pause: Callable[[], Awaitable[Any]], more: Callable[[int], bool]
+) -> list[list[float]]:
+    """Gets with pauses between, as long as there are to be more: what each took, and its pause."""
     draw = Random(11)
     taken: list[float] = []
     pauses: list[float] = []
-    with suppress(ModelVaultError):
-        while len(taken) < most:
+    with suppress(ModelVaultError):  # the model has changed
+        while more(len(taken)):
             key = draw.randrange(1, count)
             before = perf_counter()
             await pause()
@@ -269,11 +271,17 @@ async def rewritten(path: Path, count: int, apply: Any, pause: Any) -> list[list
     async with AsyncDatabase.open(path) as db:
         users = models.async_collection(db, User)
         await users.all()
-        await paced(users, count, 100, pause)
-        alone = await paced(users, count, 400, pause)
+        await paced(users, count, pause, lambda done: done < 100)
+        alone = await paced(users, count, pause, lambda done: done < 400)
+        changing = [True]
+
+        async def change() -> None:
+            await apply(db)
+            changing.clear()
+
         async with anyio.create_task_group() as group:
-            group.start_soon(apply, db)
-            return alone + await paced(users, count, 10**9, pause)
+            group.start_soon(change)
+            return alone + await paced(users, count, pause, lambda done: bool(changing))
 
 
 def rewriting(folder: Path, count: int, rounds: int) -> None:

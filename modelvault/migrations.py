@@ -339,6 +339,11 @@ class Differences:
             known = before.get(index.name)
             if known == index:
                 continue
+            same = [other for other in freed if other.paths == index.paths and other.unique == index.unique]
+            if known is None and same:
+                freed.remove(same[0])
+                self.add(f"~ index {same[0].name} is called {index.name}")
+                continue
             line = f"{'+' if known is None else '~'} {words}"
             twins = [other for other in (*freed, *([known] if known else [])) if other.paths == index.paths]
             if known is not None and self.strict:
