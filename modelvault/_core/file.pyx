@@ -276,7 +276,8 @@ cdef bint WINDOWS = os.name == "nt"
 # For every file that is opened: it stays in this process, and its bytes are what they are.
 cdef int PRIVATE = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOINHERIT", 0) | getattr(os, "O_BINARY", 0)
 
-cdef double SLICE = 0.001       # seconds for which other threads wait for the GIL, and then have it if they want it
+cdef double SLICE = 0.001       # seconds for which other threads wait for the GIL
+cdef double REST = 0.0015       # seconds for which they have it then, if they want it
 cdef double WAITED = 0.00001    # seconds of waiting for it that say that somebody runs
 
 cdef uint64_t WRITER = (<uint64_t> 1) << 62
@@ -299,7 +300,7 @@ cdef int make_way() except -1:
 cdef double make_way_when(double due) except -1:
     """Make way if that is due, by the monotonic clock; when it is due next. 0 begins.
 
-    Others get as long as they waited, if there are any. The first thing that a thread does after it got the GIL finds cold
+    Others get longer than they waited, if there are any. The first thing that a thread does after it got the GIL finds cold
     caches: with short pauses too much of what it does would be a first thing.
     """
     cdef double now = monotonic()
@@ -312,7 +313,7 @@ cdef double make_way_when(double due) except -1:
             moment = file_clock()
         if file_clock() - moment > WAITED:
             with nogil:
-                file_rest(<long> (1e9 * SLICE))
+                file_rest(<long> (1e9 * REST))
         now = monotonic()
     return now + SLICE
 
