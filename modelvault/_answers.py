@@ -8,13 +8,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from modelvault._core.aggregate import Aggregate
 from modelvault._core.columns import Columns
-from modelvault._explain import analyzed, explained
-from modelvault._ranges import WHOLE
 from modelvault._reading import Opened, Opener, Reading, Ready
 from modelvault._rows import Rows
 from modelvault._search import Function, Search, Slice, shape_of
-from modelvault._ways import NO_POINT
-from modelvault.conditions import EVERYTHING, Every, Negation, Order, Selection, Test
+from modelvault.conditions import EVERYTHING, NO_POINT, WHOLE, Every, Negation, Order, Selection, Test
 from modelvault.errors import ColdPage, CorruptionError
 
 if TYPE_CHECKING:
@@ -144,6 +141,8 @@ class Answers:
         """How the rows are found, in words."""
         reading = await Reading.begin(self._opener, selection, anew=True)
         search = reading.search
+        from modelvault._explain import analyzed, explained  # few programs ask
+
         text = explained(reading.opened.finder.schema, selection, search.plan)
         if not analyze:
             reading.close()

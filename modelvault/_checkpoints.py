@@ -14,7 +14,7 @@ import threading
 import time
 from contextlib import suppress
 from copy import copy
-from typing import Final, NamedTuple, NoReturn, Protocol
+from typing import Final, NoReturn, Protocol
 
 from modelvault._committed import Committed
 from modelvault._core.commit import name_pages, reveal, seal, write_pages
@@ -22,7 +22,7 @@ from modelvault._core.log import RECORD_SHARE
 from modelvault._core.meta import Meta
 from modelvault._core.pager import Draft
 from modelvault._core.space import Space
-from modelvault._frozen import replace
+from modelvault._frozen import frozen, replace
 from modelvault._keeper import Keeper
 from modelvault._version import CATALOG, FREE, Write, changed_entries
 from modelvault.errors import CorruptionError
@@ -40,7 +40,8 @@ IDLE: Final = 1.0  # seconds without a commit before the log is made into a chec
 WINDOW: Final = 0.05  # seconds after which a relaxed commit is durable
 
 
-class Sealed(NamedTuple):
+@frozen
+class Sealed:
     """What is sealed and not stored yet: pages, the meta that names them, the one before, the log's head."""
 
     draft: Draft

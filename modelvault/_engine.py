@@ -17,7 +17,7 @@ import os
 import threading
 import weakref
 from copy import copy
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from modelvault._checkpoints import Checkpoints, is_full, refuse
 from modelvault._committed import Committed
@@ -31,7 +31,18 @@ from modelvault._frozen import replace
 from modelvault._version import CATALOG, Definition, Savepoint, Version, Write, changed_entries, entries
 from modelvault.errors import ClosedError, LockedError, ModelVaultFormatError, ModelVaultTransactionError
 
-__all__ = ["CACHE_SIZE", "PAGE_SIZE", "Definition", "Engine", "Savepoint", "Version", "Write", "entries", "new_content"]
+__all__ = [
+    "CACHE_SIZE",
+    "PAGE_SIZE",
+    "Definition",
+    "Engine",
+    "Savepoint",
+    "Version",
+    "Write",
+    "entries",
+    "file_name",
+    "new_content",
+]
 
 PAGE_SIZE: Final = 8192
 CACHE_SIZE: Final = 64 * 1024 * 1024
@@ -401,6 +412,16 @@ class Engine(Committed):
 _registry: Final = threading.RLock()  # a forgotten handle may be closed while one is opened
 _open: Final[weakref.WeakSet[Engine]] = weakref.WeakSet()
 _writers: Final[dict[tuple[int, int] | None, Engine]] = {}  # writable engines of this process by device and inode
+
+
+def file_name(path: Any, argument: str) -> str:
+    """The path as a string. TypeError with the argument's name; OSError for a NUL."""
+    name = os.fspath(path) if isinstance(path, str | os.PathLike) else path
+    if not isinstance(name, str):
+        raise TypeError(f"argument {argument!r}: {type(name).__name__!r} object is not an instance of 'str'")
+    if "\0" in name:
+        raise OSError(errno.EINVAL, "file name contained an unexpected NUL byte", name)
+    return name
 
 
 def _open_or_create(path: str, read_only: bool, page_size: int) -> DiskFile:

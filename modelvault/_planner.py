@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from modelvault._prepared import Prepared, prepared
-from modelvault._ranges import WHOLE
 from modelvault._ways import (
     EVERYTHING,
     NOWHERE,
@@ -25,7 +24,7 @@ from modelvault._ways import (
     are_points,
     rest_of,
 )
-from modelvault.conditions import ALL, Condition, Every, Negation, Order, Selection, Test
+from modelvault.conditions import ALL, WHOLE, Condition, Every, Negation, Order, Selection, Test
 from modelvault.schema import Schema
 
 __all__ = ["Planner", "name_of"]

@@ -17,7 +17,7 @@ from collections.abc import Generator, Iterator
 from functools import partial
 from typing import Any, Final
 
-from modelvault._backup import Tell, file_name, parts_of, to_path
+from modelvault._backup import Tell, parts_of, to_path
 from modelvault._core.commit import unpack_root
 from modelvault._core.file import DiskFile, File
 from modelvault._core.log import LOG_HEADER, Log
@@ -26,7 +26,7 @@ from modelvault._core.pager import Pager
 from modelvault._core.space import free_runs
 from modelvault._core.survey import Survey, stray_leaf
 from modelvault._core.tree import Roots
-from modelvault._engine import CACHE_SIZE, Definition, Engine
+from modelvault._engine import CACHE_SIZE, Definition, Engine, file_name
 from modelvault._frozen import fresh, mutable
 from modelvault._runner import Runner
 from modelvault._store import Store

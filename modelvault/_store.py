@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from modelvault._access import Access, Unit
 from modelvault._core.index import IndexKeys
@@ -14,14 +14,17 @@ from modelvault._core.record import Face, RecordCodec
 from modelvault._core.table import Table
 from modelvault._engine import Definition, Write
 from modelvault._frozen import replace
-from modelvault._planner import Planner
 from modelvault.errors import ColdPage, CorruptionError, ModelVaultQueryError, ModelVaultSchemaError
 from modelvault.mapping import attach_refs, bind, bind_older, schema_of
 from modelvault.schema import SCALARS, Field, Index, Schema, Shape, Type
 
-__all__ = ["Binding", "Catalog", "Store", "unknown_collection"]
+if TYPE_CHECKING:
+    from modelvault._planner import Planner
+
+__all__ = ["CHUNK", "Binding", "Catalog", "Store", "unknown_collection"]
 
 
+CHUNK: Final = 10_000  # rows of a rewrite that are committed together
 STEPS: Final = 256  # rows and index entries of a batch that are put before others get a chance: about 0.1 ms
 BATCH_SIZE: Final = 16 << 20  # bytes of rows whose index entries are sorted together; a quarter of the cache at most
 
@@ -102,6 +105,8 @@ class Binding:
     def planner(self) -> Planner:
         """How this collection is searched."""
         if self._planner is None:
+            from modelvault._planner import Planner  # with the first query: it takes 2 ms
+
             self._planner = Planner(self.schema)
         return self._planner
 

@@ -6,7 +6,6 @@ pages (drafts), and becomes the next version, or never was.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from copy import copy
 from typing import Any, Final
@@ -216,6 +215,8 @@ def changed_entries(before: dict[str, Definition], after: dict[str, Definition])
     """The catalog entries that lead from one set of definitions to another."""
     if before is after:
         return []
+    import json  # with the first collection: it takes a millisecond
+
     entries: Entries = []
     gone = {definition["id"]: definition for definition in before.values()}
     for definition in after.values():
@@ -258,6 +259,8 @@ def load_catalog(pager: Pager, meta: Meta) -> tuple[Roots, dict[str, Definition]
 
 def parse_definition(key: bytes, value: bytes) -> Definition:
     """The definition in an entry of the catalog. CorruptionError unless it has the parts that it must have."""
+    import json  # see `changed_entries`
+
     try:
         definition = json.loads(value)
         parts = [definition, definition.get("migration", {"tree": FREE + 1, "indexes": [], "journal": FREE + 1})]

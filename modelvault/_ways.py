@@ -17,7 +17,6 @@ from modelvault.schema import Index, Schema
 __all__ = [
     "EVERYTHING",
     "NOWHERE",
-    "NO_POINT",
     "SEEK",
     "Estimate",
     "Finder",
@@ -47,9 +46,6 @@ Point = tuple[str | None, Callable[[Any], bytes]]
 
 Points = dict[Path, Point]
 """The same for each path that has an index of its own."""
-
-NO_POINT: Final[tuple[None, None]] = (None, None)
-"""In place of a Point, where there is none."""
 
 EVERYTHING: Final = ("everything",)
 SEEK: Final = 10.0  # a way down a tree, in rows read one after the other

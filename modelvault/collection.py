@@ -19,8 +19,7 @@ from modelvault._progress import Progress
 from modelvault._reading import Opened, Ready, opened
 from modelvault._rows import Supply
 from modelvault._store import Binding, Catalog, shape, unknown_collection
-from modelvault._ways import NO_POINT
-from modelvault.conditions import EVERYTHING
+from modelvault.conditions import EVERYTHING, NO_POINT
 from modelvault.errors import ColdPage, CorruptionError, ModelVaultSchemaError, NotFoundError, StaleSchemaError
 from modelvault.expressions import FieldRef, segments_of
 from modelvault.mapping import check_instance, collection_name, part_of
