@@ -63,6 +63,15 @@ class Answers:
         await reading.finish(reading.search.rows, found.extend)
         return checked(reading.opened, selection, found)
 
+    async def few(self, selection: Selection) -> list[Any] | None:
+        """All rows, if there are few and they can be had at once; else None."""
+        access = self._opener.access
+        access.credit -= 1
+        if access.credit < 0:
+            await access.breathe()
+        answer = self._at_once(selection, Search.rows)
+        return None if answer is None else checked(answer[2], selection, answer[0])
+
     async def tally(self, selection: Selection) -> int:
         """How many rows there are."""
         if selection.distinct and selection.fields is not None:

@@ -33,7 +33,8 @@ from modelvault._sql.errors import (
     translated,
 )
 from modelvault._sql.names import resolved
-from modelvault._sql.plan import planned
+from modelvault._sql.plan import Description
+from modelvault._sql.prepared import Statement
 from modelvault._sql.run import PORTION, Result
 from modelvault.sync import Database
 
@@ -80,10 +81,9 @@ apilevel: Final = "2.0"
 threadsafety: Final = 2  # threads may share the module and connections, not cursors
 paramstyle: Final = "qmark"  # `:name` with a dict works too
 
-STATEMENTS: Final = 512  # whose columns a connection remembers
+STATEMENTS: Final = 512  # whose plans a connection remembers
 
 Parameters = Sequence[Any] | Mapping[str, Any] | None
-Description = tuple[tuple[str, Any, None, None, None, None, None], ...]
 
 
 class DBAPIType:
@@ -161,7 +161,7 @@ class Connection:
         self._owned = owned
         self._closed = False
         self._collections: dict[str, AsyncCollection[Any]] = {}
-        self._statements: dict[str, tuple[Schema | None, Select]] = {}  # by text: resolved with this schema
+        self._statements: dict[str, tuple[Schema | None, Statement]] = {}  # by text: as it is with this schema
 
     def cursor(self) -> Cursor:
         """A new cursor."""
@@ -213,11 +213,12 @@ class Connection:
             source, schema = collection._source, collection._binding.schema
         known, statement = self._statements.get(text, (None, None))
         if statement is None or known is not schema:
-            statement = resolved(select, source, schema)
+            primary = "" if schema is None else schema.primary
+            statement = Statement(resolved(select, source, schema), source, primary)
             if len(self._statements) >= STATEMENTS:
                 self._statements.clear()
             self._statements[text] = schema, statement
-        result = Result(planned(statement, params, source, "" if schema is None else schema.primary))
+        result = Result(*statement.bound(params))
         await result.start(PORTION)
         return result
 
@@ -265,9 +266,7 @@ class Cursor:
         with translated():
             self._leave()
             result = drive(self.connection._executed(parser()(sql), sql, params))
-        plan = result.plan
-        columns = [("plan", "string")] if plan.explain else zip(plan.names, plan.kinds, strict=True)
-        self.description = tuple((name, kind, None, None, None, None, None) for name, kind in columns)
+        self.description = result.plan.description
         self._result = result
         return self
 

@@ -135,6 +135,10 @@ class Source(Protocol):
         """The rows; at most `most`."""
         ...
 
+    async def few(self, selection: Selection) -> list[Any] | None:
+        """All rows, if there are few and they can be had at once; else None."""
+        ...
+
     async def tally(self, selection: Selection) -> int:
         """How many rows there are."""
         ...

@@ -73,7 +73,7 @@ PACKAGE_ROWS = {
         ["values", "parse"],
         ["logic"],
         ["plan"],
-        ["totals"],
+        ["totals", "prepared"],
         ["run"],
     ],
     "cli": [

@@ -28,9 +28,11 @@ from modelvault._sql.values import compiled, constant, kind_of, with_fits
 from modelvault.conditions import EVERYTHING, Order, Selection
 from modelvault.query import Source
 
-__all__ = ["Grouping", "Key", "Plan", "planned"]
+__all__ = ["Description", "Grouping", "Key", "Plan", "planned"]
 
 Compute = Callable[[tuple[Any, ...]], Any]
+Description = tuple[tuple[str, Any, None, None, None, None, None], ...]
+"""PEP 249's, of the columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class Plan:
 
     The rows of `selection`, as tuples of its fields; those for which `rest` is true; in groups, if `grouping` says so;
     those for which `having` is true; sorted by `keys`; of each the `items`, None for the rows as they are; without
-    duplicates if `distinct`; from `start` on, at most `limit`.
+    duplicates if `distinct`; from `start` on, at most `limit`. `description` is that of names and kinds.
     """
 
     names: tuple[str, ...]
@@ -77,7 +79,13 @@ class Plan:
     start: int = 0
     limit: int | None = None
     explain: Explain = ""
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    description: Description = field(init=False, default=())
+
+    def __post_init__(self) -> None:
+        columns = [("plan", "string")] if self.explain else zip(self.names, self.kinds, strict=True)
+        described = tuple((name, kind, None, None, None, None, None) for name, kind in columns)
+        object.__setattr__(self, "description", described)
 
     @property
     def streams(self) -> bool:
