@@ -40,7 +40,7 @@ ROWS = [
     ["_repairs"],
     ["_answers"],
     ["collection"],
-    ["transaction", "snapshot", "upkeep"],
+    ["transaction", "snapshot", "upkeep", "_dated"],
     ["database", "sync_upkeep"],
     ["sync"],
     ["models", "dbapi"],

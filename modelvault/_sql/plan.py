@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from modelvault._sql.errors import ProgrammingError
+from modelvault._sql.functions import instant
 from modelvault._sql.logic import conjuncts, every, joined, truth
 from modelvault._sql.names import bound
 from modelvault._sql.terms import (
@@ -177,10 +178,16 @@ def with_rows(
         plan,
         selection=selection,
         rest=None if rest is None else compiled(rest, places),
-        keys=tuple(Key(compiled(sort.term, places), sort.desc, sort.nulls_first) for sort in keys),
+        keys=tuple(Key(sortable(sort.term, places), sort.desc, sort.nulls_first) for sort in keys),
         items=tuple(compiled(term, places) for term in terms),
         notes=tuple(noted(rest, keys, [term for term in terms if not isinstance(term, Column)])),
     )
+
+
+def sortable(term: Term, places: Mapping[tuple[str, ...], int]) -> Compute:
+    """The function that computes a term of an order: of a datetime its instant."""
+    compute = compiled(term, places)
+    return (lambda row: instant(compute(row))) if kind_of(term) == "timestamp" else compute
 
 
 def noted(rest: Term | None, keys: tuple[Sort, ...], computed: list[Term]) -> Iterator[str]:
@@ -254,7 +261,7 @@ def with_groups(
         rest=None if rest is None else compiled(rest, places),
         grouping=grouping(plan, groups, totals, places, rest is None),
         having=None if having is None else compiled(slotted(having), {}),
-        keys=tuple(Key(compiled(slotted(sort.term), {}), sort.desc, sort.nulls_first) for sort in order),
+        keys=tuple(Key(sortable(slotted(sort.term), {}), sort.desc, sort.nulls_first) for sort in order),
         items=tuple(compiled(term, {}) for term in slots),
         notes=(
             *noted(rest, (), []),

@@ -24,7 +24,8 @@ class Result:
 
     What has to be complete before its first row is known (groups, and orders that the engine does not make) is in
     memory; everything else is read as it is taken. `ready`: the next rows, the last of them first, so that the next
-    one can be popped. selection: what the engine is asked, else the plan's. `count`: how many rows there are, None while that is not known.
+    one can be popped. `selection`: what the engine is asked, else the plan's. `count`: how many rows there are, None
+    while that is not known.
     """
 
     def __init__(self, plan: Plan, selection: Selection | None = None) -> None:

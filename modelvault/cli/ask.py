@@ -58,7 +58,7 @@ def query(
             if columns or order or limit is not None or offset is not None or count:
                 raise ModelVaultQueryError("--columns, --order, --limit, --offset, --count are for conditions: use SQL")
             sql = " ".join(words)
-            with dbapi.connect(db) as connection:
+            with dbapi.connect(db, timestamps="int") as connection:
                 show(
                     connection.execute(f"EXPLAIN {sql}" if explain else sql, [guessed(text) for text in param or []]),
                     output,
