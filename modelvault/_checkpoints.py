@@ -68,9 +68,9 @@ class Checkpoints:
     """
 
     def __init__(self, state: Committed, durability: str) -> None:
-        self.count = 0
+        self.count: int = 0
         self.turns: Turns | None = None
-        self.naming = False
+        self.naming: bool = False
         """Is it unknown whether the file names the pages of the last `commit`?"""
         self._state = state
         self._durability = durability

@@ -66,6 +66,10 @@ class Engine(Committed):
     system sees fit. strict: refuse a file whose log ends in an unfinished record.
     """
 
+    closed: bool
+    next_ids: tuple[int, int]
+    poisoned: BaseException | None
+
     def __init__(
         self,
         file: File,
@@ -79,13 +83,13 @@ class Engine(Committed):
     ) -> None:
         log_file = file if volatile or read_only else file.twin()
         super().__init__(file, log_file, pager, meta, volatile=volatile)
-        self.read_only = read_only
+        self.read_only: bool = read_only
         self.durability = durability
-        self.users = 1
-        self.truncated = 0  # bytes of an unfinished record that `open` left behind
+        self.users: int = 1
+        self.truncated: int = 0  # bytes of an unfinished record that `open` left behind
         self.listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
-        self.checkpoints = Checkpoints(self, durability)
-        self.follower = Follower(self)
+        self.checkpoints: Checkpoints = Checkpoints(self, durability)
+        self.follower: Follower = Follower(self)
         self.forked = False  # is this a copy in a forked child?
         self._identity = file.identity
         self._inline: Write | None = None

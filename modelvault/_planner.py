@@ -20,6 +20,7 @@ from modelvault._ways import (
     Parts,
     Pick,
     Plan,
+    Points,
     Way,
     are_points,
     rest_of,
@@ -168,8 +169,8 @@ class Planner:
     __slots__ = ("_known", "layout", "points")
 
     def __init__(self, schema: Schema) -> None:
-        self.layout = Layout(schema)
-        self.points = self.layout.points()
+        self.layout: Layout = Layout(schema)
+        self.points: Points = self.layout.points()
         self._known: dict[Any, tuple[float, Pick, Prepared | None]] = {}
 
     def plan(self, selection: Selection, count: float, estimate: Estimate, *, ordered: bool = True) -> Plan:

@@ -63,10 +63,11 @@ class Layout:
     __slots__ = ("axes", "key", "primary", "schema")
 
     def __init__(self, schema: Schema) -> None:
-        self.schema = schema
+        self.schema: Schema = schema
         self.primary: Path = (schema.primary,)
         self.key: dict[Path, Axis] = {self.primary: Axis(typed(schema, self.primary), open=True)}
-        self.axes = {path: Axis(typed(schema, path)) for index in schema.indexes for path in index.paths}
+        paths = [path for index in schema.indexes for path in index.paths]
+        self.axes: dict[Path, Axis] = {path: Axis(typed(schema, path)) for path in paths}
 
     def points(self) -> Points:
         """Where rows with one value at a path are found, if there is an index of just this path."""

@@ -78,10 +78,10 @@ class Resolver:
     """One walk over a model's annotations; knows the classes around the current place, for recursion and messages."""
 
     def __init__(self, name: str) -> None:
-        self.path = [name]
+        self.path: list[str] = [name]
         self.stack: list[Any] = []
         self.aliases: list[Any] = []
-        self.depth = 0
+        self.depth: int = 0
 
     @contextmanager
     def inside(self, name: str) -> Generator[None, None, None]:

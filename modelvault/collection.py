@@ -31,7 +31,7 @@ from modelvault.targets import Target, Targets
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from modelvault._access import Reader, Unit, View
+    from modelvault._access import Access, Reader, Unit, View
     from modelvault._engine import Definition, Write
     from modelvault._queue import Statement
     from modelvault.conditions import Condition, Selection
@@ -484,9 +484,9 @@ class Selections(Answers):
         super().__init__(self)
         self._collection = collection
         self._targets: Targets | None = None
-        self.access = collection._access
+        self.access: Access = collection._access
         self.cls: type = collection._cls
-        self.name = collection._name
+        self.name: str = collection._name
 
     @property
     def targets(self) -> Targets:

@@ -22,8 +22,8 @@ class ClassRef:
     __slots__ = ("owner", "ref")
 
     def __init__(self, owner: type, ref: FieldRef[Any, Any]) -> None:
-        self.owner = owner
-        self.ref = ref
+        self.owner: type = owner
+        self.ref: FieldRef[Any, Any] = ref
 
     def __get__(self, instance: object, owner: type | None = None) -> FieldRef[Any, Any]:
         if instance is None and owner is self.owner:

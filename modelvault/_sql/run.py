@@ -30,7 +30,7 @@ class Result:
 
     def __init__(self, plan: Plan, selection: Selection | None = None) -> None:
         self.plan = plan
-        self.selection = plan.selection if selection is None else selection
+        self.selection: Selection = plan.selection if selection is None else selection
         self.ready: list[Row] = []
         self.count: int | None = None
         self._rows: RowIterator[Row] | None = None

@@ -22,7 +22,7 @@ DAMAGED: Final = 4  # the file is damaged, or no database
 INTERRUPTED: Final = 130
 PIPE_CLOSED: Final = 141
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     help="Look into modelvault databases, move rows in and out, and look after the files.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

@@ -251,7 +251,7 @@ class Rows:
     """The rows of a file as the collection takes them; `line` is where the last one came from."""
 
     def __init__(self, type: Type, lines: Iterable[tuple[int, Any]], kind: Format) -> None:
-        self.line = 0
+        self.line: int = 0
         self._lines = lines
         self._type = type
         self._cells = kind is Format.CSV
