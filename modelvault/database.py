@@ -216,7 +216,7 @@ class AsyncDatabase(AsyncUpkeep):
         """
         from modelvault._change import run
 
-        if not isinstance(force, bool):
+        if not isinstance(force, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"argument 'force': {type(force).__name__!r} object is not an instance of 'bool'")
         unit = self._access.attend()
         job = await self._planned(unit, name, fields_json, indexes_json)
@@ -268,7 +268,7 @@ class AsyncDatabase(AsyncUpkeep):
         await self._plain(collection).delete(pk)
 
     def _plain(self, name: str) -> AsyncCollection[dict[str, Any]]:
-        if not isinstance(name, str):
+        if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"argument 'collection': {type(name).__name__!r} object is not an instance of 'str'")
         return AsyncCollection(self._catalog, name)
 
@@ -294,7 +294,7 @@ async def open_file(
 ) -> AsyncDatabase:
     """A database on disk over a runner; the arguments are those of `AsyncDatabase.open`."""
     name = file_name(path, "path")
-    if not isinstance(read_only, bool):
+    if not isinstance(read_only, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"argument 'read_only': {type(read_only).__name__!r} object is not an instance of 'bool'")
     if recovery not in RECOVERY:
         raise ValueError(f"recovery must be 'strict' or 'auto_truncate', got \"{recovery}\"")

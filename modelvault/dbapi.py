@@ -277,7 +277,7 @@ class Cursor:
         does not go with its column.
         """
         self._attend()
-        if not isinstance(sql, str):
+        if not isinstance(sql, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ProgrammingError(f"argument 'sql': {type(sql).__name__!r} object is not an instance of 'str'")
         with translated():
             self._leave()

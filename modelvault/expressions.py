@@ -253,7 +253,7 @@ class FieldRef(Computable, Generic[M_contra, V]):
 
     def in_(self, values: Iterable[V]) -> Expression[M_contra]:
         """Equal to one of these values; None may be among them."""
-        if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        if isinstance(values, str | bytes) or not isinstance(values, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"in_() takes a list or another iterable of values, not {values!r}")
         return self._test("in", *values)
 
@@ -327,7 +327,7 @@ class FieldRef(Computable, Generic[M_contra, V]):
         return child(self, name)
 
     def __getitem__(self, name: str) -> FieldRef[M_contra, Any]:
-        if not isinstance(name, str):
+        if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"{spelled_ref(self)}[{name!r}]: the elements of a list have no paths of their own")
         found: FieldRef[M_contra, Any] = self
         for part in name.split("."):

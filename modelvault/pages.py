@@ -59,7 +59,7 @@ def read_cursor(query: str, cursor: str) -> tuple[int, bytes]:
     """How many rows were given, and the position, from a cursor of this query; CursorError if it is none."""
     from base64 import urlsafe_b64decode
 
-    if not isinstance(cursor, str):
+    if not isinstance(cursor, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"argument 'after': {type(cursor).__name__!r} object is not an instance of 'str'")
     try:
         data = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
