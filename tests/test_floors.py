@@ -77,7 +77,8 @@ PACKAGE_ROWS = {
         ["run"],
     ],
     "cli": [
-        ["values", "parts", "places", "infer"],
+        ["parts", "values", "infer"],
+        ["places"],
         ["output"],
         ["ask", "look", "migrate", "upkeep", "bench", "terminal"],
         ["carry", "shell"],

@@ -11,7 +11,8 @@ from typing import Any
 
 from modelvault import Collection, Database
 from modelvault._dated import dated
-from modelvault.errors import ModelVaultQueryError, ModelVaultSchemaError
+from modelvault.cli.parts import UsageError
+from modelvault.errors import ModelVaultSchemaError
 from modelvault.schema import Schema
 
 __all__ = ["exact", "model", "reading", "schema_of", "writing"]
@@ -49,7 +50,7 @@ def model(place: str) -> type[Any]:
     """The class that `module:Class` names; modules of the current directory count too."""
     module, _, name = place.partition(":")
     if not module or not name:
-        raise ModelVaultQueryError(f"a model is given as module:Class, not {place!r}")
+        raise UsageError(f"a model is given as module:Class, not {place!r}")
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:

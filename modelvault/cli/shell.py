@@ -34,7 +34,7 @@ def shell(
     json: Json = False,
 ) -> None:
     """Ask with SQL, interactively: history, completion with Tab. Reads only."""
-    with reading(file) as db, dbapi.connect(db, timestamps="int") as connection:
+    with reading(file) as db, dbapi.connect(db) as connection:
         session = Session(db, connection, Output(json))
         if command is not None:
             session.run(command.splitlines(keepends=True))
