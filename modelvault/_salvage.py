@@ -45,6 +45,11 @@ Gaps = list[tuple[Bound, Bound]]
 Leaf = list[tuple[bytes, bytes | None]]
 
 
+def span(low: Any, high: Any) -> str:
+    """Between which keys rows are missing; nothing where neither is known."""
+    return " ".join([*([] if low is None else [f"from {low!r}"]), *([] if high is None else [f"to {high!r}"])])
+
+
 @mutable
 class Saved:
     """What became of one collection.
@@ -64,7 +69,7 @@ class Saved:
 
     def __str__(self) -> str:
         lost = "an unknown number of rows" if self.lost is None else f"{self.lost:,} rows"
-        places = "; ".join(f"from {low!r} to {high!r}" for low, high in self.ranges)
+        places = "; ".join(words for low, high in self.ranges if (words := span(low, high)))
         words = f"{self.name}: {self.rows:,} rows saved" + (f", {self.strays:,} of them strays" if self.strays else "")
         return words + (f", {lost} lost{f' ({places})' if places else ''}" if self.lost != 0 else "")
 
