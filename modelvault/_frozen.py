@@ -172,7 +172,9 @@ def patterned_init(cls: type, names: tuple[str, ...], defaults: dict[str, Any]) 
     """The constructor of a pattern, with the names of these fields."""
     code = PATTERNS[len(names)].__code__.replace(co_name="__init__", co_varnames=("self", *names))
     scope = {letter: cls.__dict__[name].__set__ for letter, name in zip("ABCDEFGH", names, strict=False)}
-    return FunctionType(code, scope, "__init__", tuple(defaults.values()))
+    init = FunctionType(code, scope, "__init__", tuple(defaults.values()))
+    init.__qualname__ = f"{cls.__qualname__}.__init__"  # for error messages
+    return init
 
 
 class FieldsOnDemand:
