@@ -35,6 +35,7 @@ types: $(VENV)/.types build               ## mypy --strict and pyright strict (p
 	@$(BIN)/mypy
 	@rm -rf build/snippets && $(BIN)/python -m tests.test_docs build/snippets && $(BIN)/mypy build/snippets
 	@$(PYRIGHT) -p pyproject.toml && $(PYRIGHT) -p tests/typing/examples.json && $(PYRIGHT) -p tests/typing/snippets.json
+	@$(BIN)/python -m pyright -p pyproject.toml --verifytypes modelvault --ignoreexternal >build/types.txt || (grep -B1 -A3 "error:" build/types.txt; exit 1)
 	@$(BIN)/python -m pytest -q tests/typing  # wrong code is refused; `make test` may lack the checkers
 	@$(BIN)/python -m mypy.stubtest --allowlist tests/stubtest.txt $(patsubst modelvault/_core/%.pyx,modelvault._core.%,$(wildcard modelvault/_core/*.pyx))
 

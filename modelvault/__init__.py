@@ -3,8 +3,6 @@
 from typing import TYPE_CHECKING, Any
 
 from modelvault import models
-from modelvault._salvage import Salvage, Saved
-from modelvault._verify import Problem, Verification
 from modelvault.collection import AsyncCollection
 from modelvault.database import AsyncDatabase
 from modelvault.errors import (
@@ -32,6 +30,8 @@ from modelvault.transaction import AsyncTransaction
 
 if TYPE_CHECKING:
     from modelvault import dbapi
+    from modelvault._salvage import Salvage, Saved
+    from modelvault._verify import Problem, Verification
 
 __all__ = [
     "AsyncCollection",
@@ -79,10 +79,14 @@ __all__ = [
 __version__ = "1.0.0.dev0"
 
 
-def __getattr__(name: str) -> Any:
-    """`modelvault.dbapi`, loaded when it is first used."""
-    if name == "dbapi":
-        from importlib import import_module
+# What few programs use, and where it is: loaded when it is first asked for.
+LATE = {"Problem": "_verify", "Salvage": "_salvage", "Saved": "_salvage", "Verification": "_verify", "dbapi": "dbapi"}
 
-        return import_module("modelvault.dbapi")
-    raise AttributeError(f"module 'modelvault' has no attribute {name!r}")
+
+def __getattr__(name: str) -> Any:
+    if name not in LATE:
+        raise AttributeError(f"module 'modelvault' has no attribute {name!r}")
+    from importlib import import_module
+
+    module = import_module(f"modelvault.{LATE[name]}")
+    return module if name == "dbapi" else getattr(module, name)

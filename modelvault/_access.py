@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
+from threading import Lock
 from typing import Any, Final, NoReturn, TypeVar
 
 from modelvault._engine import Definition, Engine, Savepoint, Version, Write
@@ -53,14 +54,14 @@ class Unit:
     frozen = False
 
     def __init__(self, access: Access, write: Write, owner: object) -> None:
-        self.access = access
-        self.write = write
+        self.access: Access = access
+        self.write: Write = write
         self.owner: object = owner
-        self.alive = True
-        self.dirty = False
-        self.changes = 0  # statements, and what undid them: whoever reads on looks whether there were more
+        self.alive: bool = True
+        self.dirty: bool = False
+        self.changes: int = 0  # statements, and what undid them: whoever reads on looks whether there were more
         self.error: BaseException | None = None
-        self.turns = Turns(access.runner)  # one operation at a time: child tasks may use the transaction too
+        self.turns: Turns = Turns(access.runner)  # one operation at a time: child tasks may use the transaction too
         self.marks: list[Mark] = []
 
     @property
@@ -418,15 +419,15 @@ class Access:
         self.runner = runner
         self.path = path
         self.read_only = read_only
-        self.volatile = engine.volatile
-        self.queue = WriteQueue(runner, engine)
-        self.mutex = self.queue.mutex
+        self.volatile: bool = engine.volatile
+        self.queue: WriteQueue = WriteQueue(runner, engine)
+        self.mutex: Lock = self.queue.mutex
         self.alert = FOLLOWER if engine.read_only else 0
-        self.credit = CREDIT
+        self.credit: int = CREDIT
         self.unit: Unit | None = None
         self.strays: deque[Version] = deque()
         self.snapshots = 0  # open ones
-        self.upkeep = Alone(runner)
+        self.upkeep: Alone = Alone(runner)
         self.settled: Callable[[], None] = nothing
         """Called after each rollback: definitions may be gone."""
         if not read_only:

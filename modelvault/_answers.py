@@ -8,13 +8,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from modelvault._core.aggregate import Aggregate
 from modelvault._core.columns import Columns
-from modelvault._explain import analyzed, explained
-from modelvault._ranges import WHOLE
 from modelvault._reading import Opened, Opener, Reading, Ready
 from modelvault._rows import Rows
 from modelvault._search import Function, Search, Slice, shape_of
-from modelvault._ways import NO_POINT
-from modelvault.conditions import EVERYTHING, Every, Negation, Order, Selection, Test
+from modelvault.conditions import EVERYTHING, NO_POINT, WHOLE, Every, Negation, Order, Selection, Test
 from modelvault.errors import ColdPage, CorruptionError
 
 if TYPE_CHECKING:
@@ -65,6 +62,15 @@ class Answers:
         found = []
         await reading.finish(reading.search.rows, found.extend)
         return checked(reading.opened, selection, found)
+
+    async def few(self, selection: Selection) -> list[Any] | None:
+        """All rows, if there are few and they can be had at once; else None."""
+        access = self._opener.access
+        access.credit -= 1
+        if access.credit < 0:
+            await access.breathe()
+        answer = self._at_once(selection, Search.rows)
+        return None if answer is None else checked(answer[2], selection, answer[0])
 
     async def tally(self, selection: Selection) -> int:
         """How many rows there are."""
@@ -144,6 +150,8 @@ class Answers:
         """How the rows are found, in words."""
         reading = await Reading.begin(self._opener, selection, anew=True)
         search = reading.search
+        from modelvault._explain import analyzed, explained  # few programs ask
+
         text = explained(reading.opened.finder.schema, selection, search.plan)
         if not analyze:
             reading.close()

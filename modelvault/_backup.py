@@ -16,27 +16,17 @@ from modelvault._access import Access
 from modelvault._compaction import compacting
 from modelvault._copying import copy_pages, pour_into, pour_to_file
 from modelvault._core.file import File, MemoryFile, Replacement
-from modelvault._engine import Engine, Version
+from modelvault._engine import Engine, Version, file_name
 from modelvault._progress import Progress
 from modelvault._queue import TIMEOUT
 from modelvault._runner import Runner
 
-__all__ = ["Tell", "compact", "export", "file_name", "load", "parts_of", "restore", "rewritten", "to_bytes"]
+__all__ = ["Tell", "compact", "export", "load", "parts_of", "restore", "rewritten", "to_bytes"]
 
 STEP: Final = 1 << 23  # bytes that a worker thread copies before it looks whether it shall go on
 
 Tell = bool | Callable[[int], object]
 """Who hears of progress: True for a line on standard error, or a function that gets the count so far."""
-
-
-def file_name(path: Any, argument: str) -> str:
-    """The path as a string. TypeError with the argument's name; OSError for a NUL."""
-    name = os.fspath(path) if isinstance(path, str | os.PathLike) else path
-    if not isinstance(name, str):
-        raise TypeError(f"argument {argument!r}: {type(name).__name__!r} object is not an instance of 'str'")
-    if "\0" in name:
-        raise OSError(errno.EINVAL, "file name contained an unexpected NUL byte", name)
-    return name
 
 
 class Parts:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from modelvault._access import Unit, Work
 from modelvault._building import Building
@@ -26,9 +26,7 @@ from modelvault._version import Definition, Write
 from modelvault.lineage import carry, relabel
 from modelvault.schema import Schema
 
-__all__ = ["CHUNK", "run", "within"]
-
-CHUNK: Final = 10_000  # rows of a rewrite that are committed together
+__all__ = ["run", "within"]
 
 
 async def run(

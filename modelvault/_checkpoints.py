@@ -13,7 +13,7 @@ import errno
 import threading
 import time
 from contextlib import suppress
-from typing import Final, NamedTuple, NoReturn, Protocol
+from typing import Final, NoReturn, Protocol
 
 from modelvault._committed import Committed
 from modelvault._core.commit import name_pages, reveal, seal, write_pages
@@ -21,7 +21,7 @@ from modelvault._core.log import RECORD_SHARE
 from modelvault._core.meta import Meta
 from modelvault._core.pager import Draft
 from modelvault._core.space import Space
-from modelvault._frozen import replace
+from modelvault._frozen import frozen, replace
 from modelvault._keeper import Keeper
 from modelvault._version import CATALOG, FREE, Write, changed_entries
 from modelvault.errors import CorruptionError
@@ -39,7 +39,8 @@ IDLE: Final = 1.0  # seconds without a commit before the log is made into a chec
 WINDOW: Final = 0.05  # seconds after which a relaxed commit is durable
 
 
-class Sealed(NamedTuple):
+@frozen
+class Sealed:
     """What is sealed and not stored yet: pages, the meta that names them, the one before, the log's head.
 
     given_up: pages that the one before needs, and the new one does not.
@@ -70,9 +71,9 @@ class Checkpoints:
     """
 
     def __init__(self, state: Committed, durability: str) -> None:
-        self.count = 0
+        self.count: int = 0
         self.turns: Turns | None = None
-        self.naming = False
+        self.naming: bool = False
         """Is it unknown whether the file names the pages of the last `commit`?"""
         self._state = state
         self._durability = durability

@@ -15,6 +15,7 @@ from modelvault._core.log import Log
 from modelvault._core.meta import Meta
 from modelvault._core.pager import Draft, Pager
 from modelvault._core.space import check_space, free_runs
+from modelvault._core.tree import Roots
 from modelvault._core.walk import Tree
 from modelvault._version import Definition, Version, Write, apply_entries, load_catalog
 from modelvault.errors import CorruptionError
@@ -36,7 +37,7 @@ class Committed:
         self.closed = False
         self.poisoned: BaseException | None = None
         self.write: Write | None = None  # the one that is open
-        self.lock = threading.Lock()  # held while the newest version is exchanged, or pinned
+        self.lock: threading.Lock = threading.Lock()  # held while the newest version is exchanged, or pinned
         self._pinned: dict[int, int] = {}  # stamp of each pinned version -> its generation
         self.load(meta)
 
@@ -53,15 +54,16 @@ class Committed:
                 self.pager.retire_all()
             self.pager.start_over()
             self.pager.page_count, self.pager.free_pages = meta.page_count, meta.free_pages
-            self.meta = meta  # of the newest checkpoint, stored or not
-            self.next_ids = (meta.next_tree, meta.next_collection)
-            self.stored, self.stored_definitions = stored, definitions  # what the meta names
-            self.log = Log(self.log_file, meta)
+            self.meta: Meta = meta  # of the newest checkpoint, stored or not
+            self.next_ids: tuple[int, int] = (meta.next_tree, meta.next_collection)
+            self.stored: Roots = stored  # what the meta names
+            self.stored_definitions: dict[str, Definition] = definitions
+            self.log: Log = Log(self.log_file, meta)
             self.show(stored.copy(), definitions)
 
     def show(self, roots: Any, definitions: dict[str, Definition]) -> None:
         """These trees are the newest version, in this process."""
-        self.latest = self.version(roots, definitions)
+        self.latest: Version = self.version(roots, definitions)
 
     def version(self, roots: Any, definitions: dict[str, Definition]) -> Version:
         """The version with these trees."""

@@ -16,7 +16,7 @@ import errno
 import os
 import threading
 import weakref
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from modelvault._checkpoints import Checkpoints, is_full, refuse
 from modelvault._committed import Committed
@@ -30,7 +30,18 @@ from modelvault._frozen import replace
 from modelvault._version import CATALOG, Definition, Savepoint, Version, Write, changed_entries, entries
 from modelvault.errors import ClosedError, LockedError, ModelVaultFormatError, ModelVaultTransactionError
 
-__all__ = ["CACHE_SIZE", "PAGE_SIZE", "Definition", "Engine", "Savepoint", "Version", "Write", "entries", "new_content"]
+__all__ = [
+    "CACHE_SIZE",
+    "PAGE_SIZE",
+    "Definition",
+    "Engine",
+    "Savepoint",
+    "Version",
+    "Write",
+    "entries",
+    "file_name",
+    "new_content",
+]
 
 PAGE_SIZE: Final = 8192
 CACHE_SIZE: Final = 64 * 1024 * 1024
@@ -54,6 +65,10 @@ class Engine(Committed):
     system sees fit. strict: refuse a file whose log ends in an unfinished record.
     """
 
+    closed: bool
+    next_ids: tuple[int, int]
+    poisoned: BaseException | None
+
     def __init__(
         self,
         file: File,
@@ -67,13 +82,13 @@ class Engine(Committed):
     ) -> None:
         log_file = file if volatile or read_only else file.twin()
         super().__init__(file, log_file, pager, meta, volatile=volatile)
-        self.read_only = read_only
+        self.read_only: bool = read_only
         self.durability = durability
-        self.users = 1
-        self.truncated = 0  # bytes of an unfinished record that `open` left behind
+        self.users: int = 1
+        self.truncated: int = 0  # bytes of an unfinished record that `open` left behind
         self.listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
-        self.checkpoints = Checkpoints(self, durability)
-        self.follower = Follower(self)
+        self.checkpoints: Checkpoints = Checkpoints(self, durability)
+        self.follower: Follower = Follower(self)
         self.forked = False  # is this a copy in a forked child?
         self._identity = file.identity
         self._inline: Write | None = None
@@ -400,6 +415,16 @@ class Engine(Committed):
 _registry: Final = threading.RLock()  # a forgotten handle may be closed while one is opened
 _open: Final[weakref.WeakSet[Engine]] = weakref.WeakSet()
 _writers: Final[dict[tuple[int, int] | None, Engine]] = {}  # writable engines of this process by device and inode
+
+
+def file_name(path: Any, argument: str) -> str:
+    """The path as a string. TypeError with the argument's name; OSError for a NUL."""
+    name = os.fspath(path) if isinstance(path, str | os.PathLike) else path
+    if not isinstance(name, str):
+        raise TypeError(f"argument {argument!r}: {type(name).__name__!r} object is not an instance of 'str'")
+    if "\0" in name:
+        raise OSError(errno.EINVAL, "file name contained an unexpected NUL byte", name)
+    return name
 
 
 def _open_or_create(path: str, read_only: bool, page_size: int) -> DiskFile:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from operator import attrgetter
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 if TYPE_CHECKING:
@@ -128,6 +129,8 @@ def methods_over(names: tuple[str, ...], shown: tuple[str, ...]) -> dict[str, An
 
 def compiled_init(cls: type, names: tuple[str, ...], defaults: dict[str, Any]) -> Any:
     """The constructor: its arguments are the fields in their order. `__post_init__` checks them, if there is one."""
+    if len(names) < len(PATTERNS) and not hasattr(cls, "__post_init__") and Fresh not in map(type, defaults.values()):
+        return patterned_init(cls, names, defaults)
     scope: dict[str, Any] = {f"set_{name}": cls.__dict__[name].__set__ for name in names}
     arguments, body = [], []
     for name in names:
@@ -142,6 +145,36 @@ def compiled_init(cls: type, names: tuple[str, ...], defaults: dict[str, Any]) -
     body += ["    self.__post_init__()\n"] if hasattr(cls, "__post_init__") else []
     exec(f"def __init__(self, {', '.join(arguments)}):\n{''.join(body)}", scope)
     return scope["__init__"]
+
+
+# Constructors of classes with so many fields: each setter gives None, so the next one follows. To compile one for each
+# class would take 0.1 ms, and there are twenty when the package is imported.
+A: Any = None  # in a constructor made of one of these: the setter of its first field
+B = C = D = E = F = G = H = A
+PATTERNS: Any = (
+    lambda self: None,
+    lambda self, a: A(self, a),
+    lambda self, a, b: A(self, a) or B(self, b),
+    lambda self, a, b, c: A(self, a) or B(self, b) or C(self, c),
+    lambda self, a, b, c, d: A(self, a) or B(self, b) or C(self, c) or D(self, d),
+    lambda self, a, b, c, d, e: A(self, a) or B(self, b) or C(self, c) or D(self, d) or E(self, e),
+    lambda self, a, b, c, d, e, f: A(self, a) or B(self, b) or C(self, c) or D(self, d) or E(self, e) or F(self, f),
+    lambda self, a, b, c, d, e, f, g: (
+        A(self, a) or B(self, b) or C(self, c) or D(self, d) or E(self, e) or F(self, f) or G(self, g)
+    ),
+    lambda self, a, b, c, d, e, f, g, h: (
+        A(self, a) or B(self, b) or C(self, c) or D(self, d) or E(self, e) or F(self, f) or G(self, g) or H(self, h)
+    ),
+)
+
+
+def patterned_init(cls: type, names: tuple[str, ...], defaults: dict[str, Any]) -> Any:
+    """The constructor of a pattern, with the names of these fields."""
+    code = PATTERNS[len(names)].__code__.replace(co_name="__init__", co_varnames=("self", *names))
+    scope = {letter: cls.__dict__[name].__set__ for letter, name in zip("ABCDEFGH", names, strict=False)}
+    init = FunctionType(code, scope, "__init__", tuple(defaults.values()))
+    init.__qualname__ = f"{cls.__qualname__}.__init__"  # for error messages
+    return init
 
 
 class FieldsOnDemand:

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from modelvault._prepared import Prepared, prepared
-from modelvault._ranges import WHOLE
 from modelvault._ways import (
     EVERYTHING,
     NOWHERE,
@@ -21,11 +20,12 @@ from modelvault._ways import (
     Parts,
     Pick,
     Plan,
+    Points,
     Way,
     are_points,
     rest_of,
 )
-from modelvault.conditions import ALL, Condition, Every, Negation, Order, Selection, Test
+from modelvault.conditions import ALL, WHOLE, Condition, Every, Negation, Order, Selection, Test
 from modelvault.schema import Schema
 
 __all__ = ["Planner", "name_of"]
@@ -169,8 +169,8 @@ class Planner:
     __slots__ = ("_known", "layout", "points")
 
     def __init__(self, schema: Schema) -> None:
-        self.layout = Layout(schema)
-        self.points = self.layout.points()
+        self.layout: Layout = Layout(schema)
+        self.points: Points = self.layout.points()
         self._known: dict[Any, tuple[float, Pick, Prepared | None]] = {}
 
     def plan(self, selection: Selection, count: float, estimate: Estimate, *, ordered: bool = True) -> Plan:

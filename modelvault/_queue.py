@@ -83,7 +83,7 @@ class Turns:
     """One turn at a time, first come first served; across tasks, event loops and threads."""
 
     def __init__(self, runner: Runner) -> None:
-        self.mutex = threading.Lock()
+        self.mutex: threading.Lock = threading.Lock()
         self._runner = runner
         self.holder: object = None
         """Who has the turn, if it said so."""
@@ -196,13 +196,15 @@ class Turns:
 class WriteQueue(Turns):
     """The turn to write to one engine. Statements that come while another is committed are committed together."""
 
+    holder: object
+
     def __init__(self, runner: Runner, engine: Engine) -> None:
         super().__init__(runner)
         self._engine = engine
         self._by_thread = not engine.volatile and not runner.waits  # statements are committed by the writer's thread
         self._watched = False
-        self.groups = 0
-        self.statements = 0
+        self.groups: int = 0
+        self.statements: int = 0
 
     def submit(self, statement: Statement) -> Awaitable[Any]:
         """Apply one statement and commit it; its result, or what it raised.

@@ -12,14 +12,13 @@ from functools import reduce
 from typing import Any, Final, NamedTuple
 
 from modelvault._core.keys import KeyCodec
-from modelvault.conditions import Condition, Negation, Some, Test
+from modelvault.conditions import WHOLE, Condition, Negation, Some, Test
 from modelvault.rules import bare
 from modelvault.schema import Type
 
-__all__ = ["WHOLE", "Axis", "Bound", "Found", "Path", "Range", "Ranges", "both", "either", "ranges_of", "successor"]
+__all__ = ["Axis", "Bound", "Found", "Path", "Range", "Ranges", "both", "either", "ranges_of", "successor"]
 
 COLLECTIONS: Final = frozenset(("list", "set", "frozenset", "vartuple"))
-WHOLE: Final = (list, tuple, set, frozenset)
 PLAIN: Final = r"(?s:[^%_\\]|\\.)*"  # compiled at its first use
 """What a LIKE pattern begins with, before its first wildcard."""
 

@@ -17,7 +17,7 @@ from collections.abc import Generator, Iterator
 from functools import partial
 from typing import Any, Final
 
-from modelvault._backup import Tell, file_name, parts_of, to_path
+from modelvault._backup import Tell, parts_of, to_path
 from modelvault._core.commit import unpack_root
 from modelvault._core.file import DiskFile, File
 from modelvault._core.log import LOG_HEADER, Log
@@ -26,7 +26,7 @@ from modelvault._core.pager import Pager
 from modelvault._core.space import free_runs
 from modelvault._core.survey import Survey, stray_leaf
 from modelvault._core.tree import Roots
-from modelvault._engine import CACHE_SIZE, Definition, Engine
+from modelvault._engine import CACHE_SIZE, Definition, Engine, file_name
 from modelvault._frozen import fresh, mutable
 from modelvault._runner import Runner
 from modelvault._store import Store
@@ -43,6 +43,11 @@ Bound = bytes | None
 Gaps = list[tuple[Bound, Bound]]
 """Between which keys rows are lost; None where there is no bound, a key twice for one row."""
 Leaf = list[tuple[bytes, bytes | None]]
+
+
+def span(low: Any, high: Any) -> str:
+    """Between which keys rows are missing; nothing where neither is known."""
+    return " ".join([*([] if low is None else [f"from {low!r}"]), *([] if high is None else [f"to {high!r}"])])
 
 
 @mutable
@@ -64,7 +69,7 @@ class Saved:
 
     def __str__(self) -> str:
         lost = "an unknown number of rows" if self.lost is None else f"{self.lost:,} rows"
-        places = "; ".join(f"from {low!r} to {high!r}" for low, high in self.ranges)
+        places = "; ".join(words for low, high in self.ranges if (words := span(low, high)))
         words = f"{self.name}: {self.rows:,} rows saved" + (f", {self.strays:,} of them strays" if self.strays else "")
         return words + (f", {lost} lost{f' ({places})' if places else ''}" if self.lost != 0 else "")
 

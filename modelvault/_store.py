@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from modelvault._access import Access, Unit
 from modelvault._core.index import IndexKeys
@@ -14,14 +14,17 @@ from modelvault._core.record import Face, RecordCodec
 from modelvault._core.table import Table
 from modelvault._engine import Definition, Write
 from modelvault._frozen import replace
-from modelvault._planner import Planner
 from modelvault.errors import ColdPage, CorruptionError, ModelVaultQueryError, ModelVaultSchemaError
 from modelvault.mapping import attach_refs, bind, bind_older, schema_of
 from modelvault.schema import SCALARS, Field, Index, Schema, Shape, Type
 
-__all__ = ["Binding", "Catalog", "Store", "unknown_collection"]
+if TYPE_CHECKING:
+    from modelvault._planner import Planner
+
+__all__ = ["CHUNK", "Binding", "Catalog", "Store", "unknown_collection"]
 
 
+CHUNK: Final = 10_000  # rows of a rewrite that are committed together
 STEPS: Final = 256  # rows and index entries of a batch that are put before others get a chance: about 0.1 ms
 BATCH_SIZE: Final = 16 << 20  # bytes of rows whose index entries are sorted together; a quarter of the cache at most
 
@@ -79,16 +82,16 @@ class Binding:
 
     def __init__(self, store: Store, mapped: Schema | None) -> None:
         table = store.table
-        self.store = store
-        self.schema = store.schema if mapped is None else bind(store.schema, mapped)
-        self.face = Face(store.codecs(self.schema.type), self.schema.primary)
+        self.store: Store = store
+        self.schema: Schema = store.schema if mapped is None else bind(store.schema, mapped)
+        self.face: Face = Face(store.codecs(self.schema.type), self.schema.primary)
         self.pack: Callable[[Any], bytes] = key_codec(self.schema).pack
-        self.plain_key = element(self.schema, (self.schema.primary,)).kind in SCALARS  # packed by no Python code
+        self.plain_key: bool = element(self.schema, (self.schema.primary,)).kind in SCALARS  # packed by no Python code
         self.find: Callable[..., Any] = table.get
         self.record: Callable[..., bytes | None] = table.record
         self.put: Callable[..., Any] = table.put
         self.put_batch: Callable[..., bool] = lambda batch, write, wait: batch.put(table, write, STEPS, wait)
-        self.batch_size = min(BATCH_SIZE, table.pager.cache_size // 4)
+        self.batch_size: int = min(BATCH_SIZE, table.pager.cache_size // 4)
         self.remove: Callable[..., Any] = table.delete
         self._planner: Planner | None = None
         self.keys: Callable[..., list[bytes]] = table.keys
@@ -102,6 +105,8 @@ class Binding:
     def planner(self) -> Planner:
         """How this collection is searched."""
         if self._planner is None:
+            from modelvault._planner import Planner  # with the first query: it takes 2 ms
+
             self._planner = Planner(self.schema)
         return self._planner
 
@@ -158,9 +163,10 @@ class Store:
     def __init__(self, pager: Pager, definition: Definition) -> None:
         self.definition = definition
         *older, newest = definition["schemas"]
-        self.schemas = [*(Schema.from_json(source, older=True) for source in older), Schema.from_json(newest)]
-        self.schema = self.schemas[-1]
-        self.name = self.schema.name
+        self.schemas: list[Schema] = [Schema.from_json(source, older=True) for source in older]
+        self.schemas.append(Schema.from_json(newest))
+        self.schema: Schema = self.schemas[-1]
+        self.name: str = self.schema.name
         names = [definition["name"], *(name for name, _ in definition["indexes"])]
         if names != [self.name, *(index.name for index in self.schema.indexes)]:
             raise CorruptionError(f"the catalog is damaged: the definition of {names[0]} is at odds with its schema")
@@ -171,10 +177,10 @@ class Store:
             (name, tree, index.unique, self.extractors(index.paths))
             for (name, tree), index in zip(definition["indexes"], self.schema.indexes, strict=True)
         ]
-        self.table = Table(pager, self.name, definition["tree"], key_codec(self.schema), indexes)
+        self.table: Table = Table(pager, self.name, definition["tree"], key_codec(self.schema), indexes)
         self.table.definition = definition
         self.table.journal = definition.get("migration", {}).get("journal", 0)
-        self.alive = True
+        self.alive: bool = True
         self._plain: Binding | None = None
         self._models: weakref.WeakKeyDictionary[type, Binding] = weakref.WeakKeyDictionary()
 

@@ -68,14 +68,15 @@ class Verification:
     def __str__(self) -> str:
         if self.ok:
             return f"{self.path}: ok ({self.pages:,} pages, {self.rows:,} rows, {self.entries:,} index entries)"
-        return "\n".join([f"{self.path}: {len(self.problems)} problems", *map(str, self.problems)])
+        count = len(self.problems)
+        return "\n".join([f"{self.path}: {count} problem{'s' if count > 1 else ''}", *map(str, self.problems)])
 
     def raise_if_damaged(self) -> None:
         """CorruptionError, with this report, unless all is well."""
         if self.ok:
             return
         first, more = self.problems[0], len(self.problems) - 1
-        words = f"{first}{f'; and {more} problems more: see the report' if more else ''}"
+        words = f"{first}{f'; and {more} more: see the report' if more else ''}"
         raise CorruptionError(words, page=first.page, path=self.path, report=self)
 
 

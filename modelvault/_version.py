@@ -6,7 +6,6 @@ pages (drafts), and becomes the next version, or never was.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -22,6 +21,7 @@ from modelvault.errors import CorruptionError
 CATALOG: Final = 0
 FREE: Final = 1
 NO_ROOT: Final = (0, 0, 0, 0)
+Root = tuple[int, int, int, int]
 
 Definition = dict[str, Any]
 Entries = list[tuple[bytes, bytes | None]]
@@ -46,12 +46,12 @@ class Version:
         definitions: dict[str, Definition],
         unnoted: list[tuple[int, int]],
     ) -> None:
-        self.roots = roots
-        self.meta = meta
-        self.sequence = sequence
-        self.definitions = definitions
-        self.stamp = 0
-        self.pins = 0
+        self.roots: Roots = roots
+        self.meta: Meta = meta
+        self.sequence: int = sequence
+        self.definitions: dict[str, Definition] = definitions
+        self.stamp: int = 0
+        self.pins: int = 0
         self._freed = (unnoted, len(unnoted))  # the list only grows while this checkpoint is the newest
 
     @property
@@ -106,15 +106,17 @@ class Write:
         room: Callable[[Write], None] | None,
         next_ids: tuple[int, int],
     ) -> None:
-        self.base = base
-        self.roots = roots
-        self.draft = draft
-        self.room = room
+        self.base: Version = base
+        self.roots: Roots = roots
+        self.draft: Draft = draft
+        self.room: Callable[[Write], None] | None = room
         self.space: Space | None = None
-        self.start = (NO_ROOT, NO_ROOT)  # catalog and free tree when it got its Space
-        self.definitions = base.definitions
+        self.start: tuple[Root, Root] = (NO_ROOT, NO_ROOT)  # catalog and free tree when it got its Space
+        self.definitions: dict[str, Definition] = base.definitions
+        self.next_tree: int
+        self.next_collection: int
         self.next_tree, self.next_collection = next_ids
-        self.waits = True
+        self.waits: bool = True
 
     def new_tree(self) -> int:
         """The id of a new, empty tree."""
@@ -204,17 +206,19 @@ class Savepoint:
     __slots__ = ("definitions", "had_space", "mark", "next_ids", "roots")
 
     def __init__(self, write: Write) -> None:
-        self.mark = write.draft.mark()
-        self.roots = write.roots.copy()
-        self.had_space = write.space is not None
-        self.definitions = write.definitions
-        self.next_ids = (write.next_tree, write.next_collection)
+        self.mark: int = write.draft.mark()
+        self.roots: Roots = write.roots.copy()
+        self.had_space: bool = write.space is not None
+        self.definitions: dict[str, Definition] = write.definitions
+        self.next_ids: tuple[int, int] = (write.next_tree, write.next_collection)
 
 
 def changed_entries(before: dict[str, Definition], after: dict[str, Definition]) -> Entries:
     """The catalog entries that lead from one set of definitions to another."""
     if before is after:
         return []
+    import json  # with the first collection: it takes a millisecond
+
     entries: Entries = []
     gone = {definition["id"]: definition for definition in before.values()}
     for definition in after.values():
@@ -257,6 +261,8 @@ def load_catalog(pager: Pager, meta: Meta) -> tuple[Roots, dict[str, Definition]
 
 def parse_definition(key: bytes, value: bytes) -> Definition:
     """The definition in an entry of the catalog. CorruptionError unless it has the parts that it must have."""
+    import json  # see `changed_entries`
+
     try:
         definition = json.loads(value)
         parts = [definition, definition.get("migration", {"tree": FREE + 1, "indexes": [], "journal": FREE + 1})]

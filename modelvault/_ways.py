@@ -17,7 +17,6 @@ from modelvault.schema import Index, Schema
 __all__ = [
     "EVERYTHING",
     "NOWHERE",
-    "NO_POINT",
     "SEEK",
     "Estimate",
     "Finder",
@@ -48,9 +47,6 @@ Point = tuple[str | None, Callable[[Any], bytes]]
 Points = dict[Path, Point]
 """The same for each path that has an index of its own."""
 
-NO_POINT: Final[tuple[None, None]] = (None, None)
-"""In place of a Point, where there is none."""
-
 EVERYTHING: Final = ("everything",)
 SEEK: Final = 10.0  # a way down a tree, in rows read one after the other
 RANGES: Final = 256  # of one index in one plan
@@ -67,10 +63,11 @@ class Layout:
     __slots__ = ("axes", "key", "primary", "schema")
 
     def __init__(self, schema: Schema) -> None:
-        self.schema = schema
+        self.schema: Schema = schema
         self.primary: Path = (schema.primary,)
         self.key: dict[Path, Axis] = {self.primary: Axis(typed(schema, self.primary), open=True)}
-        self.axes = {path: Axis(typed(schema, path)) for index in schema.indexes for path in index.paths}
+        paths = [path for index in schema.indexes for path in index.paths]
+        self.axes: dict[Path, Axis] = {path: Axis(typed(schema, path)) for path in paths}
 
     def points(self) -> Points:
         """Where rows with one value at a path are found, if there is an index of just this path."""

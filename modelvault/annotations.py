@@ -11,11 +11,9 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from copy import deepcopy
 from datetime import date, datetime, time, timedelta
-from decimal import Decimal
 from enum import Enum, Flag
 from functools import partial
 from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin
-from uuid import UUID
 
 from modelvault._frozen import replace
 from modelvault.conversions import adapted, converted, custom, plain_pydantic
@@ -33,18 +31,16 @@ SCALAR_TYPES: Final[dict[Any, Type]] = {
     float: Type("float64"),
     str: Type("string"),
     bytes: Type("bytes"),
-    UUID: Type("uuid"),
     datetime: Type("timestamp", python="datetime"),
     date: Type("date"),
     time: Type("time"),
     timedelta: Type("timedelta"),
-    Decimal: Type("decimal"),
     Any: Type("any"),
     object: Type("any"),
     None: Type("any"),
     types.NoneType: Type("any"),
 }
-PLAIN_VALUES: Final = (bool, int, float, str, bytes, UUID, datetime, date, time, timedelta, Decimal)
+LATE: Final = (("uuid", "UUID"), ("decimal", "Decimal"))  # classes of modules that few import: see `class_of`
 
 # The containers that an abstract or concrete annotation admits, in the order in which a value looks for its own.
 CONTAINERS: Final[dict[Any, tuple[str, ...]]] = {
@@ -82,10 +78,10 @@ class Resolver:
     """One walk over a model's annotations; knows the classes around the current place, for recursion and messages."""
 
     def __init__(self, name: str) -> None:
-        self.path = [name]
+        self.path: list[str] = [name]
         self.stack: list[Any] = []
         self.aliases: list[Any] = []
-        self.depth = 0
+        self.depth: int = 0
 
     @contextmanager
     def inside(self, name: str) -> Generator[None, None, None]:
@@ -113,6 +109,8 @@ class Resolver:
         with suppress(TypeError):  # An Annotated with a list in it has no hash.
             if annotation in SCALAR_TYPES:
                 return SCALAR_TYPES[annotation]
+        if is_late(annotation):
+            return Type(annotation.__module__)
         origin, args = get_origin(annotation), get_args(annotation)
         if origin is typing.Annotated:
             inner, *extra = args
@@ -442,11 +440,21 @@ def default_factory(args: tuple[Any, ...]) -> Callable[[], Any] | None:
     return cls if cls in (int, float, str, bool, bytes, list, dict, set, tuple, frozenset) else None
 
 
+def is_late(annotation: Any) -> bool:
+    """Is it one of the classes that are known by their names?"""
+    return isinstance(annotation, type) and (annotation.__module__, annotation.__qualname__) in LATE
+
+
+def is_plain(value: object) -> bool:
+    """Is it a scalar, of no subclass?"""
+    return (type(value) in SCALAR_TYPES and value is not None and type(value) is not object) or is_late(type(value))
+
+
 def enum(cls: type[Enum]) -> Type:
     """An enum by its members' values; by their names when a value is no scalar."""
     members = tuple(cls)
     values = tuple(member.value for member in members)
-    if not all(type(value) in PLAIN_VALUES for value in values):
+    if not all(map(is_plain, values)):
         values = tuple(member.name for member in members)
     return Type("enum", values=values, python=members)
 
@@ -470,7 +478,7 @@ def literal(args: tuple[Any, ...]) -> Type:
     values = tuple(arg.value if isinstance(arg, Enum) else arg for arg in objects)
     if not objects:
         return Type("any")
-    if not all(type(value) in PLAIN_VALUES for value in values):
+    if not all(map(is_plain, values)):
         values = tuple(arg.name if isinstance(arg, Enum) else arg for arg in objects)
     found = Type("literal", values=values, python=objects if values != objects or any_enum(objects) else None)
     return Type("optional", (found,)) if None in args else found

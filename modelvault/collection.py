@@ -19,8 +19,7 @@ from modelvault._progress import Progress
 from modelvault._reading import Opened, Ready, opened
 from modelvault._rows import Supply
 from modelvault._store import Binding, Catalog, shape, unknown_collection
-from modelvault._ways import NO_POINT
-from modelvault.conditions import EVERYTHING
+from modelvault.conditions import EVERYTHING, NO_POINT
 from modelvault.errors import ColdPage, CorruptionError, ModelVaultSchemaError, NotFoundError, StaleSchemaError
 from modelvault.expressions import FieldRef, segments_of
 from modelvault.mapping import check_instance, collection_name, part_of
@@ -32,7 +31,7 @@ from modelvault.targets import Target, Targets
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from modelvault._access import Reader, Unit, View
+    from modelvault._access import Access, Reader, Unit, View
     from modelvault._engine import Definition, Write
     from modelvault._queue import Statement
     from modelvault.conditions import Condition, Selection
@@ -485,9 +484,9 @@ class Selections(Answers):
         super().__init__(self)
         self._collection = collection
         self._targets: Targets | None = None
-        self.access = collection._access
+        self.access: Access = collection._access
         self.cls: type = collection._cls
-        self.name = collection._name
+        self.name: str = collection._name
 
     @property
     def targets(self) -> Targets:

@@ -8,15 +8,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, overload
 
 from modelvault._access import Access, Unit
-from modelvault._backup import file_name, load
-from modelvault._change import CHUNK, run
-from modelvault._engine import CACHE_SIZE, DURABILITY, PAGE_SIZE, Engine
-from modelvault._job import Job, fields_job
+from modelvault._engine import CACHE_SIZE, DURABILITY, PAGE_SIZE, Engine, file_name
 from modelvault._queue import TIMEOUT
-from modelvault._repairs import backfill, rebuild
 from modelvault._runner import LoopRunner, Runner
+from modelvault._store import CHUNK
 from modelvault.collection import AsyncCollection
-from modelvault.migrations import Plan
 from modelvault.schema import Schema
 from modelvault.snapshot import AsyncSnapshot
 from modelvault.transaction import AsyncTransaction
@@ -25,7 +21,12 @@ from modelvault.upkeep import AsyncUpkeep
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from modelvault._job import Job
+    from modelvault.migrations import Plan
+
 __all__ = ["AsyncDatabase", "Durability", "Opening"]
+
+# What few programs use is imported by the methods that use it: see `models`.
 
 M = TypeVar("M")
 
@@ -213,7 +214,9 @@ class AsyncDatabase(AsyncUpkeep):
 
         When it raises, nothing has changed.
         """
-        if not isinstance(force, bool):
+        from modelvault._change import run
+
+        if not isinstance(force, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"argument 'force': {type(force).__name__!r} object is not an instance of 'bool'")
         unit = self._access.attend()
         job = await self._planned(unit, name, fields_json, indexes_json)
@@ -233,14 +236,20 @@ class AsyncDatabase(AsyncUpkeep):
 
     async def rebuild_indexes(self, name: str) -> None:
         """Build all indexes of a collection anew from its rows."""
+        from modelvault._repairs import rebuild
+
         await self._access.catch_up()
         await rebuild(self._catalog, self._access.attend(), name)
 
     async def _planned(self, unit: Unit | None, name: str, fields_json: str, indexes_json: str | None) -> Job:
+        from modelvault._job import fields_job
+
         await self._access.catch_up()
         return fields_job(self._catalog, unit, name, fields_json, indexes_json)
 
     async def _backfill(self, name: str, path: tuple[str, ...], value: Any) -> None:
+        from modelvault._repairs import backfill
+
         await self._access.catch_up()
         await backfill(self._catalog, self._access.attend(), name, path, value)
 
@@ -259,7 +268,7 @@ class AsyncDatabase(AsyncUpkeep):
         await self._plain(collection).delete(pk)
 
     def _plain(self, name: str) -> AsyncCollection[dict[str, Any]]:
-        if not isinstance(name, str):
+        if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"argument 'collection': {type(name).__name__!r} object is not an instance of 'str'")
         return AsyncCollection(self._catalog, name)
 
@@ -285,7 +294,7 @@ async def open_file(
 ) -> AsyncDatabase:
     """A database on disk over a runner; the arguments are those of `AsyncDatabase.open`."""
     name = file_name(path, "path")
-    if not isinstance(read_only, bool):
+    if not isinstance(read_only, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"argument 'read_only': {type(read_only).__name__!r} object is not an instance of 'bool'")
     if recovery not in RECOVERY:
         raise ValueError(f"recovery must be 'strict' or 'auto_truncate', got \"{recovery}\"")
@@ -321,6 +330,8 @@ async def open_memory(runner: Runner, page_size: int) -> AsyncDatabase:
 
 async def open_copy(runner: Runner, source: str | bytes) -> AsyncDatabase:
     """A database in memory with the content of a file, or of its bytes, over a runner."""
+    from modelvault._backup import load
+
     return AsyncDatabase(Access(await load(runner, source), runner, ":memory:", read_only=False))
 
 

@@ -16,9 +16,10 @@ from datetime import date as Date  # noqa: N812 - PEP 249's names
 from datetime import datetime as Timestamp  # noqa: N812
 from datetime import time as Time  # noqa: N812
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
 from modelvault._core.drive import drive
+from modelvault._dated import dated
 from modelvault._sql.errors import (
     DatabaseError,
     DataError,
@@ -33,7 +34,8 @@ from modelvault._sql.errors import (
     translated,
 )
 from modelvault._sql.names import resolved
-from modelvault._sql.plan import planned
+from modelvault._sql.plan import Description
+from modelvault._sql.prepared import Statement
 from modelvault._sql.run import PORTION, Result
 from modelvault.sync import Database
 
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from modelvault._sql.terms import Select
+    from modelvault._store import Binding
     from modelvault.collection import AsyncCollection
     from modelvault.schema import Schema
 
@@ -80,10 +83,9 @@ apilevel: Final = "2.0"
 threadsafety: Final = 2  # threads may share the module and connections, not cursors
 paramstyle: Final = "qmark"  # `:name` with a dict works too
 
-STATEMENTS: Final = 512  # whose columns a connection remembers
+STATEMENTS: Final = 512  # whose plans a connection remembers
 
 Parameters = Sequence[Any] | Mapping[str, Any] | None
-Description = tuple[tuple[str, Any, None, None, None, None, None], ...]
 
 
 class DBAPIType:
@@ -128,18 +130,27 @@ def TimestampFromTicks(ticks: float) -> Timestamp:  # noqa: N802
     return Timestamp(*time.localtime(ticks)[:6])
 
 
-def connect(database: str | os.PathLike[str] | Database, *, strict_read_only: bool = False) -> Connection:
+def connect(
+    database: str | os.PathLike[str] | Database,
+    *,
+    strict_read_only: bool = False,
+    timestamps: Literal["datetime", "int"] = "datetime",
+) -> Connection:
     """A connection that reads: to the file at a path, which must exist, or to an open database.
 
     strict_read_only: refuse an open Database that could write. A path is always opened read-only.
+    timestamps: "int" gives microseconds since 1970, as the dict interface and 0.16 do.
     OperationalError (an OSError) if the file cannot be opened, InternalError (a ValueError) if it is no database.
     """
+    if timestamps not in ("datetime", "int"):
+        raise ProgrammingError(f"timestamps must be 'datetime' or 'int', not {timestamps!r}")
+    exact = timestamps == "datetime"
     with translated():
         if not isinstance(database, Database):
-            return Connection(Database.open(database, read_only=True), owned=True)
+            return Connection(Database.open(database, read_only=True), owned=True, exact=exact)
     if strict_read_only and not database._twin._access.read_only:
         raise InterfaceError(f"strict_read_only: {database!r} can write: open it with read_only=True, or give its path")
-    return Connection(database, owned=False)
+    return Connection(database, owned=False, exact=exact)
 
 
 class Connection:
@@ -156,12 +167,13 @@ class Connection:
     ProgrammingError = ProgrammingError
     NotSupportedError = NotSupportedError
 
-    def __init__(self, database: Database, owned: bool) -> None:
+    def __init__(self, database: Database, *, owned: bool, exact: bool = True) -> None:
         self._database = database
         self._owned = owned
+        self._exact = exact  # timestamps as datetimes
         self._closed = False
-        self._collections: dict[str, AsyncCollection[Any]] = {}
-        self._statements: dict[str, tuple[Schema | None, Select]] = {}  # by text: resolved with this schema
+        self._collections: dict[str, tuple[AsyncCollection[Any], Binding]] = {}
+        self._statements: dict[str, tuple[Schema | None, Statement]] = {}  # by text: as it is with this schema
 
     def cursor(self) -> Cursor:
         """A new cursor."""
@@ -213,21 +225,26 @@ class Connection:
             source, schema = collection._source, collection._binding.schema
         known, statement = self._statements.get(text, (None, None))
         if statement is None or known is not schema:
-            statement = resolved(select, source, schema)
+            primary = "" if schema is None else schema.primary
+            statement = Statement(resolved(select, source, schema), source, primary)
             if len(self._statements) >= STATEMENTS:
                 self._statements.clear()
             self._statements[text] = schema, statement
-        result = Result(planned(statement, params, source, "" if schema is None else schema.primary))
+        result = Result(*statement.bound(params))
         await result.start(PORTION)
         return result
 
     async def _collection(self, name: str) -> AsyncCollection[Any]:
         twin = self._database._twin
         await twin._access.catch_up()
-        collection = self._collections.get(name)
-        if collection is None:
-            collection = self._collections[name] = twin.collection(name)
-        return await collection.register()
+        known = self._collections.get(name)
+        if known is not None and await known[0]._ready() is known[1]:
+            return known[0]
+        collection = await twin.collection(name)
+        if self._exact:
+            collection = dated(collection)
+        self._collections[name] = collection, await collection._ready()
+        return collection
 
 
 class Cursor:
@@ -260,14 +277,12 @@ class Cursor:
         does not go with its column.
         """
         self._attend()
-        if not isinstance(sql, str):
+        if not isinstance(sql, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ProgrammingError(f"argument 'sql': {type(sql).__name__!r} object is not an instance of 'str'")
         with translated():
             self._leave()
             result = drive(self.connection._executed(parser()(sql), sql, params))
-        plan = result.plan
-        columns = [("plan", "string")] if plan.explain else zip(plan.names, plan.kinds, strict=True)
-        self.description = tuple((name, kind, None, None, None, None, None) for name, kind in columns)
+        self.description = result.plan.description
         self._result = result
         return self
 

@@ -68,8 +68,8 @@ class Expression(Generic[M_contra]):
     __slots__ = ("condition", "owners")
 
     def __init__(self, condition: Condition, owners: frozenset[type]) -> None:
-        self.condition = condition
-        self.owners = owners
+        self.condition: Condition = condition
+        self.owners: frozenset[type] = owners
 
     def __and__(self, other: Expression[M_contra] | bool) -> Expression[M_contra]:
         return self._join(other, Every, "&")
@@ -167,9 +167,9 @@ class Formula(Computable):
     __slots__ = ("operands", "operation", "sign")
 
     def __init__(self, operation: Callable[..., Any], operands: tuple[object, ...], sign: str) -> None:
-        self.operation = operation
-        self.operands = operands
-        self.sign = sign
+        self.operation: Callable[..., Any] = operation
+        self.operands: tuple[object, ...] = operands
+        self.sign: str = sign
 
     def evaluate(self, value_of: Callable[[tuple[str, ...]], Any]) -> Any:
         """The value for a row, of which `value_of` gives the fields."""
@@ -253,7 +253,7 @@ class FieldRef(Computable, Generic[M_contra, V]):
 
     def in_(self, values: Iterable[V]) -> Expression[M_contra]:
         """Equal to one of these values; None may be among them."""
-        if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        if isinstance(values, str | bytes) or not isinstance(values, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"in_() takes a list or another iterable of values, not {values!r}")
         return self._test("in", *values)
 
@@ -327,7 +327,7 @@ class FieldRef(Computable, Generic[M_contra, V]):
         return child(self, name)
 
     def __getitem__(self, name: str) -> FieldRef[M_contra, Any]:
-        if not isinstance(name, str):
+        if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"{spelled_ref(self)}[{name!r}]: the elements of a list have no paths of their own")
         found: FieldRef[M_contra, Any] = self
         for part in name.split("."):
@@ -503,8 +503,8 @@ class Ordering(Generic[M_contra]):
     __slots__ = ("owner", "term")
 
     def __init__(self, path: tuple[str, ...], desc: bool, owner: type | None) -> None:
-        self.term = Order(path, desc)
-        self.owner = owner
+        self.term: Order = Order(path, desc)
+        self.owner: type | None = owner
 
     def __repr__(self) -> str:
         return f"<Ordering by {'.'.join(self.term.path)}{' descending' if self.term.desc else ''}>"
@@ -534,9 +534,9 @@ class Aggregate(Generic[M_contra, V]):
     __slots__ = ("function", "owner", "path")
 
     def __init__(self, function: str, path: tuple[str, ...] | None = None, owner: type | None = None) -> None:
-        self.function = function
-        self.path = path
-        self.owner = owner
+        self.function: str = function
+        self.path: tuple[str, ...] | None = path
+        self.owner: type | None = owner
 
     def __repr__(self) -> str:
         return f"<Aggregate {self.function}({'.'.join(self.path or ())})>"

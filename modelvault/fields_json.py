@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -59,6 +58,8 @@ def text(value: object, argument: str) -> str:
 
 def load(source: str) -> Any:
     """Parsed JSON; a ModelVaultSchemaError (a ValueError) that says where it ends being JSON."""
+    import json  # with the first collection: it takes a millisecond
+
     try:
         return json.loads(source)
     except json.JSONDecodeError as error:
@@ -149,7 +150,9 @@ def parse_constraints(source: object) -> list[Constraint]:
         for kind, value in element.items():
             constraint = parse_constraint(kind, value)
             if constraint is None:
-                raise ModelVaultSchemaError(f"unknown constraint shape: {json.dumps({kind: value})}")
+                from json import dumps
+
+                raise ModelVaultSchemaError(f"unknown constraint shape: {dumps({kind: value})}")
             found.append(constraint)
     return found
 

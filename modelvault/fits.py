@@ -3,34 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
+from datetime import date, datetime
 from operator import ge, gt, le, lt
 from typing import Any, Final
-from uuid import UUID
 
 from modelvault._frozen import replace
-from modelvault.types import Field, Shape, Type
+from modelvault.types import SCALARS, Field, Shape, Type, class_of
 
 __all__ = ["choice", "fits", "with_choices"]
 
 Predicate = Callable[[Any], bool]
 
-CLASSES: Final[dict[str, type]] = {
-    "bool": bool,
-    "int64": int,
-    "uint64": int,
-    "int": int,
-    "float64": float,
-    "string": str,
-    "bytes": bytes,
-    "uuid": UUID,
-    "timestamp": datetime,
-    "date": date,
-    "time": time,
-    "timedelta": timedelta,
-    "decimal": Decimal,
-}
 CONTAINERS: Final[dict[str, type]] = {
     "list": list,
     "set": set,
@@ -72,8 +55,8 @@ def choices(items: tuple[Type, ...]) -> tuple[object, ...]:
 
 def choice(item: Type) -> type | Predicate:
     """A class if that alone decides, else a predicate."""
-    if item.kind in CLASSES and item.kind != "date":
-        return CLASSES[item.kind]
+    if item.kind in SCALARS and item.kind != "date":
+        return class_of(item.kind)
     if item.kind == "object" and isinstance(item.python, Shape) and item.python.style != "typeddict":
         return item.python.cls
     if item.kind == "ref" and isinstance(item.python, type):
@@ -90,7 +73,7 @@ def fits(type: Type) -> Predicate:
 
 
 def fits_scalar(type: Type) -> Predicate:
-    cls = CLASSES[type.kind]
+    cls = class_of(type.kind)
     if cls is int:
         return lambda value: isinstance(value, int) and not isinstance(value, bool) and bounded(type, value)
     if cls is date:
@@ -189,7 +172,7 @@ def fits_anything(type: Type) -> Predicate:
 
 
 BUILDERS: Final[dict[str, Callable[[Type], Predicate]]] = (
-    dict.fromkeys(CLASSES, fits_scalar)
+    dict.fromkeys(SCALARS, fits_scalar)
     | dict.fromkeys(("list", "set", "frozenset", "vartuple"), fits_each)
     | {
         "enum": fits_value,

@@ -81,12 +81,12 @@ class Plan(dict[str, Any]):
         self.name = name
         self.version = version
         """The schema version that is stored."""
-        self.target = max(version + 1, *upgrades) if upgrades else version + 1
+        self.target: int = max(version + 1, *upgrades) if upgrades else version + 1
         """The schema version afterwards."""
-        self.changes = tuple(changes)
+        self.changes: tuple[Change, ...] = tuple(changes)
         self.strict = strict
         """Whether it is a plan for dicts: what is not safe needs force."""
-        self.upgrades = tuple(upgrades)
+        self.upgrades: tuple[int, ...] = tuple(upgrades)
         """The versions whose upgrade functions the rows have not been through."""
         level = max((change.level for change in self.changes), key=LEVELS.index, default=LEVELS[0])
         if self.upgrades and level == "safe":

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from modelvault._change import CHUNK, run
 from modelvault._core.drive import drive
-from modelvault._job import Upgrades, model_job
+from modelvault._store import CHUNK
 from modelvault.collection import AsyncCollection
 from modelvault.database import AsyncDatabase
 from modelvault.errors import ModelVaultSchemaError, StaleSchemaError
 from modelvault.expressions import FieldRef
 from modelvault.mapping import fields
-from modelvault.migrations import Plan
 from modelvault.query import AsyncQuery
 from modelvault.specs import ConstraintSpec, IndexSpec, RenamedFrom, constrained, index, unique
 from modelvault.sync import Collection, Database, Query
+
+if TYPE_CHECKING:
+    from modelvault._job import Upgrades
+    from modelvault.migrations import Plan
 
 __all__ = [
     "AsyncModelCollection",
@@ -40,6 +42,8 @@ __all__ = [
     "plan",
     "unique",
 ]
+
+# `import modelvault` is to take less than 35 ms: what few programs use is imported by the functions that use it.
 
 M = TypeVar("M")
 
@@ -101,6 +105,8 @@ async def async_plan(db: AsyncDatabase, cls: type, *, upgrade: Upgrades | None =
     A dict with `change` ("safe", "needs_migration" or "breaking"), `reason` (absent when safe) and `steps`. upgrade: as
     in `async_apply`. ModelVaultSchemaError for a collection that is not stored.
     """
+    from modelvault._job import model_job
+
     check_database(db, AsyncDatabase)
     await db._access.catch_up()
     return model_job(db._catalog, db._access.attend(), cls, upgrade).plan
@@ -149,6 +155,9 @@ async def async_apply(
 
     It can run in a task of its own: other tasks read and write the collection meanwhile.
     """
+    from modelvault._change import run
+    from modelvault._job import model_job
+
     check_database(db, AsyncDatabase)
     while True:
         await db._access.catch_up()
@@ -164,6 +173,9 @@ async def async_apply(
 
 async def migrate_safely(db: AsyncDatabase, cls: type) -> None:
     """Make what is stored fit the class if it does not yet and nothing can be lost by it."""
+    from modelvault._change import run
+    from modelvault._job import model_job
+
     while True:
         await db._access.catch_up()
         unit = db._access.attend()
@@ -183,6 +195,15 @@ async def migrate_safely(db: AsyncDatabase, cls: type) -> None:
             return
         except StaleSchemaError:
             pass  # another handle did it
+
+
+def __getattr__(name: str) -> Any:
+    """`Plan`, loaded when it is first asked for."""
+    if name == "Plan":
+        from modelvault.migrations import Plan
+
+        return Plan
+    raise AttributeError(f"module 'modelvault.models' has no attribute {name!r}")
 
 
 def check_database(db: object, cls: type) -> None:

@@ -11,7 +11,6 @@ The hash binds it to the collection, the condition with its values, and the orde
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterator
 from typing import Final, Generic, TypeVar
 
@@ -58,7 +57,9 @@ def write_cursor(query: str, given: int, position: bytes) -> str:
 
 def read_cursor(query: str, cursor: str) -> tuple[int, bytes]:
     """How many rows were given, and the position, from a cursor of this query; CursorError if it is none."""
-    if not isinstance(cursor, str):
+    from base64 import urlsafe_b64decode
+
+    if not isinstance(cursor, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"argument 'after': {type(cursor).__name__!r} object is not an instance of 'str'")
     try:
         data = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
@@ -80,6 +81,8 @@ def read_cursor(query: str, cursor: str) -> tuple[int, bytes]:
 
 
 def write_text(data: bytes) -> str:
+    from base64 import urlsafe_b64encode
+
     return urlsafe_b64encode(data).rstrip(b"=").decode()
 
 

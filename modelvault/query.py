@@ -135,6 +135,10 @@ class Source(Protocol):
         """The rows; at most `most`."""
         ...
 
+    async def few(self, selection: Selection) -> list[Any] | None:
+        """All rows, if there are few and they can be had at once; else None."""
+        ...
+
     async def tally(self, selection: Selection) -> int:
         """How many rows there are."""
         ...
@@ -219,7 +223,7 @@ class Questions(Generic[M]):
         None comes last, with `desc` first. Rows that are equal come by primary key, in the direction of the last
         term. desc: the direction of the terms that have none of their own.
         """
-        if not isinstance(desc, bool):
+        if not isinstance(desc, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"argument 'desc': {type(desc).__name__!r} object is not an instance of 'bool'")
         if not terms:
             raise TypeError("order_by() needs a field")
@@ -299,7 +303,7 @@ class Questions(Generic[M]):
         """
         if fields is None:
             return self._made(await self._source.fetch(self._selection))
-        one = isinstance(fields, FieldRef | str) or not isinstance(fields, Iterable)
+        one = isinstance(fields, FieldRef | str) or not isinstance(fields, Iterable)  # pyright: ignore[reportUnnecessaryIsInstance]
         listed: Any = (fields,) if one else fields
         paths = read_fields(self._source, listed)
         found = await self._source.fetch(self._selection._replace(fields=paths, shape="dict"))

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
-from decimal import Decimal
 from typing import Final
 
 from modelvault._frozen import replace
 from modelvault.errors import ModelVaultSchemaError, ModelVaultValidationError
-from modelvault.types import INTEGERS, SCALARS, Constraint, Field, Index, Type
+from modelvault.types import INTEGERS, SCALARS, Constraint, Field, Index, Type, class_of
 
 __all__ = [
     "MAX_DEPTH",
@@ -73,13 +72,18 @@ BOUNDS: Final[dict[str, tuple[type, ...]]] = {
     "date": (date,),
     "time": (time,),
     "timedelta": (timedelta,),
-} | dict.fromkeys(NUMBERS, (int, float, Decimal))
+}
 
 # Subclasses of these that do not compare with them, or should not.
 ALIENS: Final[dict[str, type | tuple[()]]] = {"bool": (), "date": datetime}
 
 # One atom repeated without end, repeated without end: exponential in any backtracking matcher.
 NESTED: Final = r"\((?:\?:)?(?:\\.|\[[^\]]*\]|[^()\\\[\]])[+*]\)[+*{]"
+
+
+def bounds_of(kind: str) -> tuple[type, ...]:
+    """What a bound of values of this kind may be."""
+    return (int, float, class_of("decimal")) if kind in NUMBERS else BOUNDS[kind]
 
 
 def schema_error(text: str) -> ModelVaultSchemaError:
@@ -234,7 +238,7 @@ def check_constraint(type: Type, constraint: Constraint, path: str) -> None:
 
 
 def check_bound(type: Type, constraint: Constraint, path: str) -> None:
-    wanted = BOUNDS[type.kind]
+    wanted = bounds_of(type.kind)
     value = constraint.value
     if not isinstance(value, wanted) or isinstance(value, ALIENS.get(type.kind, bool)):
         names = " or ".join(cls.__name__ for cls in wanted)
@@ -285,5 +289,5 @@ def fitting(type: Type, constraints: Sequence[Constraint]) -> list[Constraint]:
         constraint
         for constraint in constraints
         if inner.kind in APPLIES[constraint.kind][0]
-        and (constraint.kind not in ("ge", "gt", "le", "lt") or isinstance(constraint.value, BOUNDS[inner.kind]))
+        and (constraint.kind not in ("ge", "gt", "le", "lt") or isinstance(constraint.value, bounds_of(inner.kind)))
     ]

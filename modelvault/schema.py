@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
-from decimal import Decimal
 from math import isfinite
 from typing import Any, Final
-from uuid import UUID
 
 from modelvault._frozen import frozen
 from modelvault.errors import ModelVaultFormatError
 from modelvault.fields_json import parse_fields, parse_indexes, text
 from modelvault.fits import with_choices
 from modelvault.rules import check_indexes, check_name, check_primary, check_type, find
-from modelvault.types import KINDS, MISSING, SCALARS, Constraint, Field, Index, Missing, Shape, Type
+from modelvault.types import KINDS, MISSING, SCALARS, Constraint, Field, Index, Missing, Shape, Type, class_of
 
 __all__ = ["MISSING", "SCALARS", "Constraint", "Field", "Index", "Missing", "Schema", "Shape", "Type"]
 
@@ -124,13 +121,13 @@ def type_json(type: Type) -> Any:
 def field_json(field: Field) -> list[Any]:
     """A field as JSON values: name, type and, if older rows have something else than None in its place, the fill."""
     form = [field.name, type_json(field.type)]
-    return form if field.stored_fill is None else [*form, b64encode(field.stored_fill).decode()]
+    return form if field.stored_fill is None else [*form, to_base64(field.stored_fill)]
 
 
 def field_from(source: Any) -> Field:
     """The inverse of `field_json`."""
     name, inner, *fill = source
-    return Field(name, type_from(inner), stored_fill=b64decode(fill[0]) if fill else None)
+    return Field(name, type_from(inner), stored_fill=from_base64(fill[0]) if fill else None)
 
 
 def type_from(source: Any) -> Type:
@@ -151,6 +148,18 @@ def type_from(source: Any) -> Type:
     )
 
 
+def to_base64(data: bytes) -> str:
+    from base64 import b64encode  # only here: few schemas have bytes
+
+    return b64encode(data).decode()
+
+
+def from_base64(text: str) -> bytes:
+    from base64 import b64decode
+
+    return b64decode(text)
+
+
 def value_json(value: object) -> Any:
     """A scalar as JSON: itself where JSON has it, else an object with the name of its kind."""
     if isinstance(value, bool | str | int):
@@ -158,15 +167,16 @@ def value_json(value: object) -> Any:
     if isinstance(value, float):
         return value if isfinite(value) else {"float64": repr(value)}
     if isinstance(value, bytes):
-        return {"bytes": b64encode(value).decode()}
+        return {"bytes": to_base64(value)}
     if isinstance(value, timedelta):
         return {"timedelta": [value.days, value.seconds, value.microseconds]}
     if isinstance(value, datetime):
         return {"timestamp": value.isoformat()}
     if isinstance(value, date | time):
         return {type(value).__name__: value.isoformat()}
-    if isinstance(value, Decimal | UUID):
-        return {type(value).__name__.lower(): str(value)}
+    for kind in ("decimal", "uuid"):
+        if isinstance(value, class_of(kind)):
+            return {kind: str(value)}
     raise TypeError(f"no JSON form for {value!r}")
 
 
@@ -175,16 +185,15 @@ def value_from(source: Any) -> object:
     if not isinstance(source, dict):
         return source
     ((kind, inner),) = source.items()
-    return READERS[kind](inner)
+    read = READERS.get(kind) or class_of(kind)
+    return read(inner)
 
 
 READERS: Final[dict[str, Any]] = {
     "float64": float,
-    "bytes": b64decode,
+    "bytes": from_base64,
     "timedelta": lambda parts: timedelta(*parts),
     "timestamp": datetime.fromisoformat,
     "date": date.fromisoformat,
     "time": time.fromisoformat,
-    "decimal": Decimal,
-    "uuid": UUID,
 }

@@ -8,13 +8,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from modelvault._access import Still
-from modelvault._backup import Tell, export
 from modelvault.collection import AsyncCollection
 from modelvault.errors import ClosedError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from modelvault._backup import Tell
     from modelvault._store import Catalog
 
 __all__ = ["AsyncSnapshot"]
@@ -70,6 +70,8 @@ class AsyncSnapshot:
 
     async def export_snapshot(self, dest_path: str | os.PathLike[str], *, progress: Tell = False) -> None:
         """Write this state to a file, as the database's `export_snapshot` writes the last commit."""
+        from modelvault._backup import export  # few programs do: see `models`
+
         still = self._opened()
         await export(self._catalog.access, dest_path, progress, version=still.shown)
 

@@ -22,8 +22,8 @@ class ClassRef:
     __slots__ = ("owner", "ref")
 
     def __init__(self, owner: type, ref: FieldRef[Any, Any]) -> None:
-        self.owner = owner
-        self.ref = ref
+        self.owner: type = owner
+        self.ref: FieldRef[Any, Any] = ref
 
     def __get__(self, instance: object, owner: type | None = None) -> FieldRef[Any, Any]:
         if instance is None and owner is self.owner:
@@ -66,7 +66,7 @@ class RenamedFrom:
     name: str
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str):
+        if not isinstance(self.name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"RenamedFrom takes the field's former name as a str, not {type(self.name).__name__}")
         if not self.name:
             raise ValueError("RenamedFrom takes the field's former name, not an empty one")
@@ -88,7 +88,7 @@ def spec(field: object, name: str | None, unique: bool) -> IndexSpec:
     else:
         fields = dotted(field)
         derived = f"{fields}_idx"
-    if name is not None and not isinstance(name, str):
+    if name is not None and not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"an index name must be a str, not {type(name).__name__}")
     return IndexSpec(fields, derived if name is None else name, unique)
 

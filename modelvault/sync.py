@@ -10,21 +10,21 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
-from modelvault._backup import Tell, file_name
 from modelvault._core.drive import drive
-from modelvault._engine import CACHE_SIZE, PAGE_SIZE
+from modelvault._engine import CACHE_SIZE, PAGE_SIZE, file_name
 from modelvault._queue import TIMEOUT
 from modelvault._runner import BlockingRunner
 from modelvault.database import AsyncDatabase, Durability, content, open_copy, open_file, open_memory
-from modelvault.migrations import Plan
 from modelvault.sync_upkeep import Upkeep
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
     from modelvault._access import Mark
+    from modelvault._backup import Tell
     from modelvault.collection import AsyncCollection
     from modelvault.expressions import Aggregate, Expression, FieldRef, Ordering
+    from modelvault.migrations import Plan
     from modelvault.pages import Page
     from modelvault.query import AsyncQuery, Path, PathOf, RowIterator
     from modelvault.query import Groups as AsyncGroups

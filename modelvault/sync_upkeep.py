@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from modelvault._backup import Tell, restore
 from modelvault._core.drive import drive
 from modelvault._runner import BlockingRunner
-from modelvault._salvage import Salvage, salvage
-from modelvault._verify import Verification
 from modelvault.upkeep import AsyncUpkeep
+
+if TYPE_CHECKING:
+    from modelvault._backup import Tell
+    from modelvault._salvage import Salvage
+    from modelvault._verify import Verification
 
 __all__ = ["Upkeep"]
 
@@ -97,6 +99,8 @@ class Upkeep:
         LockedError if the destination is open, here or in another process; OSError, ModelVaultFormatError,
         CorruptionError. progress: True shows a line on standard error, a function gets the count of bytes now and then.
         """
+        from modelvault._backup import restore  # few programs do: see `models`
+
         drive(restore(BlockingRunner(), snapshot_path, dest_path, progress))
 
     @staticmethod
@@ -109,4 +113,6 @@ class Upkeep:
         between which primary keys; indexes are built anew. OSError; LockedError if the destination is an open database;
         ModelVaultFormatError or CorruptionError if nothing says that it is a database.
         """
+        from modelvault._salvage import salvage
+
         return drive(salvage(BlockingRunner(), source_path, dest_path, progress))

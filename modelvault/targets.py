@@ -96,7 +96,7 @@ class Targets:
     __slots__ = ("_found", "schema")
 
     def __init__(self, schema: Schema) -> None:
-        self.schema = schema
+        self.schema: Schema = schema
         self._found: dict[tuple[str, ...], Target] = {}
 
     def find(self, path: tuple[str, ...]) -> Target:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelvault._access import Access
-from modelvault._backup import Tell, compact, export, parts_of, restore, rewritten, to_bytes
-from modelvault._measures import measures
 from modelvault._runner import LoopRunner
-from modelvault._salvage import Salvage, salvage
 from modelvault._store import Catalog
-from modelvault._verify import Verification, verifying
+
+if TYPE_CHECKING:
+    from modelvault._backup import Tell
+    from modelvault._salvage import Salvage
+    from modelvault._verify import Verification
 
 __all__ = ["AsyncUpkeep"]
+
+# What few programs use is imported by the methods that use it: see `models`.
 
 
 class AsyncUpkeep:
@@ -38,6 +41,8 @@ class AsyncUpkeep:
         * `writers`: how many are `waiting`, and the `groups` in which how many `statements` were committed;
           `in_transaction`: whether one is open.
         """
+        from modelvault._measures import measures
+
         self._access.attend()
         return {**self._access.stats(), **measures(self._access.engine, self._access.runner.waits)}
 
@@ -50,6 +55,9 @@ class AsyncUpkeep:
         returned in any case. progress: True shows a line on standard error, a function gets the count of bytes now and
         then.
         """
+        from modelvault._backup import parts_of
+        from modelvault._verify import Verification, verifying
+
         self._access.attend()
         await self._access.catch_up()
         version = self._access.pin()
@@ -80,10 +88,14 @@ class AsyncUpkeep:
         symbolic link stays. LockedError if it is an open database. ModelVaultTransactionError in a transaction.
         progress: True shows a line on standard error, a function gets the count of bytes now and then.
         """
+        from modelvault._backup import export
+
         await export(self._access, dest_path, progress)
 
     async def snapshot_bytes(self) -> bytes:
         """The content of a file with the last commit. ValueError on disk: `export_snapshot` writes a file."""
+        from modelvault._backup import to_bytes
+
         return await to_bytes(self._access)
 
     async def compact(self, *, progress: Tell = False) -> None:
@@ -95,10 +107,14 @@ class AsyncUpkeep:
         is too full; ModelVaultTransactionError in a transaction. progress: True shows a line on standard error, a
         function gets the count of bytes written anew now and then.
         """
+        from modelvault._backup import compact
+
         await compact(self._access, progress)
 
     async def compact_to(self, dest_path: str | os.PathLike[str], *, progress: Tell = False) -> None:
         """Write the last commit to a file without unused space: like `export_snapshot`, slower, every tree in order."""
+        from modelvault._backup import rewritten
+
         await rewritten(self._access, dest_path, progress)
 
     @staticmethod
@@ -111,6 +127,8 @@ class AsyncUpkeep:
         LockedError if the destination is open, here or in another process; OSError, ModelVaultFormatError,
         CorruptionError. progress: True shows a line on standard error, a function gets the count of bytes now and then.
         """
+        from modelvault._backup import restore
+
         await restore(LoopRunner(), snapshot_path, dest_path, progress)
 
     @staticmethod
@@ -123,4 +141,6 @@ class AsyncUpkeep:
         between which primary keys; indexes are built anew. OSError; LockedError if the destination is an open database;
         ModelVaultFormatError or CorruptionError if nothing says that it is a database.
         """
+        from modelvault._salvage import salvage
+
         return await salvage(LoopRunner(), source_path, dest_path, progress)

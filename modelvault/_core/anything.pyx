@@ -4,8 +4,6 @@ Subclasses are stored as the class that they extend; what is none of the kinds b
 """
 
 from datetime import date, datetime, time, timedelta
-from decimal import Decimal
-from uuid import UUID
 
 from libc.stdint cimport uint8_t
 
@@ -13,7 +11,9 @@ from modelvault._core.buffer cimport (
     DEPTH_LIMIT, fail_corrupt, fail_depth, need, put_byte, put_varint, read_size,
 )
 from modelvault._core.codec cimport Codec, enter
-from modelvault._core.scalar cimport Bytes, Decimals, Float64, Int, String, Uuid
+from modelvault._core.scalar cimport (
+    Bytes, Decimals, Float64, Int, String, Uuid, decimal_class, uuid_class,
+)
 from modelvault._core.temporal cimport Date, Time, TimeDelta, Timestamp
 
 cdef enum:
@@ -25,11 +25,19 @@ cdef enum:
 cdef tuple SCALARS = (
     Int(), Float64(), String(), Bytes(), Uuid(), Timestamp(True), Date(), Time(), TimeDelta(), Decimals(),
 )
-cdef tuple CLASSES = (
-    type(None), bool, None, int, float, str, bytes, UUID, datetime, date, time, timedelta, Decimal,
-    list, tuple, set, frozenset, dict,
-)
-cdef dict TAGS = {cls: tag for tag, cls in enumerate(CLASSES) if cls is not None}
+cdef tuple CONTAINERS = (list, tuple, set, frozenset, dict)
+cdef tuple CLASSES = None       # by tag, and the tags by class; at the first value
+cdef dict TAGS = {}
+
+
+cdef int know_classes() except -1:
+    global CLASSES, TAGS
+    CLASSES = (
+        type(None), bool, None, int, float, str, bytes, uuid_class(), datetime, date, time, timedelta, decimal_class(),
+        *CONTAINERS,
+    )
+    TAGS = {cls: tag for tag, cls in enumerate(CLASSES) if cls is not None}
+    return 0
 
 
 cdef int tag_of(object value) except -1:
@@ -37,6 +45,8 @@ cdef int tag_of(object value) except -1:
     tag = TAGS.get(type(value))
     if tag is not None:
         return tag
+    if CLASSES is None:
+        know_classes()
     for tag, cls in enumerate(CLASSES):
         # A datetime is a date, but stands in front of it.
         if cls is not None and isinstance(value, cls):
@@ -119,7 +129,7 @@ cdef object read_container(Reader* reader, uint8_t tag):
     for i in range(count):
         items.append((read_any(reader), read_any(reader)) if tag == ANY_DICT else read_any(reader))
     try:
-        return items if tag == ANY_LIST else CLASSES[tag](items)
+        return items if tag == ANY_LIST else CONTAINERS[tag - ANY_LIST](items)
     except TypeError:
         fail_corrupt("an element of a set or a key of a dict has no hash")
 

@@ -11,12 +11,10 @@ from modelvault._core.codec cimport Codec
 from modelvault._core.container cimport Custom
 from modelvault._core.index cimport IndexKeys, Path
 from modelvault._core.keys cimport NONE_TAG, VALUE_TAG
-from modelvault._core.scalar cimport Bool, Bytes, Choice, Decimals, Float64, String, Uuid
+from modelvault._core.scalar cimport Bool, Bytes, Choice, Decimals, Float64, String, Uuid, decimal_class, uuid_class
 from modelvault._core.temporal cimport Date, Time, TimeDelta, Timestamp
 
 import datetime
-import decimal
-import uuid
 
 cdef enum Length:
     # How a component of no fixed length says where it ends.
@@ -32,9 +30,17 @@ cdef dict LENGTHS = {
 
 # Values of enums and literals. bool before int, datetime before date.
 cdef list VALUES = [
-    (bool, 1), (int, INTEGER), (float, 8), (str, TEXT), (bytes, TEXT), (uuid.UUID, 16), (datetime.datetime, 9),
-    (datetime.date, 4), (datetime.time, 9), (datetime.timedelta, 12), (decimal.Decimal, DECIMAL),
+    (bool, 1), (int, INTEGER), (float, 8), (str, TEXT), (bytes, TEXT), (datetime.datetime, 9),
+    (datetime.date, 4), (datetime.time, 9), (datetime.timedelta, 12),
 ]
+
+
+cdef tuple value_entry(object value):
+    """Class and length of a value of an enum or literal."""
+    for entry in VALUES:
+        if isinstance(value, entry[0]):
+            return entry
+    return (uuid_class(), 16) if isinstance(value, uuid_class()) else (decimal_class(), DECIMAL)
 
 
 cdef int length_of(Codec codec) except? 0:
@@ -42,9 +48,8 @@ cdef int length_of(Codec codec) except? 0:
     if isinstance(codec, Custom):
         return length_of((<Custom>codec).inner)
     if isinstance(codec, Choice):
-        found = {next(length for cls, length in VALUES if isinstance(value, cls)) for value in (<Choice>codec).values}
-        kinds = {next(cls for cls, _ in VALUES if isinstance(value, cls)) for value in (<Choice>codec).values}
-        return TAGGED if len(kinds) > 1 else found.pop()
+        found = {value_entry(value) for value in (<Choice>codec).values}
+        return TAGGED if len(found) > 1 else found.pop()[1]
     return LENGTHS.get(type(codec), INTEGER)
 
 

@@ -9,12 +9,12 @@ from libc.string cimport memcpy
 
 from modelvault._core.buffer cimport Buffer, Reader, get64_big, put_byte, put_bytes
 from modelvault._core.codec cimport Codec
-from modelvault._core.scalar cimport Bool, Bytes, Choice, Decimals, Float64, Int, Int64, String, UInt64, Uuid
+from modelvault._core.scalar cimport (
+    Bool, Bytes, Choice, Decimals, Float64, Int, Int64, String, UInt64, Uuid, decimal_class, uuid_class,
+)
 from modelvault._core.temporal cimport Date, Time, TimeDelta, Timestamp
 
 import datetime
-import decimal
-import uuid
 
 from modelvault.errors import CorruptionError, ModelVaultSchemaError, ModelVaultValidationError
 
@@ -30,13 +30,21 @@ cdef list VALUES = [
     (float, Float64(), 0x30),
     (str, String(), 0x40),
     (bytes, Bytes(), 0x50),
-    (uuid.UUID, Uuid(), 0x60),
     (datetime.datetime, Timestamp(True), 0x70),
     (datetime.date, Date(), 0x80),
     (datetime.time, Time(), 0x90),
     (datetime.timedelta, TimeDelta(), 0xA0),
-    (decimal.Decimal, Decimals(), 0xB0),
 ]
+
+
+cdef tuple value_entry(object value):
+    """Class, codec and tag of a value; None for what is no scalar."""
+    for entry in VALUES:
+        if isinstance(value, entry[0]):
+            return entry
+    if isinstance(value, uuid_class()):
+        return uuid_class(), Uuid(), 0x60
+    return (decimal_class(), Decimals(), 0xB0) if isinstance(value, decimal_class()) else None
 
 
 cdef Codec scalar_codec(object type):
@@ -55,12 +63,10 @@ cdef Codec choice_codec(object type):
     cdef tuple values = tuple(type.values)
     cdef list found = []
     for value in values:
-        for entry in VALUES:
-            if isinstance(value, entry[0]):
-                found.append(entry)
-                break
-        else:
+        entry = value_entry(value)
+        if entry is None:
             raise ModelVaultSchemaError(f"schema error: {value!r} cannot be a value of an enum")
+        found.append(entry)
     cdef bint mixed = len({entry[2] for entry in found}) > 1
     cdef list keys = [[], []]
     for open in (False, True):

@@ -5,12 +5,12 @@ and decimals stay where they are.
 """
 
 import datetime
-import decimal
-import uuid
 from enum import Enum
 
 from modelvault._core.buffer cimport Buffer, put_byte
-from modelvault._core.scalar cimport Bool, Bytes, Choice, Decimals, Float64, Int, Int64, String, UInt64, Uuid
+from modelvault._core.scalar cimport (
+    Bool, Bytes, Choice, Decimals, Float64, Int, Int64, String, UInt64, Uuid, decimal_class, uuid_class,
+)
 from modelvault._core.temporal cimport Date, Time, TimeDelta, Timestamp
 
 cdef dict FORMS = {
@@ -68,13 +68,13 @@ cdef int load_int_key(Span* span, Value* value) noexcept nogil:
 cdef list FREE = [
     (str, String(), 0x40),
     (bytes, Bytes(), 0x50),
-    (uuid.UUID, Uuid(), 0x60),
     (datetime.datetime, Timestamp(True), 0x70),
     (datetime.date, Date(), 0x80),
     (datetime.time, Time(), 0x90),
     (datetime.timedelta, TimeDelta(), 0xA0),
 ]
 cdef Codec NUMBERS = Decimals()
+cdef Codec UUIDS = Uuid()
 
 
 cdef object free_key(object value):
@@ -82,17 +82,21 @@ cdef object free_key(object value):
     cdef Buffer out = Buffer()
     if isinstance(value, Enum):
         value = value.value
-    if isinstance(value, (int, decimal.Decimal)):
+    if isinstance(value, (int, decimal_class())):
         put_byte(out, 0x20)
         NUMBERS.key(out, value, False)
         return bytes(out)
     if isinstance(value, float):
         put_byte(out, 0x20)
-        NUMBERS.key(out, decimal.Decimal(value), False)
+        NUMBERS.key(out, decimal_class()(value), False)
         return bytes(out)
     for cls, codec, tag in FREE:
         if isinstance(value, cls):
             put_byte(out, tag)
             (<Codec>codec).key(out, value, False)
             return bytes(out)
+    if isinstance(value, uuid_class()):
+        put_byte(out, 0x60)
+        UUIDS.key(out, value, False)
+        return bytes(out)
     return None

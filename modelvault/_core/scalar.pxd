@@ -71,3 +71,5 @@ cdef int put_text_key(Buffer out, const unsigned char* data, size_t size, bint o
 cdef object read_text_key(Reader* reader, bint open)
 cdef object new_text(const unsigned char* data, size_t size)
 cdef object new_int(int64_t value, bint wide)
+cdef object uuid_class()
+cdef object decimal_class()

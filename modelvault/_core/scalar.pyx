@@ -3,8 +3,6 @@
 What a kind accepts, and the words it refuses with, are 0.16's where it had the kind.
 """
 
-import decimal
-import uuid
 from enum import Enum
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -38,9 +36,6 @@ cdef extern from "Python.h":
     unsigned long long PyLong_AsUnsignedLongLong(object value) except? 0xFFFFFFFFFFFFFFFF
     object PyNumber_Index(object value)
 
-cdef object UUID = uuid.UUID
-cdef object UNKNOWN = uuid.SafeUUID.unknown
-cdef object Decimal = decimal.Decimal
 cdef uint64_t TOP = (<uint64_t>1) << 63
 cdef uint64_t KEY_NAN = <uint64_t>0xFFF8000000000000
 
@@ -436,14 +431,28 @@ cdef class Bytes(Raw):
 
 # UUIDs
 
-cdef Slot UUID_INT = find_slot(UUID, "int")
-cdef Slot UUID_SAFE = find_slot(UUID, "is_safe")
+cdef object UUID = None         # until it is needed: the module takes 2 ms to import
+cdef object UNKNOWN = None
+cdef Slot UUID_INT = None
+cdef Slot UUID_SAFE = None
+
+
+cdef object uuid_class():
+    """The class of UUIDs."""
+    global UUID, UNKNOWN, UUID_INT, UUID_SAFE
+    if UUID is None:
+        import uuid
+
+        UNKNOWN = uuid.SafeUUID.unknown
+        UUID_INT, UUID_SAFE = find_slot(uuid.UUID, "int"), find_slot(uuid.UUID, "is_safe")
+        UUID = uuid.UUID
+    return UUID
 
 
 cdef object new_uuid(const unsigned char* data):
     """A UUID without its constructor, which takes a microsecond to look at its arguments."""
     number = (<object>get64_big(data) << 64) | get64_big(data + 8)
-    value = allocate(UUID)
+    value = allocate(uuid_class())
     UUID_INT.fill(value, number)
     UUID_SAFE.fill(value, UNKNOWN)
     return value
@@ -455,8 +464,8 @@ cdef object to_uuid(object value):
         data = bytes(value)
         if len(data) != 16:
             raise ValueError(f"uuid must be 16 bytes, not {len(data)}")
-        return UUID(bytes=data)
-    return UUID(value)
+        return uuid_class()(bytes=data)
+    return uuid_class()(value)
 
 
 cdef class Uuid(Fixed):
@@ -466,7 +475,7 @@ cdef class Uuid(Fixed):
         self.width = 16
 
     cdef int write_fixed(self, object value, unsigned char* data) except -1:
-        if not isinstance(value, UUID):
+        if not isinstance(value, uuid_class()):
             value = to_uuid(value)
         number = value.int
         put64_big(data, <uint64_t>(number >> 64))
@@ -487,11 +496,24 @@ cdef class Uuid(Fixed):
 
 # Decimals
 
+cdef object Decimal = None      # until it is needed: the module takes 2 ms to import
+
+
+cdef object decimal_class():
+    """The class of decimals."""
+    global Decimal
+    if Decimal is None:
+        import decimal
+
+        Decimal = decimal.Decimal
+    return Decimal
+
+
 cdef class Decimals(Raw):
     """Decimals as their text: every digit and the exponent come back."""
 
     cdef int write(self, Buffer out, object value) except -1:
-        if not isinstance(value, Decimal):
+        if not isinstance(value, decimal_class()):
             if not PyLong_Check(value):
                 return fail_instance(value, "Decimal")
             value = Decimal(value)
@@ -506,8 +528,8 @@ cdef class Decimals(Raw):
         cdef const unsigned char* start = reader.at
         reader.at = reader.end
         try:
-            return Decimal(new_text(start, reader.end - start))
-        except (decimal.InvalidOperation, ValueError):
+            return decimal_class()(new_text(start, reader.end - start))
+        except (ArithmeticError, ValueError):
             fail_corrupt("a decimal cannot be read")
 
     cdef int key(self, Buffer out, object value, bint open) except -1:
@@ -595,7 +617,7 @@ cdef object read_decimal_key(Reader* reader):
     if kind not in (1, 3):
         if kind > 5:
             fail_corrupt("a decimal key has an unknown class")
-        return Decimal(("-Infinity", "", "0", "", "Infinity", "NaN")[kind])
+        return decimal_class()(("-Infinity", "", "0", "", "Infinity", "NaN")[kind])
     plain = bytes([reader.at[i] ^ flip for i in range(reader.end - reader.at)])
     cdef Reader inner
     cdef int64_t exponent = 0
@@ -608,7 +630,7 @@ cdef object read_decimal_key(Reader* reader):
         fail_corrupt("a decimal key cannot be read")
     reader.at = reader.end - (len(rest) - len(digits) - 1)
     text = "".join([chr(digit + 47) for digit in digits])
-    return Decimal(f"{'-' if kind == 1 else ''}{text}E{exponent - len(text) + 1}")
+    return decimal_class()(f"{'-' if kind == 1 else ''}{text}E{exponent - len(text) + 1}")
 
 
 # Choices

@@ -16,19 +16,19 @@ from uuid import UUID
 
 from modelvault._sql.errors import NotSupportedError
 
-__all__ = ["CASTS", "FUNCTIONS", "NUMBER", "cast_kind", "equal", "fitted", "ordered", "pattern_of", "text"]
+__all__ = ["CASTS", "FUNCTIONS", "NUMBER", "cast_kind", "equal", "fitted", "instant", "ordered", "pattern_of", "text"]
 
 
 def equal(one: Any, other: Any) -> bool:
     """Equality; a type that never equals the other is a mistake rather than false."""
-    if one.__class__ is not other.__class__:
+    if one.__class__ is not other.__class__ or one.__class__ is datetime:
         one, other = together(one, other)
     return bool(one == other)
 
 
 def ordered(compare: Callable[[Any, Any], Any]) -> Callable[[Any, Any], bool]:
     def function(one: Any, other: Any) -> bool:
-        if one.__class__ is not other.__class__:
+        if one.__class__ is not other.__class__ or one.__class__ is datetime:
             one, other = together(one, other)
         return bool(compare(one, other))
 
@@ -36,7 +36,9 @@ def ordered(compare: Callable[[Any, Any], Any]) -> Callable[[Any, Any], bool]:
 
 
 def together(one: Any, other: Any) -> tuple[Any, Any]:
-    """Two values of different classes as ones that compare: numbers do, and text with what can be written as text."""
+    """Two values as ones that compare: numbers do, datetimes by their instant, and text with what it can stand for."""
+    if isinstance(one, datetime) or isinstance(other, datetime):
+        return moment(one), moment(other)
     if isinstance(one, NUMBER) and isinstance(other, NUMBER):
         return one, other
     for kind, cls in CLASSES.items():
@@ -50,10 +52,23 @@ def together(one: Any, other: Any) -> tuple[Any, Any]:
 
 
 NUMBER: Final = (int, float, Decimal)
-CLASSES: Final[dict[str, type]] = {"timestamp": datetime, "date": date, "time": time, "uuid": UUID}
+CLASSES: Final[dict[str, type]] = {"date": date, "time": time, "uuid": UUID}
+
+
+def instant(value: Any) -> Any:
+    """A datetime as the engine orders it: microseconds since 1970, by its own clock if it has no zone."""
+    if not isinstance(value, datetime):
+        return value
+    return ((value if value.tzinfo is not None else value.replace(tzinfo=timezone.utc)) - EPOCH) // MICROSECOND
+
+
+def moment(value: Any) -> Any:
+    """What is compared with a datetime: another one's instant, or what a constant stands for."""
+    return instant(value) if isinstance(value, datetime) else fitted("timestamp", value)
 
 
 def number(value: Any) -> Any:
+    value = instant(value)
     if not isinstance(value, NUMBER):
         raise TypeError(f"{value!r} is not a number")
     return value
@@ -176,6 +191,11 @@ def to_bool(value: Any) -> bool:
 WORDS: Final = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
 
 
+def to_timestamp(value: Any) -> Any:
+    found = value if isinstance(value, datetime) else fitted("timestamp", value)
+    return EPOCH + found * MICROSECOND if isinstance(found, int) else found
+
+
 def to_decimal(value: Any) -> Decimal:
     return Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
 
@@ -188,7 +208,7 @@ CASTS: Final[tuple[tuple[frozenset[str], Callable[[Any], Any]], ...]] = (
     (frozenset(("decimal", "numeric")), to_decimal),
     (frozenset(("date",)), lambda value: fitted("date", value)),
     (frozenset(("time",)), lambda value: fitted("time", value)),
-    (frozenset(("timestamp", "datetime", "timestamptz")), lambda value: fitted("timestamp", value)),
+    (frozenset(("timestamp", "datetime", "timestamptz")), to_timestamp),
     (frozenset(("uuid",)), lambda value: fitted("uuid", value)),
     (frozenset(("blob", "bytes", "bytea", "varbinary", "binary")), lambda value: fitted("bytes", value)),
 )
@@ -216,8 +236,8 @@ FUNCTIONS: Final[dict[str, Callable[..., Any]]] = {
     "trim": lambda value: text(value).strip(),
     "substr": substring,
     "replace": lambda value, old, new: text(value).replace(text(old), text(new)) if old else text(value),
-    "min": min,
-    "max": max,
+    "min": lambda *values: min(values, key=instant),
+    "max": lambda *values: max(values, key=instant),
     "cast": cast,
     "like": like(0),
     "ilike": like(re.IGNORECASE),
@@ -243,7 +263,7 @@ def fit_timestamp(value: Any) -> Any:
         moment = moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment
     else:
         return value
-    return (moment - EPOCH) // timedelta(microseconds=1)
+    return (moment - EPOCH) // MICROSECOND
 
 
 def fit_date(value: Any) -> Any:
@@ -257,6 +277,7 @@ def fit_integer(value: Any) -> Any:
 
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
+MICROSECOND: Final = timedelta(microseconds=1)
 
 FITS: Final[dict[str, Callable[[Any], Any]]] = {
     "timestamp": fit_timestamp,

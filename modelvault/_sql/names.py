@@ -26,13 +26,25 @@ from modelvault.errors import ModelVaultQueryError
 from modelvault.query import Source
 from modelvault.schema import Field, Schema
 
-__all__ = ["bound", "resolved"]
+__all__ = ["bound", "given", "plain", "resolved"]
 
 NOTHING: Final[tuple[()]] = ()
 
 
 def bound(select: Select, parameters: Any) -> Select:
     """The statement with values for its parameters; ProgrammingError if they are not those it needs."""
+    values = given(select, parameters)
+    if not select.parameters:
+        return select
+
+    def change(term: Term) -> Term | None:
+        return Constant(plain(values[term.key])) if isinstance(term, Parameter) else None
+
+    return mapped(select, change, 0)
+
+
+def given(select: Select, parameters: Any) -> Any:
+    """The parameters, by number or name; ProgrammingError if they are not those that the statement needs."""
     wanted = select.parameters
     values: Any = NOTHING if parameters is None else parameters
     if isinstance(wanted, frozenset):
@@ -48,15 +60,7 @@ def bound(select: Select, parameters: Any) -> Select:
             raise ProgrammingError("query error: params must be a tuple or list")
         if len(values) != wanted:
             raise ProgrammingError(f"query error: expected {wanted} SQL parameters, got {len(values)}")
-    if not wanted:
-        return select
-
-    given: Any = values
-
-    def change(term: Term) -> Term | None:
-        return Constant(plain(given[term.key])) if isinstance(term, Parameter) else None
-
-    return mapped(select, change, 0)
+    return values
 
 
 def plain(value: Any) -> Any:

@@ -13,7 +13,20 @@ from sqlglot.parsers.sqlite import SQLiteParser
 
 from modelvault._sql.errors import NotSupportedError, ProgrammingError
 from modelvault._sql.nodes import refuse_options, term_of, unsupported
-from modelvault._sql.terms import Constant, Explain, Item, Name, Parameter, Select, Sort, Star, Term, mapped, parts
+from modelvault._sql.terms import (
+    Constant,
+    Explain,
+    Item,
+    Name,
+    Parameter,
+    Select,
+    Sort,
+    Star,
+    Term,
+    mapped,
+    parts,
+    roots,
+)
 
 __all__ = ["parse"]
 
@@ -235,8 +248,3 @@ def numbered(select: Select) -> Select:
         return Parameter(numbers[str(term.key)]) if isinstance(term, Parameter) else None
 
     return mapped(select, change, len(places))
-
-
-def roots(select: Select) -> list[Term]:
-    found = [item.term for item in select.items] + [*select.groups] + [sort.term for sort in select.order]
-    return found + [term for term in (select.where, select.having, select.limit, select.offset) if term is not None]

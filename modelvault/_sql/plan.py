@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from modelvault._sql.errors import ProgrammingError
+from modelvault._sql.functions import instant
 from modelvault._sql.logic import conjuncts, every, joined, truth
 from modelvault._sql.names import bound
 from modelvault._sql.terms import (
@@ -28,9 +29,11 @@ from modelvault._sql.values import compiled, constant, kind_of, with_fits
 from modelvault.conditions import EVERYTHING, Order, Selection
 from modelvault.query import Source
 
-__all__ = ["Grouping", "Key", "Plan", "planned"]
+__all__ = ["Description", "Grouping", "Key", "Plan", "planned"]
 
 Compute = Callable[[tuple[Any, ...]], Any]
+Description = tuple[tuple[str, Any, None, None, None, None, None], ...]
+"""PEP 249's, of the columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ class Plan:
 
     The rows of `selection`, as tuples of its fields; those for which `rest` is true; in groups, if `grouping` says so;
     those for which `having` is true; sorted by `keys`; of each the `items`, None for the rows as they are; without
-    duplicates if `distinct`; from `start` on, at most `limit`.
+    duplicates if `distinct`; from `start` on, at most `limit`. `description` is that of names and kinds.
     """
 
     names: tuple[str, ...]
@@ -77,7 +80,13 @@ class Plan:
     start: int = 0
     limit: int | None = None
     explain: Explain = ""
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    description: Description = field(init=False, default=())
+
+    def __post_init__(self) -> None:
+        columns = [("plan", "string")] if self.explain else zip(self.names, self.kinds, strict=True)
+        described = tuple((name, kind, None, None, None, None, None) for name, kind in columns)
+        object.__setattr__(self, "description", described)
 
     @property
     def streams(self) -> bool:
@@ -169,10 +178,16 @@ def with_rows(
         plan,
         selection=selection,
         rest=None if rest is None else compiled(rest, places),
-        keys=tuple(Key(compiled(sort.term, places), sort.desc, sort.nulls_first) for sort in keys),
+        keys=tuple(Key(sortable(sort.term, places), sort.desc, sort.nulls_first) for sort in keys),
         items=tuple(compiled(term, places) for term in terms),
         notes=tuple(noted(rest, keys, [term for term in terms if not isinstance(term, Column)])),
     )
+
+
+def sortable(term: Term, places: Mapping[tuple[str, ...], int]) -> Compute:
+    """The function that computes a term of an order: of a datetime its instant."""
+    compute = compiled(term, places)
+    return (lambda row: instant(compute(row))) if kind_of(term) == "timestamp" else compute
 
 
 def noted(rest: Term | None, keys: tuple[Sort, ...], computed: list[Term]) -> Iterator[str]:
@@ -246,7 +261,7 @@ def with_groups(
         rest=None if rest is None else compiled(rest, places),
         grouping=grouping(plan, groups, totals, places, rest is None),
         having=None if having is None else compiled(slotted(having), {}),
-        keys=tuple(Key(compiled(slotted(sort.term), {}), sort.desc, sort.nulls_first) for sort in order),
+        keys=tuple(Key(sortable(slotted(sort.term), {}), sort.desc, sort.nulls_first) for sort in order),
         items=tuple(compiled(term, {}) for term in slots),
         notes=(
             *noted(rest, (), []),

@@ -8,12 +8,14 @@ from typing import Any, Final
 
 from modelvault._sql.plan import Key, Plan
 from modelvault._sql.totals import from_engine, hashable, summed
+from modelvault.conditions import Selection
 from modelvault.query import RowIterator
 
 __all__ = ["Result"]
 
 Row = tuple[Any, ...]
 
+COUNT: Final = (("count", None),)
 PORTION: Final = 256  # rows read at a time, at least
 
 
@@ -22,11 +24,13 @@ class Result:
 
     What has to be complete before its first row is known (groups, and orders that the engine does not make) is in
     memory; everything else is read as it is taken. `ready`: the next rows, the last of them first, so that the next
-    one can be popped. `count`: how many rows there are, None while that is not known.
+    one can be popped. `selection`: what the engine is asked, else the plan's. `count`: how many rows there are, None
+    while that is not known.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, selection: Selection | None = None) -> None:
         self.plan = plan
+        self.selection: Selection = plan.selection if selection is None else selection
         self.ready: list[Row] = []
         self.count: int | None = None
         self._rows: RowIterator[Row] | None = None
@@ -37,14 +41,18 @@ class Result:
         """Begin: from here on the result shows one state of the database. first: rows to read now, about."""
         plan = self.plan
         if plan.explain:
-            self._add([(line,) for line in await explained(plan)])
+            self._add([(line,) for line in await explained(plan, self.selection)])
         elif plan.source is None:
             self._add(self._finish([()] if plan.rest is None or plan.rest(()) else []))
         elif plan.streams:
-            self._rows = plan.source.rows(plan.selection)
-            await self._more(first)
+            few = await plan.source.few(self.selection)
+            if few is not None:
+                self._add(self._finish(few))
+            else:
+                self._rows = plan.source.rows(self.selection)
+                await self._more(first)
         else:
-            self._add(self._finish(await gathered(plan)))
+            self._add(self._finish(await gathered(plan, self.selection)))
         self._settle()
 
     async def fill(self) -> None:
@@ -101,24 +109,26 @@ class Result:
             self.count = self._read
 
 
-async def gathered(plan: Plan) -> list[Row]:
+async def gathered(plan: Plan, selection: Selection) -> list[Row]:
     """All rows of a plan that has groups or an order of its own, before its items are made."""
     assert plan.source is not None
     grouping = plan.grouping
     if grouping is not None and grouping.direct:
-        found = await plan.source.aggregate(plan.selection, grouping.functions, grouping.paths)
+        if grouping.functions == COUNT and not grouping.paths:
+            return [(await plan.source.tally(selection._replace(fields=None, shape="row")),)]
+        found = await plan.source.aggregate(selection, grouping.functions, grouping.paths)
         return from_engine(grouping, found)
-    rows: list[Row] = await plan.source.fetch(plan.selection)
+    rows: list[Row] = await plan.source.fetch(selection)
     if plan.rest is not None:
         rows = [row for row in rows if plan.rest(row)]
     return rows if grouping is None else summed(grouping, rows)
 
 
-async def explained(plan: Plan) -> list[str]:
+async def explained(plan: Plan, selection: Selection) -> list[str]:
     """The lines of EXPLAIN."""
     if plan.source is None:
         return ["Plan:", "  Nothing"]
-    text = await plan.source.explain(plan.selection, plan.explain == "analyze")
+    text = await plan.source.explain(selection, plan.explain == "analyze")
     head, why, reasons = text.rstrip("\n").partition("\nWhy:\n")
     notes = list(plan.notes)
     if plan.limit is not None or plan.start:

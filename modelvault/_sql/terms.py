@@ -24,6 +24,7 @@ __all__ = [
     "mapped",
     "parts",
     "replaced",
+    "roots",
     "spelled",
 ]
 
@@ -157,6 +158,12 @@ def parts(term: Term) -> Iterator[Term]:
             yield from parts(operand)
     elif isinstance(term, Total) and term.operand is not None:
         yield from parts(term.operand)
+
+
+def roots(select: Select) -> list[Term]:
+    """All terms of a statement."""
+    found = [item.term for item in select.items] + [*select.groups] + [sort.term for sort in select.order]
+    return found + [term for term in (select.where, select.having, select.limit, select.offset) if term is not None]
 
 
 def replaced(term: Term, change: Callable[[Term], Term | None]) -> Term:

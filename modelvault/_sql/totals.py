@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
-from modelvault._sql.functions import NUMBER
+from modelvault._sql.functions import NUMBER, instant
 from modelvault._sql.plan import Grouping
 from modelvault._sql.terms import Total
 
@@ -46,7 +46,8 @@ class Sum:
             self.value = value
 
     def _better(self, value: Any) -> bool:
-        return bool(value < self.value if self.function == "min" else value > self.value)
+        one, other = instant(value), instant(self.value)
+        return bool(one < other if self.function == "min" else one > other)
 
     def result(self) -> Any:
         """The total."""

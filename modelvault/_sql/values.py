@@ -215,6 +215,7 @@ VALUE_KINDS: Final[tuple[tuple[type, str], ...]] = (
     (time, "time"),
     (UUID, "uuid"),
 )
+ARITHMETIC: Final = frozenset("+-*/%")
 KINDS: Final = {
     **dict.fromkeys(LOGIC, "bool"),
     **dict.fromkeys(("lower", "upper", "trim", "substr", "replace", "||", "concat"), "string"),
@@ -240,6 +241,8 @@ def kind_of(term: Term) -> str | None:
     if term.function == "case":
         results = (*term.operands[1:-1:2], term.operands[-1])
     kinds = [kind for kind in map(kind_of, results) if kind is not None]
+    if term.function in ARITHMETIC and "timestamp" in kinds:
+        return "int"  # microseconds
     if "float64" in kinds:
         return "float64"
     return kinds[0] if kinds else None

@@ -11,6 +11,7 @@ import typer
 
 import modelvault
 from modelvault.cli import ask, bench, carry, look, migrate, shell, upkeep
+from modelvault.cli.parts import UsageError
 from modelvault.errors import CorruptionError, ModelVaultError, ModelVaultFormatError
 
 __all__ = ["run"]
@@ -22,7 +23,7 @@ DAMAGED: Final = 4  # the file is damaged, or no database
 INTERRUPTED: Final = 130
 PIPE_CLOSED: Final = 141
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     help="Look into modelvault databases, move rows in and out, and look after the files.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -69,12 +70,19 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         code = app(arguments, prog_name="modelvault", standalone_mode=False)
         sys.stdout.flush()
+        if code == INTERRUPTED:  # Typer knows that, too, but does not say it
+            return failed("interrupted", INTERRUPTED)
         return code if isinstance(code, int) else 0
     except (typer.Abort, KeyboardInterrupt):
         return failed("interrupted", INTERRUPTED)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit has a place to go
-        return PIPE_CLOSED
+        return pipe_closed()
+    except SystemExit as error:  # what Typer makes of a BrokenPipeError
+        if not isinstance(error.__context__, BrokenPipeError):
+            raise
+        return pipe_closed()
+    except UsageError as error:
+        return failed(str(error), USAGE)
     except (CorruptionError, ModelVaultFormatError) as error:
         return failed(str(error), DAMAGED)
     except OSError as error:
@@ -87,6 +95,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if message is None:
             raise
         return failed(message(), USAGE)
+
+
+def pipe_closed() -> int:
+    """Nobody reads the output any more: that is no error of ours."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)  # for the flush at exit
+    return PIPE_CLOSED
 
 
 def failed(text: str, code: int) -> int:

@@ -11,12 +11,13 @@ import typer
 
 from modelvault import Database, dbapi
 from modelvault._core.drive import drive
+from modelvault._dated import dated
 from modelvault._sql.names import resolved
 from modelvault._sql.plan import planned
 from modelvault._sql.run import PORTION, Result
 from modelvault._sql.terms import Call, Constant, Item, Name, Select, Sort, Star, Term, Total
 from modelvault.cli.output import Output
-from modelvault.cli.parts import File, Json
+from modelvault.cli.parts import File, Json, UsageError
 from modelvault.cli.places import reading, schema_of
 from modelvault.cli.values import from_text
 from modelvault.errors import ModelVaultQueryError
@@ -56,7 +57,7 @@ def query(
     with reading(file) as db:
         if SQL.match(words[0]):
             if columns or order or limit is not None or offset is not None or count:
-                raise ModelVaultQueryError("--columns, --order, --limit, --offset, --count are for conditions: use SQL")
+                raise UsageError("--columns, --order, --limit, --offset, --count are for conditions: use SQL")
             sql = " ".join(words)
             with dbapi.connect(db) as connection:
                 show(
@@ -65,7 +66,9 @@ def query(
                 )
             return
         if param:
-            raise ModelVaultQueryError("--param is for SQL")
+            raise UsageError("--param is for SQL")
+        if " " in words[0] and words[0] not in db.collection_names():
+            raise UsageError(f"{words[0]!r} is neither a SELECT nor a collection")
         asked = select_of(schema_of(db, words[0]), words[1:], columns, order, count=count)
         asked = replace(asked, limit=number(limit), offset=number(offset), explain="plan" if explain else "")
         result = drive(started(db, asked))
@@ -100,7 +103,7 @@ def guessed(text: str) -> Any:
 async def started(db: Database, select: Select) -> Result:
     """The result of conditions, its first rows read."""
     assert select.table is not None
-    collection = await db._twin.collection(select.table)
+    collection = dated(await db._twin.collection(select.table))
     assert collection._binding is not None
     schema = collection._binding.schema
     statement = resolved(select, collection._source, schema)

@@ -23,11 +23,11 @@ from modelvault.cli.ask import select_of
 from modelvault.cli.infer import infer_cells, infer_rows
 from modelvault.cli.output import Output, progress
 from modelvault.cli.output import rows as counted_rows
-from modelvault.cli.parts import File, Json, Model, Name
+from modelvault.cli.parts import File, Json, Model, Name, UsageError
 from modelvault.cli.places import exact, model, reading, schema_of, writing
 from modelvault.cli.values import columns, dumper, from_json, nested
 from modelvault.conditions import Selection
-from modelvault.errors import ModelVaultError, ModelVaultQueryError, ModelVaultSchemaError
+from modelvault.errors import DuplicateKeyError, ModelVaultError, ModelVaultQueryError, ModelVaultSchemaError
 from modelvault.patches import built
 from modelvault.schema import Schema, Type
 from modelvault.sync import Collection
@@ -59,7 +59,7 @@ def format_of(path: Path, given: Format | None) -> Format:
         return Format.JSONL
     if suffix == ".csv":
         return Format.CSV
-    raise ModelVaultQueryError(f"{path}: say --format jsonl or --format csv")
+    raise UsageError(f"{path}: say --format jsonl or --format csv")
 
 
 # Export
@@ -146,9 +146,28 @@ def opened(path: Path, mode: str) -> Generator[IO[str], None, None]:
     """A file of text, or the standard stream."""
     if path == STANDARD:
         yield sys.stdout if mode == "w" else sys.stdin
-        return
-    with path.open(mode, encoding="utf-8", newline="") as stream:
-        yield stream
+    elif mode == "r" or (path.exists() and not path.is_file()):
+        with path.open(mode, encoding="utf-8", newline="") as stream:
+            yield stream
+    else:
+        with replaced(path.resolve()) as stream:
+            yield stream
+
+
+@contextmanager
+def replaced(path: Path) -> Generator[IO[str], None, None]:
+    """A new file, which gets its name when it is complete."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        stream = part.open("w", encoding="utf-8", newline="")
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    try:
+        with stream:
+            yield stream
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 # Import
@@ -179,7 +198,7 @@ def load(
     kind = format_of(source, format)
     cls = None if place is None else model(place)
     if cls is None and collection is None:
-        raise ModelVaultQueryError("name the collection, or give a --model")
+        raise UsageError("name the collection, or give a --model")
     with opened(source, "r") as stream:
         text: Iterable[str] = stream
         fields = primary = ""
@@ -251,7 +270,7 @@ class Rows:
     """The rows of a file as the collection takes them; `line` is where the last one came from."""
 
     def __init__(self, type: Type, lines: Iterable[tuple[int, Any]], kind: Format) -> None:
-        self.line = 0
+        self.line: int = 0
         self._lines = lines
         self._type = type
         self._cells = kind is Format.CSV
@@ -270,15 +289,16 @@ def put(
     try:
         if not create:
             return target.insert_many(rows, chunk=chunk, progress=tell)
-        count, each = 0, iter(rows)
+        count, each = 0, ((rows.line, row) for row in rows)
         while part := list(islice(each, chunk)):
             with db.transaction():
-                for row in part:
+                for line, row in part:
+                    rows.line = line
                     target.create(row)
             count += len(part)
             tell(count)
         return count
     except (ModelVaultError, ValueError, TypeError, ArithmeticError) as error:
-        if str(error).startswith("line "):
-            raise
+        if str(error).startswith("line ") or (isinstance(error, DuplicateKeyError) and not create):
+            raise  # whose line is known, or found out behind it: the key is in the message
         raise ModelVaultSchemaError(f"line {rows.line}: {error}") from error

@@ -16,7 +16,9 @@ __all__ = ["app"]
 
 NEEDED: Final = 5  # exit code of `plan --check` when there is something to do
 
-app = typer.Typer(help="Make a stored collection fit its model class.", no_args_is_help=False, rich_markup_mode=None)
+app: typer.Typer = typer.Typer(
+    help="Make a stored collection fit its model class.", no_args_is_help=False, rich_markup_mode=None
+)
 
 Class = Annotated[str, typer.Argument(metavar="MODULE:CLASS", help="The model class.", show_default=False)]
 

@@ -25,7 +25,7 @@ class Output:
 
     def __init__(self, json: bool) -> None:
         self.json = json
-        self.console = Console(highlight=False, soft_wrap=True)
+        self.console: Console = Console(highlight=False, soft_wrap=True)
 
     @property
     def terminal(self) -> bool:

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Collection", "File", "Json", "Model", "Name"]
+from modelvault.errors import ModelVaultQueryError
+
+__all__ = ["Collection", "File", "Json", "Model", "Name", "UsageError"]
 
 File = Annotated[Path, typer.Argument(help="The database file.", show_default=False)]
 Collection = Annotated[str | None, typer.Argument(help="A collection.", show_default=False)]
@@ -16,3 +18,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Model = Annotated[
     str | None, typer.Option("--model", metavar="MODULE:CLASS", help="The model class.", show_default=False)
 ]
+
+
+class UsageError(ModelVaultQueryError):
+    """The command line is wrong, whatever is in the file."""

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
-from copy import copy
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from modelvault import Collection, Database
-from modelvault._store import Binding
-from modelvault.collection import Selections
-from modelvault.errors import ModelVaultQueryError, ModelVaultSchemaError
-from modelvault.schema import Schema, Type
+from modelvault._dated import dated
+from modelvault.cli.parts import UsageError
+from modelvault.errors import ModelVaultSchemaError
+from modelvault.schema import Schema
 
 __all__ = ["exact", "model", "reading", "schema_of", "writing"]
 
@@ -45,29 +43,14 @@ def schema_of(db: Database, collection: str) -> Schema:
 
 def exact(collection: Collection[dict[str, Any]]) -> Collection[dict[str, Any]]:
     """The collection with timestamps as datetimes: as dicts have them, it is lost whether they had a zone."""
-    twin = copy(collection._twin)
-    assert twin._binding is not None
-    schema = twin._binding.schema
-    twin._binding = Binding(twin._binding.store, dataclasses.replace(schema, type=dated(schema.type)))
-    twin._source = Selections(twin)
-    return Collection(twin)
-
-
-def dated(type: Type) -> Type:
-    """The type with datetimes."""
-    return dataclasses.replace(
-        type,
-        items=tuple(dated(item) for item in type.items),
-        fields=tuple(dataclasses.replace(field, type=dated(field.type)) for field in type.fields),
-        python="datetime" if type.kind == "timestamp" else type.python,
-    )
+    return Collection(dated(collection._twin))
 
 
 def model(place: str) -> type[Any]:
     """The class that `module:Class` names; modules of the current directory count too."""
     module, _, name = place.partition(":")
     if not module or not name:
-        raise ModelVaultQueryError(f"a model is given as module:Class, not {place!r}")
+        raise UsageError(f"a model is given as module:Class, not {place!r}")
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:

@@ -9,7 +9,7 @@ import typer
 
 from modelvault import Database
 from modelvault.cli.output import Output, progress, size
-from modelvault.cli.parts import File, Json
+from modelvault.cli.parts import File, Json, UsageError
 from modelvault.cli.places import reading, writing
 from modelvault.errors import ModelVaultQueryError
 
@@ -77,7 +77,7 @@ def compact(
 ) -> None:
     """Give unused space back: --in-place, while others read; or --to another file, every tree in order."""
     if in_place == (to is not None):
-        raise ModelVaultQueryError("say where: --in-place, or --to FILE")
+        raise UsageError("say where: --in-place, or --to FILE")
     output, before = Output(json), file_size(file)
     if to is None:
         with writing(file) as db, progress(output, "bytes") as tell:

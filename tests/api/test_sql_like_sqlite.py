@@ -180,3 +180,41 @@ def test_groups(both: Any, group: str, found: list[str], where: str, having: str
         f"SELECT {group} AS g, {', '.join(found)} FROM t WHERE {where} GROUP BY g{having} ORDER BY g NULLS LAST",
     )
     compare(both, f"SELECT {', '.join(found)} FROM t WHERE {where}")
+
+
+PREPARED = [  # statement, and what goes into its parameters: numbers, texts, counts
+    ("SELECT id, b FROM t WHERE id = ?", "n"),
+    ("SELECT id FROM t WHERE ? < a", "n"),
+    ("SELECT b, id FROM t WHERE a = ? AND c IS NOT NULL AND b = ?", "nt"),
+    ("SELECT id, a + ? FROM t WHERE a >= ?", "nn"),
+    ("SELECT count(*) FROM t WHERE a = ?", "n"),
+    ("SELECT a, count(*) FROM t WHERE id > ? GROUP BY a ORDER BY a IS NULL, a", "n"),
+    ("SELECT id FROM t WHERE a BETWEEN ? AND ? ORDER BY id DESC LIMIT ?", "nnc"),
+    ("SELECT id FROM t WHERE b LIKE ? ORDER BY id LIMIT ? OFFSET ?", "tcc"),
+    ("SELECT id FROM t WHERE a IN (?, ?, 3)", "nn"),
+    ("SELECT id FROM t WHERE a = ? OR b = ?", "nt"),
+    ("SELECT DISTINCT b FROM t WHERE a <= ? ORDER BY b IS NULL, b LIMIT ?", "nc"),
+    ("SELECT upper(b) FROM t WHERE c > ? AND id <> a ORDER BY id LIMIT 2 OFFSET ?", "nc"),
+    ("SELECT id FROM t WHERE NOT a = ?", "n"),
+]
+VALUES = {
+    "n": st.sampled_from([None, 0.5, 2.0, *range(-3, 5)]),
+    "t": st.sampled_from([None, "ab", "a%", "_b", "", "b"]),
+    "c": st.integers(0, 5),
+}
+
+
+@settings(deadline=None, max_examples=200)
+@given(data=st.data())
+def test_a_statement_executed_again_with_other_parameters(
+    both: tuple[dbapi.Cursor, sqlite3.Cursor], data: st.DataObject
+) -> None:
+    ours, theirs = both
+    sql, kinds = data.draw(st.sampled_from(PREPARED))
+    for _ in range(3):
+        params = tuple(data.draw(VALUES[kind]) for kind in kinds)
+        found, expected = ours.execute(sql, params).fetchall(), theirs.execute(sql, params).fetchall()
+        key = None if "ORDER" in sql else repr
+        assert (found if key is None else sorted(found, key=key)) == (
+            expected if key is None else sorted(expected, key=key)
+        )

@@ -6,6 +6,7 @@ import io
 import json
 import sys
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -141,3 +142,46 @@ def test_rows_that_are_there_are_replaced_or_refused(run: Run, tmp_path: Path) -
     ]
     good(run, "import", path, "items", "--from", str(source))  # the stored schema, no model
     assert "is the model of items" in run("import", path, "things", *model)[2]
+
+
+def test_an_export_that_fails_leaves_what_was_there(
+    run: Run, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "rows.jsonl"
+    target.write_text("before")
+
+    def stop(rows: object, tell: object) -> object:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("modelvault.cli.carry.counted", stop)
+    assert run("export", file, "users", "--to", str(target))[0] == 130
+    assert target.read_text() == "before"
+    assert sorted(path.name for path in tmp_path.iterdir() if "rows" in path.name) == ["rows.jsonl"]
+    code, _, err = run("export", file, "users", "--to", str(tmp_path / "no" / "rows.jsonl"))
+    assert (code, err) == (3, f"modelvault: {tmp_path}/no/rows.jsonl: No such file or directory\n")
+
+
+def test_a_duplicate_names_its_key_or_its_line(run: Run, tmp_path: Path) -> None:
+    path, rows = str(tmp_path / "a.modelvault"), tmp_path / "rows.jsonl"
+    rows.write_text('{"id": 1, "name": "a"}\n{"id": 2, "name": "b"}\n{"id": 3, "name": "a"}\n{"id": 4, "name": "c"}\n')
+    words = ["import", path, "--model", "tests.cli.test_carry:Item", "--from", str(rows)]
+    code, _, err = run(*words)
+    assert code == 1 and "line" not in err and "'a'" in err
+    code, _, err = run(*words, "--create")
+    assert code == 1 and err.startswith("modelvault: line 3: ")
+
+
+def test_datetimes_are_shown_as_they_were_put_in(run: Run, tmp_path: Path) -> None:
+    path, rows = str(tmp_path / "a.modelvault"), tmp_path / "rows.jsonl"
+    rows.write_text('{"id": 1, "at": "2024-01-02T03:04:05"}\n{"id": 2, "at": "2024-01-02T03:04:05Z"}\n')
+    good(run, "import", path, "--model", "tests.cli.test_carry:Moment", "--from", str(rows))
+    for words in (["SELECT id, at FROM moments"], ["moments"]):
+        assert good(run, "query", path, *words) == "id\tat\n1\t2024-01-02T03:04:05\n2\t2024-01-02T03:04:05Z\n"
+
+
+@dataclass
+class Moment:
+    __modelvault_primary_key__ = "id"
+
+    id: int
+    at: datetime

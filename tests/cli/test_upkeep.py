@@ -98,7 +98,7 @@ def test_compact(run: Run, file: str, tmp_path: Path) -> None:
     assert everything(file) == USERS[1:3]
     for words in ([], ["--in-place", "--to", short]):
         code, _, err = run("compact", file, *words)
-        assert (code, "say where" in err) == (1, True)
+        assert (code, "say where" in err) == (2, True)
     assert run("backup", file, "--to", file)[0] == run("compact", file, "--to", file)[0] == 1
     assert everything(file) == USERS[1:3]
 

@@ -103,3 +103,10 @@ def test_a_record_that_changes() -> None:
         hash(one)
     with pytest.raises(AttributeError):
         one.other = 1  # type: ignore[attr-defined]
+
+
+def test_a_wrong_call_is_told_as_of_any_class() -> None:
+    with pytest.raises(TypeError, match=r"__init__\(\) missing 1 required positional argument: 'x'"):
+        Point()  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"__init__\(\) got an unexpected keyword argument 'z'"):
+        Point(1, z=2)  # type: ignore[call-arg]
