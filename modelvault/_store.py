@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
 from modelvault._access import Access, Unit
+from modelvault._core.gate import Gate, Shortcut
 from modelvault._core.index import IndexKeys
 from modelvault._core.keys import KeyCodec
 from modelvault._core.pager import Pager
@@ -17,7 +18,7 @@ from modelvault._frozen import replace
 from modelvault._planner import Planner
 from modelvault.errors import ColdPage, CorruptionError, ModelVaultQueryError, ModelVaultSchemaError
 from modelvault.mapping import attach_refs, bind, bind_older, schema_of
-from modelvault.schema import SCALARS, Field, Index, Schema, Shape, Type
+from modelvault.schema import Field, Index, Schema, Shape, Type
 
 __all__ = ["Binding", "Catalog", "Store", "unknown_collection"]
 
@@ -67,7 +68,6 @@ class Binding:
         "find",
         "keys",
         "pack",
-        "plain_key",
         "put",
         "put_batch",
         "record",
@@ -83,7 +83,6 @@ class Binding:
         self.schema = store.schema if mapped is None else bind(store.schema, mapped)
         self.face = Face(store.codecs(self.schema.type), self.schema.primary)
         self.pack: Callable[[Any], bytes] = key_codec(self.schema).pack
-        self.plain_key = element(self.schema, (self.schema.primary,)).kind in SCALARS  # packed by no Python code
         self.find: Callable[..., Any] = table.get
         self.record: Callable[..., bytes | None] = table.record
         self.put: Callable[..., Any] = table.put
@@ -97,6 +96,10 @@ class Binding:
     def retire(self) -> None:
         """The collection is gone: its creation was rolled back. Handles that use this binding look for another one."""
         self.find = self.record = self.size = self.keys = self.put = self.put_batch = self.remove = gone
+
+    def shortcut(self, gate: Gate, era: dict[str, Definition], cls: type, primary: str) -> Shortcut:
+        """The short way to rows of this class for a handle that found this side in these definitions."""
+        return Shortcut(gate, era, self.store.table, self.face, cls, primary, self.planner.points)
 
     @property
     def planner(self) -> Planner:

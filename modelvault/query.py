@@ -131,8 +131,12 @@ class Source(Protocol):
         """An iterator over the rows, of one snapshot."""
         ...
 
+    def at_once(self, selection: Selection, most: int | None = None) -> list[Any] | None:
+        """The rows, at most `most`, if they are few and in memory; None if they have to be fetched."""
+        ...
+
     async def fetch(self, selection: Selection, most: int | None = None) -> list[Any]:
-        """The rows; at most `most`."""
+        """The rows, at most `most`, however many they are."""
         ...
 
     async def tally(self, selection: Selection) -> int:
@@ -298,11 +302,13 @@ class Questions(Generic[M]):
         A string or FieldRef is one field, a list or tuple holds several.
         """
         if fields is None:
-            return self._made(await self._source.fetch(self._selection))
+            source, selection = self._source, self._selection
+            rows = source.at_once(selection)
+            return self._made(await source.fetch(selection) if rows is None else rows)
         one = isinstance(fields, FieldRef | str) or not isinstance(fields, Iterable)
         listed: Any = (fields,) if one else fields
         paths = read_fields(self._source, listed)
-        found = await self._source.fetch(self._selection._replace(fields=paths, shape="dict"))
+        found = await self._fetched(self._selection._replace(fields=paths, shape="dict"))
         if self._source.cls is dict or self._selection.shape != "row":
             return found
         make = self._source.partial(paths)
@@ -310,19 +316,19 @@ class Questions(Generic[M]):
 
     async def first(self) -> M | None:
         """The first row, None if there is none."""
-        found = self._made(await self._source.fetch(self._selection, 1))
+        found = self._made(await self._fetched(self._selection, 1))
         return found[0] if found else None
 
     async def one(self) -> M:
         """The only row. NotFoundError (a LookupError) if there is none, ModelVaultQueryError if there are more."""
-        found = self._made(await self._source.fetch(self._selection, 2))
+        found = self._made(await self._fetched(self._selection, 2))
         if not found:
             raise NotFoundError(f"no row of {self._source.name} fits {self!r}", collection=self._source.name)
         return self._single(found)
 
     async def one_or_none(self) -> M | None:
         """The only row, None if there is none. ModelVaultQueryError if there are more."""
-        found = self._made(await self._source.fetch(self._selection, 2))
+        found = self._made(await self._fetched(self._selection, 2))
         return self._single(found) if found else None
 
     async def count(self) -> int:
@@ -409,6 +415,11 @@ class Questions(Generic[M]):
         if selection is EVERYTHING:
             return AsyncQuery(self._source, Selection(condition), self._make)
         return self._but(selection._replace(condition=both(selection.condition, condition)))
+
+    async def _fetched(self, selection: Selection, most: int | None = None) -> list[Any]:
+        """The rows, at most `most`."""
+        found = self._source.at_once(selection, most)
+        return await self._source.fetch(selection, most) if found is None else found
 
     def _made(self, found: list[Any]) -> list[M]:
         make = self._make

@@ -108,7 +108,10 @@ async def gathered(plan: Plan) -> list[Row]:
     if grouping is not None and grouping.direct:
         found = await plan.source.aggregate(plan.selection, grouping.functions, grouping.paths)
         return from_engine(grouping, found)
-    rows: list[Row] = await plan.source.fetch(plan.selection)
+    source, selection = plan.source, plan.selection
+    rows = source.at_once(selection)
+    if rows is None:
+        rows = await source.fetch(selection)
     if plan.rest is not None:
         rows = [row for row in rows if plan.rest(row)]
     return rows if grouping is None else summed(grouping, rows)
