@@ -56,7 +56,8 @@ class Binding:
 
     `find(roots, key, face, wait)`, `record(roots, packed, wait)`, `size(roots)`,
     `keys(roots, index, prefix, wait)`,
-    `put(write, packed, record, create, wait)`, `put_batch(batch, write, wait)`, `remove(write, packed, wait)`;
+    `put(write, packed, record, create, wait)`, `exchange(write, packed, before, record)`,
+    `put_batch(batch, write, wait)`, `remove(write, packed, wait)`;
     `pack(key)` gives a key as bytes. A batch has about `batch_size` bytes.
     """
 
@@ -64,6 +65,7 @@ class Binding:
         "__weakref__",
         "_planner",
         "batch_size",
+        "exchange",
         "face",
         "find",
         "keys",
@@ -86,6 +88,7 @@ class Binding:
         self.find: Callable[..., Any] = table.get
         self.record: Callable[..., bytes | None] = table.record
         self.put: Callable[..., Any] = table.put
+        self.exchange: Callable[..., bool] = table.exchange
         self.put_batch: Callable[..., bool] = lambda batch, write, wait: batch.put(table, write, STEPS, wait)
         self.batch_size = min(BATCH_SIZE, table.pager.cache_size // 4)
         self.remove: Callable[..., Any] = table.delete

@@ -25,14 +25,14 @@ from modelvault.errors import ColdPage, CorruptionError, ModelVaultSchemaError, 
 from modelvault.expressions import FieldRef
 from modelvault.mapping import check_instance, collection_name, part_of
 from modelvault.partials import partial_maker
-from modelvault.patches import apply_patch, changer, revalidator
+from modelvault.patches import changer, patched, revalidator
 from modelvault.query import Path, PathOf, Questions, parse_path
 from modelvault.targets import Target, Targets
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from modelvault._access import Reader, Unit, View
+    from modelvault._access import Access, Reader, Unit, View
     from modelvault._engine import Definition, Write
     from modelvault._queue import Statement
     from modelvault.conditions import Condition, Selection
@@ -220,35 +220,28 @@ class AsyncCollection(Questions[M]):
 
     async def insert(self, row: M) -> None:
         """Store a row; one with the same primary key is replaced. DuplicateKeyError if a unique value is taken."""
+        if not self._put_at_once(row):
+            await self._store(row, False)
+
+    def _put_at_once(self, row: M) -> bool:
+        """Store a row of a database in memory on the spot; False if that has to happen by the long way."""
         access = self._access
+        if self._shortcut is None or not access.volatile or access.alert or access.credit <= 0:
+            return False
         binding = self._binding
-        if (
-            self._shortcut is None
-            or binding is None
-            or access.alert
-            or access.engine.latest.definitions is not self._era
-        ):
-            return await self._store(row, False)
+        if binding is None or access.engine.latest.definitions is not self._era:
+            return False
         if row.__class__ is not self._cls:
             check_row(self._cls, row)
         key, record = binding.face.encode(row)
-        if not access.volatile:
-            try:
-                await access.write(lambda write, wait: binding.put(write, key, record, False, wait), short=True)
-                return None
-            except StaleSchemaError:
-                pass
-            return await self._store(row, False)
         access.credit -= 1
-        if access.credit < 0:
-            await access.breathe()
         with access.mutex:
             write = access.engine.inline()
-            if write is not None:
-                binding.put(write, key, record, False, True)
-                access.engine.publish_inline(write)
-                return None
-        return await self._store(row, False)
+            if write is None or write.definitions is not self._era:
+                return False
+            binding.put(write, key, record, False, True)
+            access.engine.publish_inline(write)
+        return True
 
     async def create(self, row: M) -> None:
         """Store a new row; DuplicateKeyError if its primary key, or a unique value, is taken."""
@@ -355,6 +348,13 @@ class AsyncCollection(Questions[M]):
         binding = await self._ready()
         packed = binding.pack(key)
 
+        def changed(row: Any) -> tuple[Any, bytes]:
+            fresh: Any = {**row, **patch} if self._mapped is None else patched(row, patch, binding.schema.type)
+            after, record = binding.face.encode(fresh)
+            if after != packed:
+                raise fixed_key(self._name)
+            return fresh, record
+
         def statement(write: Write, wait: bool) -> Any:
             row = binding.find(write.roots, key, binding.face, wait)
             if row is None:
@@ -363,14 +363,17 @@ class AsyncCollection(Questions[M]):
                     collection=self._name,
                     key=key,
                 )
-            fresh: Any = {**row, **patch} if self._mapped is None else apply_patch(row, patch, binding.schema.type)
-            after, record = binding.face.encode(fresh)
-            if after != packed:
-                raise fixed_key(self._name)
-            binding.put(write, after, record, False, wait)
+            fresh, record = changed(row)
+            binding.put(write, packed, record, False, wait)
             return fresh
 
+        access = self._access
         try:
+            await access.breathe()
+            if access.volatile and self._unit is None and not access.alert:
+                row: M = change_memory(access, binding, packed, changed)
+                if row is not LONG:
+                    return row
             result: M = await self._write(statement)
             return result
         except StaleSchemaError:
@@ -634,6 +637,23 @@ def check_row(cls: type, row: Any) -> Any:
             check_instance(cls, row)
         elif not isinstance(row, dict):
             raise TypeError(f"argument 'row': {type(row).__name__!r} object is not an instance of 'dict'")
+    return row
+
+
+def change_memory(access: Access, binding: Binding, key: bytes, changed: Callable[[Any], tuple[Any, bytes]]) -> Any:
+    """Change a row of a database in memory on the spot; LONG if it is not there, or if somebody else is writing.
+
+    `changed` runs code of the user, so it runs before the mutex is taken: should the row have changed meanwhile, LONG.
+    """
+    before = binding.record(access.engine.latest.roots, key, True)
+    if before is None:
+        return LONG
+    row, record = changed(binding.face.decode(before))
+    with access.mutex:
+        write = access.engine.inline()
+        if write is None or not binding.exchange(write, key, before, record):
+            return LONG
+        access.engine.publish_inline(write)
     return row
 
 

@@ -560,15 +560,22 @@ class MadeRows(Generic[M]):
 
 def read_conditions(source: Source, verb: str, given: tuple[Any, ...], named: dict[str, Any]) -> Condition:
     """The condition of `where(expression, ...)` or `where(path, value)`, checked."""
-    if named or (len(given) == 2 and not isinstance(given[0], Expression | bool)):
+    if named or (len(given) == 2 and not isinstance(given[0], GIVEN)):
         return comparison(source, *path_and_value(verb, *given, **named))
-    condition: Condition = ALL
+    parts: list[Condition] = []
     for expression in given:
         if not isinstance(expression, Expression):
             raise no_expression(verb, expression)
         check_owners(source, expression.owners)
-        condition = both(condition, expression.condition)
-    return source.check(condition)
+        condition = expression.condition
+        if isinstance(condition, Every):
+            parts += condition.parts
+        else:
+            parts.append(condition)
+    return source.check(parts[0] if len(parts) == 1 else Every(tuple(parts)) if parts else ALL)
+
+
+GIVEN: Final = (Expression, bool)
 
 
 def path_and_value(verb: str, /, *given: Any, **named: Any) -> tuple[Any, str, Any]:
@@ -641,7 +648,10 @@ def read_fields(source: Source, fields: Iterable[Any]) -> tuple[tuple[str, ...],
 
 def read_order(source: Source, term: Any, desc: bool) -> Order:
     """One term of an order, checked."""
-    if isinstance(term, Ordering):
+    if isinstance(term, FieldRef):
+        check_owners(source, term._owners)
+        order = Order(term._segments, desc)
+    elif isinstance(term, Ordering):
         check_owners(source, (term.owner,))
         order = term.term
         if not order.path or not all(order.path):

@@ -466,7 +466,9 @@ class Collection(Questions[M]):
 
     def insert(self, row: M) -> None:
         """Store a row; one with the same primary key is replaced. DuplicateKeyError if a unique value is taken."""
-        drive(self._twin.insert(row))
+        twin = self._twin
+        if not twin._put_at_once(row):
+            drive(twin._store(row, False))
 
     def create(self, row: M) -> None:
         """Store a new row; DuplicateKeyError if its primary key, or a unique value, is taken."""

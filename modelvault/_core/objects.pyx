@@ -12,7 +12,7 @@ from libc.string cimport memmove, memset
 
 from modelvault._core.anything cimport ANY_DICT, ANY_LIST, put_items, put_pairs, read_container
 from modelvault._core.buffer cimport (
-    DEPTH_LIMIT, RECORD_LIMIT, fail_corrupt, fail_depth, fail_short, need, put16, put32, put_byte, take,
+    DEPTH_LIMIT, RECORD_LIMIT, fail_corrupt, fail_depth, fail_short, leave_trail, need, put16, put32, put_byte, take,
 )
 from modelvault._core.codec cimport enter
 from modelvault._core.container cimport Custom, Dict, List, Optional, Set, Tuple, Union, VarTuple
@@ -182,7 +182,7 @@ cdef class Object(Raw):
             if how == BY_NAME:
                 self.explain(source, at)
             if at >= 0:
-                out.trail.append(self.names[at])
+                leave_trail(out, self.names[at])
             raise
         out.depth -= 1
         return 0

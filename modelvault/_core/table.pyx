@@ -185,6 +185,21 @@ cdef class Table:
             write.draft, write.roots, <const unsigned char*> PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key),
             <const unsigned char*> PyBytes_AS_STRING(record), PyBytes_GET_SIZE(record), create, wait)
 
+    def exchange(self, write not None, bytes key not None, bytes before not None, bytes record not None):
+        """Replace the record of the row with this primary key, if it is still `before`; whether it was. Errors as in put."""
+        cdef const unsigned char* start = <const unsigned char*> PyBytes_AS_STRING(key)
+        cdef const unsigned char* old = NULL
+        cdef size_t length = PyBytes_GET_SIZE(key), size = 0
+        cdef Page page
+        self.check_definition(write)
+        page = tree_find(self.pager, (<Roots> write.roots).at(self.tree), start, length, True, &old, &size)
+        if page is None or size != <size_t> len(before) or memcmp(old, PyBytes_AS_STRING(before), size):
+            return False
+        self.put_at(
+            write.draft, write.roots, start, length,
+            <const unsigned char*> PyBytes_AS_STRING(record), PyBytes_GET_SIZE(record), False, True)
+        return True
+
     cdef bint put_at(
             self, Draft draft, Roots roots, const unsigned char* start, size_t length, const unsigned char* data,
             size_t size, bint create, bint wait) except -1:
