@@ -159,7 +159,7 @@ async def test_get_by(db: Any) -> None:
 
 
 async def test_get_by_meets_what_is_not_as_usual(db: Any) -> None:
-    """None, which a unique index may have twice; lists; entries at the ends of leaves; what was written a moment ago."""
+    """None, which a unique index may have twice; lists; entries at the ends of leaves; what was just written."""
 
     @dataclass
     class Card:

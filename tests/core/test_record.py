@@ -390,7 +390,7 @@ def test_fields_set_is_kept():
 
 
 def test_what_a_row_holds_is_its_own():
-    """Dicts are filled and fields-sets copied past the interpreter's functions: nothing is shared, the collector sees all."""
+    """Dicts are filled and fields-sets copied past the interpreter's functions: nothing is shared or hidden."""
     codec = RecordCodec(row_type(Open), 1)
     record = codec.encode(Open(a=1, b=2))
     one, other = codec.decode(record), codec.decode(record)
