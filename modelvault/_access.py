@@ -412,10 +412,8 @@ class Alone(Turns):
 class Access(Gate):
     """One open database: its engine, its way to wait, its queue of writers and the transaction that is open."""
 
-    engine: Engine
-
     def __init__(self, engine: Engine, runner: Runner, path: str, *, read_only: bool) -> None:
-        self.engine = engine
+        self.engine = self.newest = engine
         self.runner = runner
         self.path = path
         self.read_only = read_only

@@ -225,22 +225,19 @@ class AsyncCollection(Questions[M]):
 
     def _put_at_once(self, row: M) -> bool:
         """Store a row of a database in memory on the spot; False if that has to happen by the long way."""
-        access = self._access
-        if self._shortcut is None or not access.volatile or access.alert or access.credit <= 0:
-            return False
-        binding = self._binding
-        if binding is None or access.engine.latest.definitions is not self._era:
+        access, shortcut, binding = self._access, self._shortcut, self._binding
+        if shortcut is None or binding is None or not access.volatile or not shortcut.ready():
             return False
         if row.__class__ is not self._cls:
             check_row(self._cls, row)
         key, record = binding.face.encode(row)
-        access.credit -= 1
+        engine = access.engine
         with access.mutex:
-            write = access.engine.inline()
+            write = engine.inline()
             if write is None or write.definitions is not self._era:
                 return False
             binding.put(write, key, record, False, True)
-            access.engine.publish_inline(write)
+            engine.publish_inline(write)
         return True
 
     async def create(self, row: M) -> None:

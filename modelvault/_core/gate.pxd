@@ -22,7 +22,7 @@ cdef class Newest:
 cdef class Gate:
     cdef public int alert           # why an operation cannot take the short way; 0: it can
     cdef public Py_ssize_t credit   # operations left before others shall have a chance to run
-    cdef public Newest engine
+    cdef public Newest newest       # the engine, for C code: in Python an attribute of its own is three times as quick
 
     cpdef bint concerns(self)
 

@@ -87,7 +87,7 @@ cdef class Shortcut:
         gate.credit -= 1
         if gate.credit < 0:
             return None
-        latest = gate.engine.latest
+        latest = gate.newest.latest
         return latest.roots if latest.definitions is self.era else None
 
     cdef object row(self, Roots roots, const unsigned char* key, size_t size):
@@ -133,6 +133,10 @@ cdef class Shortcut:
         memcpy(entry.data + prefix, node_suffix(page.data, at), rest)
         row = self.row(roots, entry.data + size, prefix + rest - size)
         return LONG if row is None else row             # an index that is at odds with its table: the long way says so
+
+    def ready(self):
+        """Whether something may be done by this way now; counts as an operation."""
+        return self.open() is not None
 
     def get(self, key):
         """The row with this primary key, None if there is none, or LONG. What a bad key raises."""
