@@ -9,8 +9,8 @@ import gc
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from benchmarks.data import User, rows, shuffled
-from modelvault import Database, models
+from benchmarks.data import User, city, email, rows, shuffled
+from modelvault import Database, fields, models
 from modelvault._core.drive import drive
 from modelvault._core.keys import KeyCodec
 from modelvault._core.record import Face, RecordCodec
@@ -52,6 +52,11 @@ def pieces() -> dict[str, Callable[[], None]]:
         for key in keys:
             await twin.get(key)
 
+    u = fields(User)
+
+    def in_order(key: int) -> None:
+        users.where(u.address.city >= city(key), u.address.city < "City 9999").order_by(u.address.city).limit(20).all()
+
     def inserts() -> None:
         for _ in range(CALLS):
             users.insert(next(fresh))
@@ -65,6 +70,9 @@ def pieces() -> dict[str, Callable[[], None]]:
         "tree: find": repeated(lambda key: binding.record(roots, key, True), packed),
         "get": repeated(users.get, keys),
         "get, awaited": lambda: drive(gets()),
+        "get by unique index": repeated(lambda key: users.get_by(u.email, email(key)), keys),
+        "range, ordered, limit 20": repeated(in_order, keys),
+        "update, in memory": repeated(lambda key: users.update(key, {"age": 30}), keys),
         "insert, two indexes": inserts,
     }
 

@@ -32,6 +32,9 @@ NAMES = (
     "tree: find",
     "get",
     "get, awaited",
+    "get by unique index",
+    "range, ordered, limit 20",
+    "update, in memory",
     "insert, two indexes",
 )
 

@@ -21,6 +21,7 @@ from functools import partial
 from threading import Lock
 from typing import Any, Final, NoReturn, TypeVar
 
+from modelvault._core.gate import Gate
 from modelvault._engine import Definition, Engine, Savepoint, Version, Write
 from modelvault._queue import BROKEN, TIMEOUT, Statement, Turns, WriteQueue
 from modelvault._runner import Runner
@@ -29,8 +30,6 @@ from modelvault.errors import ClosedError, ColdPage, CorruptionError, ModelVault
 __all__ = ["Access", "Mark", "Still", "Unit", "View", "Work"]
 
 T = TypeVar("T")
-
-CREDIT: Final = 128  # operations on warm data before others get a chance to run: fewer than one in a hundred waits
 
 # Access.alert: why an operation cannot take the short way.
 CLOSED: Final = 1
@@ -411,11 +410,11 @@ class Alone(Turns):
         self.leave()
 
 
-class Access:
+class Access(Gate):
     """One open database: its engine, its way to wait, its queue of writers and the transaction that is open."""
 
     def __init__(self, engine: Engine, runner: Runner, path: str, *, read_only: bool) -> None:
-        self.engine = engine
+        self.engine = self.newest = engine
         self.runner = runner
         self.path = path
         self.read_only = read_only
@@ -423,7 +422,7 @@ class Access:
         self.queue: WriteQueue = WriteQueue(runner, engine)
         self.mutex: Lock = self.queue.mutex
         self.alert = FOLLOWER if engine.read_only else 0
-        self.credit: int = CREDIT
+        self.credit: int = runner.credit
         self.unit: Unit | None = None
         self.strays: deque[Version] = deque()
         self.snapshots = 0  # open ones
@@ -477,7 +476,7 @@ class Access:
         """Count so many operations; now and then, let other tasks run."""
         self.credit -= rows
         if self.credit < 0:
-            self.credit = CREDIT
+            self.credit = self.runner.credit
             await self.runner.rest()
 
     async def close(self) -> None:

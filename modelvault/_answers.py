@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from modelvault._core.aggregate import Aggregate
 from modelvault._core.columns import Columns
-from modelvault._reading import Opened, Opener, Reading, Ready
+from modelvault._core.gate import LONG
+from modelvault._reading import Opened, Opener, Reading
 from modelvault._rows import Rows
 from modelvault._search import Function, Search, Slice, shape_of
-from modelvault.conditions import EVERYTHING, NO_POINT, WHOLE, Every, Negation, Order, Selection, Test
+from modelvault.conditions import EVERYTHING, Every, Negation, Order, Selection, Test
 from modelvault.errors import ColdPage, CorruptionError
 
 if TYPE_CHECKING:
@@ -40,37 +41,32 @@ class Answers:
         """An iterator over the rows, of one snapshot."""
         return Rows(self._opener, selection)
 
-    async def fetch(self, selection: Selection, most: int | None = None) -> list[Any]:
-        """The rows; at most `most`."""
+    def at_once(self, selection: Selection, most: int | None = None) -> list[Any] | None:
+        """The rows, at most `most`, if they are few and in memory; None if they have to be fetched."""
         opener = self._opener
+        condition = selection.condition
+        if type(condition) is Test and condition.op == "eq" and selection[1:] == PLAIN:
+            shortcut = opener.shortcut
+            if shortcut is not None:
+                found = shortcut.some(condition.path, condition.values[0], most or MANY)
+                if found is not LONG and (most or len(found) < MANY):
+                    rows: list[Any] = found
+                    return rows
         access = opener.access
         access.credit -= 1
         if access.credit < 0:
-            await access.breathe()
-        condition = selection.condition
-        if type(condition) is Test and condition.op == "eq" and selection[1:] == PLAIN:
-            ready = opener.at_hand()
-            found = None if ready is None else at_value(ready, condition, MANY if most is None else most)
-            if found is not None:
-                return found
-        if most is not None and (selection.limit is None or most < selection.limit):
-            selection = selection._replace(limit=most)
-        answer = self._at_once(selection, Search.rows)
-        if answer is not None:
-            return checked(answer[2], selection, answer[0])
+            return None
+        answer = self._at_once(limited(selection, most), Search.rows)
+        return None if answer is None else checked(answer[2], selection, answer[0])
+
+    async def fetch(self, selection: Selection, most: int | None = None) -> list[Any]:
+        """The rows, at most `most`, in slices."""
+        await self._opener.access.breathe(0)
+        selection = limited(selection, most)
         reading = await Reading.begin(self._opener, selection)
-        found = []
+        found: list[Any] = []
         await reading.finish(reading.search.rows, found.extend)
         return checked(reading.opened, selection, found)
-
-    async def few(self, selection: Selection) -> list[Any] | None:
-        """All rows, if there are few and they can be had at once; else None."""
-        access = self._opener.access
-        access.credit -= 1
-        if access.credit < 0:
-            await access.breathe()
-        answer = self._at_once(selection, Search.rows)
-        return None if answer is None else checked(answer[2], selection, answer[0])
 
     async def tally(self, selection: Selection) -> int:
         """How many rows there are."""
@@ -188,27 +184,11 @@ class Answers:
         return found, search, opened
 
 
-def at_value(ready: Ready, test: Test, most: int) -> list[Any] | None:
-    """The rows with one value, at most `most`, by an index of just that field; None if that takes longer.
-
-    That is: there is no such index, there are MANY rows, or not all of it is in memory.
-    """
-    (_, shown, check, table, points), latest = ready
-    index, key = points.get(test.path, NO_POINT)
-    value = test.values[0]
-    if key is None or isinstance(value, WHOLE):
-        return None
-    try:
-        if index is None:
-            row = table.get(latest.roots, value, shown.face, False)
-            found = [] if row is None else [row]
-        else:
-            found = table.find(latest.roots, index, key(value), shown.face, most, False)
-    except (ColdPage, CorruptionError):
-        return None
-    if len(found) == MANY:
-        return None
-    return found if check is None else [check(row) for row in found]
+def limited(selection: Selection, most: int | None) -> Selection:
+    """The same, of at most so many rows."""
+    if most is None or (selection.limit is not None and selection.limit <= most):
+        return selection
+    return selection._replace(limit=most)
 
 
 def checked(opened: Opened, selection: Selection, rows: list[Any]) -> list[Any]:

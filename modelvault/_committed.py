@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from modelvault._core.commit import reveal
 from modelvault._core.file import File
+from modelvault._core.gate import Newest
 from modelvault._core.log import Log
 from modelvault._core.meta import Meta
 from modelvault._core.pager import Draft, Pager
@@ -23,11 +24,13 @@ from modelvault.errors import CorruptionError
 NO_PIN: Final = 2**64 - 1
 
 
-class Committed:
+class Committed(Newest):
     """The state of one open database. `latest` may be read without a lock; it changes in the writer's turn only.
 
     log_file: a second handle of the file, for the log. volatile: the database is in memory; its drafts are all of it.
     """
+
+    latest: Version
 
     def __init__(self, file: File, log_file: File, pager: Pager, meta: Meta, *, volatile: bool) -> None:
         self.file = file

@@ -6,7 +6,7 @@ from copy import copy
 from typing import Any
 
 from modelvault._frozen import replace
-from modelvault._reading import opened
+from modelvault._reading import Opened
 from modelvault._store import Binding
 from modelvault.collection import AsyncCollection, Selections
 from modelvault.schema import Type
@@ -20,8 +20,8 @@ def dated(collection: AsyncCollection[dict[str, Any]]) -> AsyncCollection[dict[s
     assert made._binding is not None
     schema = made._binding.schema
     made._binding = Binding(made._binding.store, replace(schema, type=with_dates(schema.type)))
-    made._opened = None if made._opened is None else opened(made._binding, made._binding, None)
-    made._quick = None
+    made._opened = None if made._opened is None else Opened(made._binding, made._binding, None)
+    made._shortcut = None
     made._source = Selections(made)
     return made
 

@@ -202,7 +202,8 @@ def unknown(index: str | None, low: bytes | None, high: bytes | None) -> float:
 def form_of(selection: Selection, ordered: bool) -> Any:
     """What selections have in common that differ in values only."""
     limited = selection.limit is not None and selection.limit + selection.offset <= FEW
-    return form(selection.condition), selection.order, limited, ordered
+    order = tuple([(term.path, term.desc) for term in selection.order])
+    return form(selection.condition), order, limited, ordered
 
 
 def form(condition: Condition) -> Any:
@@ -214,4 +215,4 @@ def form(condition: Condition) -> Any:
         return path, op, values[0] is None or isinstance(values[0], WHOLE) if values else None
     if isinstance(condition, Negation):
         return ("not", form(condition.part))
-    return (isinstance(condition, Every), *map(form, condition.parts))
+    return (isinstance(condition, Every), *[form(part) for part in condition.parts])

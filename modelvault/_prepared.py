@@ -52,13 +52,16 @@ class Prepared(NamedTuple):
         source = self.source_of(parts)
         if source is None:
             return self.base._replace(way=NOWHERE, source=("keys", ()), rest=ALL, sorts=False, backward=False)
-        left = tuple([parts[number] for number in self.rest])
-        rest = left[0] if len(left) == 1 else Every(left) if left else ALL
-        return self.base._replace(source=source, rest=rest)
+        rest: Condition = ALL
+        if self.rest:
+            left = tuple([parts[number] for number in self.rest])
+            rest = left[0] if len(left) == 1 else Every(left)
+        base = self.base
+        return Plan(base[0], source, rest, *base[3:])
 
     def source_of(self, parts: tuple[Test, ...]) -> Source | None:
         """The source for these values; None if there is no key between the ends."""
-        prefix = b"".join([end.of(parts) for end in self.equal])
+        prefix = b"".join([end.of(parts) for end in self.equal]) if self.equal else b""
         low, high = self.range_of(parts, prefix)
         if high is not None and low >= high:
             return None

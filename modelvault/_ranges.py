@@ -51,7 +51,7 @@ class Found(NamedTuple):
 class Axis:
     """The keys of the values at one path. many: it leads to a list, and a row has a key for each element."""
 
-    __slots__ = ("key", "kind", "many", "nothing", "open", "type", "values")
+    __slots__ = ("codec", "key", "kind", "many", "nothing", "open", "type", "values")
 
     def __init__(self, type: Type, *, open: bool = False) -> None:
         self.many = False
@@ -61,8 +61,8 @@ class Axis:
         self.type = type
         self.kind = bare(type).kind
         self.open = open
-        codec = KeyCodec(type)
-        self.key = codec.pack if open else codec.tagged
+        self.codec = KeyCodec(type)
+        self.key = self.codec.pack if open else self.codec.tagged
         self.values = Range(b"", None) if open else Range(b"\x01", b"\x02")
         self.nothing = () if open else (Range(b"\x02", b"\x03", True, ("==", None), ("==", None)),)
 

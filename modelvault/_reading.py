@@ -15,13 +15,12 @@ from modelvault._search import Search, Slice, plan_of, shape_of
 
 if TYPE_CHECKING:
     from modelvault._access import Access, View
-    from modelvault._core.table import Table
+    from modelvault._core.gate import Shortcut
     from modelvault._engine import Version
     from modelvault._store import Binding
-    from modelvault._ways import Points
     from modelvault.conditions import Selection
 
-__all__ = ["Opened", "Opener", "Reading", "Ready", "opened"]
+__all__ = ["Opened", "Opener", "Reading", "Ready"]
 
 T = TypeVar("T")
 
@@ -41,20 +40,12 @@ BLOCKING_LOOK: Final = 1 << 18
 class Opened(NamedTuple):
     """What is needed to read a collection.
 
-    finder: knows its fields. shown: what rows are made into, a part of the fields perhaps; check: of each row.
-    table: its trees. points: the index, None for the primary key, and the key of a value, by path.
+    finder: knows its fields. shown: what rows are made into, a part of the fields perhaps. check: of each row.
     """
 
     finder: Binding
     shown: Binding
     check: Callable[[Any], Any] | None
-    table: Table
-    points: Points
-
-
-def opened(finder: Binding, shown: Binding, check: Callable[[Any], Any] | None) -> Opened:
-    """The same, of the Python sides of a collection."""
-    return Opened(finder, shown, check, finder.store.table, finder.planner.points)
 
 
 Ready = tuple[Opened, "Version"]
@@ -67,6 +58,11 @@ class Opener(Protocol):
     @property
     def access(self) -> Access:
         """Its database."""
+        ...
+
+    @property
+    def shortcut(self) -> Shortcut | None:
+        """What answers at once, where that is possible."""
         ...
 
     async def open(self) -> tuple[Opened, View]:

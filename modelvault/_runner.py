@@ -43,6 +43,7 @@ T = TypeVar("T")
 NOTHING: Final = nullcontext()
 THREADS: Final = 4  # threads of one database that may wait for the disk at a time
 TURN: Final = 64  # tasks woken in one turn of an event loop, so that others have theirs in between
+CREDIT: Final = 128  # operations on warm data before others get a chance to run: fewer than one in a hundred waits
 IDLE: Final = 2.0  # seconds after which a writer's thread without work ends
 
 
@@ -66,6 +67,9 @@ class Runner(ABC):
 
     waits: bool
     """May the core wait for the disk on the thread of the caller?"""
+
+    credit: int
+    """Operations on warm data before a `rest`."""
 
     @abstractmethod
     def identity(self) -> object:
@@ -115,6 +119,7 @@ class BlockingRunner(Runner):
     """Plain calls: the thread of the caller does everything."""
 
     waits = True
+    credit = sys.maxsize
 
     def identity(self) -> object:
         return threading.current_thread()
@@ -233,6 +238,7 @@ class LoopRunner(Runner):
     """anyio, asyncio and Trio: what may wait for the disk runs in other threads, and the event loop goes on."""
 
     waits = False
+    credit = CREDIT
 
     def __init__(self) -> None:
         import anyio

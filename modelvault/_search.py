@@ -85,7 +85,7 @@ class Search:
 
     def __init__(self, finder: Binding, selection: Selection, plan: Plan, roots: Any, shape: Shape) -> None:
         codecs = finder.face.codecs
-        program = None if plan.rest == ALL else Program(codecs, plan.rest)
+        program = None if plan.rest is ALL or plan.rest == ALL else Program(codecs, plan.rest)
         distinct = selection.distinct and selection.fields is not None
         self.plan = plan
         self.shape = shape

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from modelvault._access import Access, Unit
+from modelvault._core.gate import Gate, Shortcut
 from modelvault._core.index import IndexKeys
 from modelvault._core.keys import KeyCodec
 from modelvault._core.pager import Pager
@@ -16,7 +17,7 @@ from modelvault._engine import Definition, Write
 from modelvault._frozen import replace
 from modelvault.errors import ColdPage, CorruptionError, ModelVaultQueryError, ModelVaultSchemaError
 from modelvault.mapping import attach_refs, bind, bind_older, schema_of
-from modelvault.schema import SCALARS, Field, Index, Schema, Shape, Type
+from modelvault.schema import Field, Index, Schema, Shape, Type
 
 if TYPE_CHECKING:
     from modelvault._planner import Planner
@@ -58,7 +59,8 @@ class Binding:
 
     `find(roots, key, face, wait)`, `record(roots, packed, wait)`, `size(roots)`,
     `keys(roots, index, prefix, wait)`,
-    `put(write, packed, record, create, wait)`, `put_batch(batch, write, wait)`, `remove(write, packed, wait)`;
+    `put(write, packed, record, create, wait)`, `exchange(write, packed, before, record)`,
+    `put_batch(batch, write, wait)`, `remove(write, packed, wait)`;
     `pack(key)` gives a key as bytes. A batch has about `batch_size` bytes.
     """
 
@@ -66,11 +68,11 @@ class Binding:
         "__weakref__",
         "_planner",
         "batch_size",
+        "exchange",
         "face",
         "find",
         "keys",
         "pack",
-        "plain_key",
         "put",
         "put_batch",
         "record",
@@ -86,10 +88,10 @@ class Binding:
         self.schema: Schema = store.schema if mapped is None else bind(store.schema, mapped)
         self.face: Face = Face(store.codecs(self.schema.type), self.schema.primary)
         self.pack: Callable[[Any], bytes] = key_codec(self.schema).pack
-        self.plain_key: bool = element(self.schema, (self.schema.primary,)).kind in SCALARS  # packed by no Python code
         self.find: Callable[..., Any] = table.get
         self.record: Callable[..., bytes | None] = table.record
         self.put: Callable[..., Any] = table.put
+        self.exchange: Callable[..., bool] = table.exchange
         self.put_batch: Callable[..., bool] = lambda batch, write, wait: batch.put(table, write, STEPS, wait)
         self.batch_size: int = min(BATCH_SIZE, table.pager.cache_size // 4)
         self.remove: Callable[..., Any] = table.delete
@@ -100,6 +102,10 @@ class Binding:
     def retire(self) -> None:
         """The collection is gone: its creation was rolled back. Handles that use this binding look for another one."""
         self.find = self.record = self.size = self.keys = self.put = self.put_batch = self.remove = gone
+
+    def shortcut(self, gate: Gate, era: dict[str, Definition], cls: type, primary: str) -> Shortcut:
+        """The short way to rows of this class for a handle that found this side in these definitions."""
+        return Shortcut(gate, era, self.store.table, self.face, cls, primary, self.planner.points)
 
     @property
     def planner(self) -> Planner:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from modelvault._core.commit import spill, unpack_root
 from modelvault._core.cursor import Cursor
+from modelvault._core.gate import State
 from modelvault._core.meta import Meta
 from modelvault._core.pager import Draft, Pager
 from modelvault._core.space import Space
@@ -28,7 +29,7 @@ Entries = list[tuple[bytes, bytes | None]]
 """What changes in the catalog: keys, and values or None for an entry that goes."""
 
 
-class Version:
+class Version(State):
     """What a reader reads: the tree roots and definitions of one commit.
 
     sequence: how many commits there were. stamp: the pager's when it was pinned. pins: how many times it is.
@@ -36,7 +37,7 @@ class Version:
     freed: sealed pages that its trees no longer reach and that are not in its free tree.
     """
 
-    __slots__ = ("_freed", "definitions", "meta", "pins", "roots", "sequence", "stamp")
+    __slots__ = ("_freed", "meta", "pins", "sequence", "stamp")
 
     def __init__(
         self,

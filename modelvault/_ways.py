@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
+from modelvault._core.keys import KeyCodec
 from modelvault._frozen import frozen
 from modelvault._ranges import Axis, Found, Path, Range, Ranges, both, ranges_of, successor
 from modelvault.conditions import ALL, Condition, Every, Order, Some, Test
@@ -41,8 +42,8 @@ Estimate = Callable[[str | None, bytes | None, bytes | None], float]
 Pick = tuple[Any, ...]
 """The name of a way."""
 
-Point = tuple[str | None, Callable[[Any], bytes]]
-"""Where rows with one value are found: in which index (None: by primary key), and by which key."""
+Point = tuple[str | None, KeyCodec]
+"""Where rows with one value are found: in which index (None: by primary key), and what packs the value."""
 
 Points = dict[Path, Point]
 """The same for each path that has an index of its own."""
@@ -74,8 +75,8 @@ class Layout:
         found: Points = {}
         for index in sorted(self.schema.indexes, key=lambda index: not index.unique):
             if len(index.paths) == 1 and index.paths[0] not in found:
-                found[index.paths[0]] = index.name, self.axes[index.paths[0]].key
-        found[self.primary] = None, self.key[self.primary].key
+                found[index.paths[0]] = index.name, self.axes[index.paths[0]].codec
+        found[self.primary] = None, self.key[self.primary].codec
         return found
 
 

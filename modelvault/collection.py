@@ -15,16 +15,17 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from modelvault._access import Work
 from modelvault._answers import Answers
 from modelvault._core.batch import Batch
+from modelvault._core.gate import LONG, Shortcut
 from modelvault._progress import Progress
-from modelvault._reading import Opened, Ready, opened
+from modelvault._reading import Opened, Ready
 from modelvault._rows import Supply
 from modelvault._store import Binding, Catalog, shape, unknown_collection
-from modelvault.conditions import EVERYTHING, NO_POINT
+from modelvault.conditions import EVERYTHING
 from modelvault.errors import ColdPage, CorruptionError, ModelVaultSchemaError, NotFoundError, StaleSchemaError
-from modelvault.expressions import FieldRef, segments_of
+from modelvault.expressions import FieldRef
 from modelvault.mapping import check_instance, collection_name, part_of
 from modelvault.partials import partial_maker
-from modelvault.patches import apply_patch, changer, revalidator
+from modelvault.patches import changer, patched, revalidator
 from modelvault.query import Path, PathOf, Questions, parse_path
 from modelvault.targets import Target, Targets
 
@@ -72,7 +73,7 @@ class AsyncCollection(Questions[M]):
         "_opened",
         "_prepare",
         "_primary",
-        "_quick",
+        "_shortcut",
         "_source",
         "_unit",
         "_whole",
@@ -110,8 +111,8 @@ class AsyncCollection(Questions[M]):
         self._whole: AsyncCollection[Any] | None = None  # of which this is a part: see `part`
         self._binding: Binding | None = None
         self._opened: Opened | None = None  # for queries, where no transaction was given
-        # The binding again, where the core's answer is all there is to it: no transaction given, no check of rows.
-        self._quick: Binding | None = None
+        # Where the core's answer is all there is to it: no transaction given, no check of rows.
+        self._shortcut: Shortcut | None = None
         # The definitions that the binding was found in; where they are others, it is looked for again.
         self._era: dict[str, Definition] = {}
         self._prepare = prepare  # awaited before the stored collection is looked for
@@ -138,25 +139,16 @@ class AsyncCollection(Questions[M]):
 
     async def get(self, key: Any) -> M | None:
         """The row with this primary key, None if there is none."""
-        access = self._access
-        binding = self._quick
-        if binding is None or (access.alert and access.concerns()):
-            return await self._get(key)
-        if key.__class__ is self._cls:
-            key = self._key(key)
-        access.credit -= 1
-        if access.credit < 0:
-            await access.breathe()
-        latest = access.engine.latest
-        if latest.definitions is not self._era:
-            return await self._get(key)
-        try:
-            row: M | None = binding.find(latest.roots, key, binding.face, False)
-        except (ColdPage, CorruptionError):
-            return await self._get(key)
-        return row
+        row: M | None = self._got(key)
+        return await self._get(key) if row is LONG else row
+
+    def _got(self, key: Any) -> Any:
+        """The row with this primary key by the short way, or LONG."""
+        shortcut = self._shortcut
+        return LONG if shortcut is None else shortcut.get(key)
 
     async def _get(self, key: Any) -> M | None:
+        """The same by the long way."""
         binding = await self._ready()
         packed = binding.pack(self._key(key))
         record: bytes | None = await self._read(lambda roots, wait: binding.record(roots, packed, wait))
@@ -178,25 +170,18 @@ class AsyncCollection(Questions[M]):
 
         ModelVaultQueryError if several rows have it.
         """
-        opened, access = self._opened, self._access
-        if opened is None or access.alert or not isinstance(field, FieldRef) or field._owner is not self._cls:
-            return await self._get_by(field, value)
-        access.credit -= 1
-        if access.credit < 0:
-            await access.breathe()
-        latest = access.engine.latest
-        index, key = opened.points.get(segments_of(field), NO_POINT)
-        if index is None or key is None or latest.definitions is not self._era or opened.check is not None:
-            return await self._get_by(field, value)
-        try:
-            found = opened.table.find(latest.roots, index, key(value), opened.shown.face, 2, False)
-        except (ColdPage, CorruptionError, TypeError, ValueError, OverflowError):
-            return await self._get_by(field, value)
-        if len(found) > 1:
-            return await self._get_by(field, value)
-        return found[0] if found else None
+        row: M | None = self._got_by(field, value)
+        return await self._get_by(field, value) if row is LONG else row
+
+    def _got_by(self, field: PathOf[M], value: Any) -> Any:
+        """The only row with this value in a field by the short way, or LONG."""
+        shortcut = self._shortcut
+        if shortcut is None or not isinstance(field, FieldRef) or field._owner is not self._cls:
+            return LONG
+        return shortcut.one(field._segments, value)
 
     async def _get_by(self, field: PathOf[M], value: Any) -> M | None:
+        """The same by the long way."""
         return await self.where(field, value).one_or_none()
 
     async def get_many(self, keys: Iterable[Any]) -> list[M | None]:
@@ -235,30 +220,25 @@ class AsyncCollection(Questions[M]):
 
     async def insert(self, row: M) -> None:
         """Store a row; one with the same primary key is replaced. DuplicateKeyError if a unique value is taken."""
-        access = self._access
-        binding = self._quick
-        if binding is None or access.alert or access.engine.latest.definitions is not self._era:
-            return await self._store(row, False)
+        if not self._put_at_once(row):
+            await self._store(row, False)
+
+    def _put_at_once(self, row: M) -> bool:
+        """Store a row of a database in memory on the spot; False if that has to happen by the long way."""
+        access, shortcut, binding = self._access, self._shortcut, self._binding
+        if shortcut is None or binding is None or not access.volatile or not shortcut.ready():
+            return False
         if row.__class__ is not self._cls:
             check_row(self._cls, row)
         key, record = binding.face.encode(row)
-        if not access.volatile:
-            try:
-                await access.write(lambda write, wait: binding.put(write, key, record, False, wait), short=True)
-                return None
-            except StaleSchemaError:
-                pass
-            return await self._store(row, False)
-        access.credit -= 1
-        if access.credit < 0:
-            await access.breathe()
+        engine = access.engine
         with access.mutex:
-            write = access.engine.inline()
-            if write is not None:
-                binding.put(write, key, record, False, True)
-                access.engine.publish_inline(write)
-                return None
-        return await self._store(row, False)
+            write = engine.inline()
+            if write is None or write.definitions is not self._era:
+                return False
+            binding.put(write, key, record, False, True)
+            engine.publish_inline(write)
+        return True
 
     async def create(self, row: M) -> None:
         """Store a new row; DuplicateKeyError if its primary key, or a unique value, is taken."""
@@ -365,6 +345,13 @@ class AsyncCollection(Questions[M]):
         binding = await self._ready()
         packed = binding.pack(key)
 
+        def changed(row: Any) -> tuple[Any, bytes]:
+            fresh: Any = {**row, **patch} if self._mapped is None else patched(row, patch, binding.schema.type)
+            after, record = binding.face.encode(fresh)
+            if after != packed:
+                raise fixed_key(self._name)
+            return fresh, record
+
         def statement(write: Write, wait: bool) -> Any:
             row = binding.find(write.roots, key, binding.face, wait)
             if row is None:
@@ -373,14 +360,17 @@ class AsyncCollection(Questions[M]):
                     collection=self._name,
                     key=key,
                 )
-            fresh: Any = {**row, **patch} if self._mapped is None else apply_patch(row, patch, binding.schema.type)
-            after, record = binding.face.encode(fresh)
-            if after != packed:
-                raise fixed_key(self._name)
-            binding.put(write, after, record, False, wait)
+            fresh, record = changed(row)
+            binding.put(write, packed, record, False, wait)
             return fresh
 
+        access = self._access
         try:
+            await access.breathe()
+            if access.volatile and self._unit is None and not access.alert:
+                row: M = change_memory(access, binding, packed, changed)
+                if row is not LONG:
+                    return row
             result: M = await self._write(statement)
             return result
         except StaleSchemaError:
@@ -444,11 +434,11 @@ class AsyncCollection(Questions[M]):
         self._era = self._catalog.definitions(unit)
         store = self._catalog.find(self._name, unit)
         self._binding = None if store is None else store.binding(self._mapped)
-        plain = self._unit is None and self._check is None and self._binding is not None and self._binding.plain_key
-        self._quick = self._binding if plain else None
-        self._opened = None
+        self._opened = self._shortcut = None
         if self._unit is None and self._whole is None and self._binding is not None:
-            self._opened = opened(self._binding, self._binding, self._check)
+            self._opened = Opened(self._binding, self._binding, self._check)
+            if self._check is None:
+                self._shortcut = self._binding.shortcut(self._access, self._era, self._cls, self._primary)
         return self._binding is not None
 
     async def _ready(self) -> Binding:
@@ -528,7 +518,7 @@ class Selections(Answers):
         part = copy(collection)
         part._cls, part._mapped = cls, part_of(self.targets.schema, cls)
         part._whole, part._prepare = collection, None
-        part._binding, part._opened, part._quick, part._check = None, None, None, None
+        part._binding, part._opened, part._shortcut, part._check = None, None, None, None
         part._source = Selections(part)
         return part._source
 
@@ -545,6 +535,11 @@ class Selections(Answers):
             raise fixed_key(self.name)
         return changer(changes, schema.type)
 
+    @property
+    def shortcut(self) -> Shortcut | None:
+        """What answers at once, where that is possible."""
+        return self._collection._shortcut
+
     async def open(self) -> tuple[Opened, View]:
         """The stored collection, and a state of the database to read it in."""
         collection = self._collection
@@ -553,7 +548,7 @@ class Selections(Answers):
             finder = shown if collection._whole is None else await collection._whole._ready()
             view = await collection._access.view(collection._unit)
             if view.shows(shown.store.definition) and finder.store is shown.store:
-                return opened(finder, shown, collection._check), view
+                return Opened(finder, shown, collection._check), view
             view.close()  # another thread changed the schema in between
 
     def at_hand(self) -> Ready | None:
@@ -639,6 +634,23 @@ def check_row(cls: type, row: Any) -> Any:
             check_instance(cls, row)
         elif not isinstance(row, dict):
             raise TypeError(f"argument 'row': {type(row).__name__!r} object is not an instance of 'dict'")
+    return row
+
+
+def change_memory(access: Access, binding: Binding, key: bytes, changed: Callable[[Any], tuple[Any, bytes]]) -> Any:
+    """Change a row of a database in memory on the spot; LONG if it is not there, or if somebody else is writing.
+
+    `changed` runs code of the user, so it runs before the mutex is taken: should the row have changed meanwhile, LONG.
+    """
+    before = binding.record(access.engine.latest.roots, key, True)
+    if before is None:
+        return LONG
+    row, record = changed(binding.face.decode(before))
+    with access.mutex:
+        write = access.engine.inline()
+        if write is None or not binding.exchange(write, key, before, record):
+            return LONG
+        access.engine.publish_inline(write)
     return row
 
 

@@ -15,7 +15,6 @@ __all__ = [
     "ALL",
     "EVERYTHING",
     "NONE",
-    "NO_POINT",
     "OPERATORS",
     "WHOLE",
     "Condition",
@@ -29,9 +28,6 @@ __all__ = [
 
 WHOLE: Final = (list, tuple, set, frozenset)
 """Values that a list is compared with as a whole."""
-
-NO_POINT: Final[tuple[None, None]] = (None, None)
-"""In place of a `_ways.Point`, where there is none."""
 
 OPERATORS: Final[dict[str, int | None]] = {
     "eq": 1,

@@ -12,7 +12,7 @@ from modelvault.partials import Branch, tree_of
 from modelvault.rules import bare
 from modelvault.types import Shape, Type
 
-__all__ = ["apply_patch", "changer", "revalidator"]
+__all__ = ["apply_patch", "changer", "patched", "revalidator"]
 
 M = TypeVar("M")
 
@@ -28,6 +28,19 @@ def apply_patch(instance: M, patch: object, row: Type | None = None) -> M:
     dict. `row` is the class's type, if the caller has it. The other fields are not validated again, except in frozen
     models. Raises ValueError for an unknown field, Pydantic's ValidationError (a ValueError) for an unfit value.
     """
+    return patched(copy_of(instance), patch, row)
+
+
+def copy_of(instance: M) -> M:
+    """A shallow copy, where patches change the instance itself."""
+    if not is_pydantic(type(instance)):
+        return instance
+    copied: M = instance.model_copy()  # type: ignore[attr-defined]
+    return copied
+
+
+def patched(instance: M, patch: object, row: Type | None = None) -> M:
+    """`apply_patch` for an instance that nobody else has: it may be changed itself, also where it raises."""
     cls: Any = type(instance)
     changes = patch_values(instance, patch)
     fresh: M
@@ -74,7 +87,7 @@ def patch_values(instance: Any, patch: Any) -> dict[str, Any]:
 
 def resolve_names(cls: Any, changes: dict[str, Any]) -> dict[str, Any]:
     """The changes by field name, where aliases stand for fields; extra keys pass only if the model takes extras."""
-    if changes.keys() <= cls.model_fields.keys():
+    if changes.keys() <= cls.__pydantic_fields__.keys():
         return changes
     aliases = {}
     for name, info in cls.model_fields.items():
@@ -91,14 +104,13 @@ def resolve_names(cls: Any, changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def patched_model(instance: Any, changes: dict[str, Any]) -> Any:
-    """A patched Pydantic instance: each change goes through the validators that an assignment would run."""
+    """The Pydantic instance, patched: each change goes through the validators that an assignment would run."""
     cls = type(instance)
-    if cls.model_config.get("frozen") or any(info.frozen for info in cls.model_fields.values()):
+    if cls.model_config.get("frozen") or any(info.frozen for info in cls.__pydantic_fields__.values()):
         return revalidated(instance, {**values_of(instance), **changes}, instance.model_fields_set | changes.keys())
-    fresh = instance.model_copy()
-    if len(changes) == 1 or not settled(fresh, changes):
-        assign(fresh, changes)
-    return fresh
+    if len(changes) == 1 or not settled(instance, changes):
+        assign(instance, changes)
+    return instance
 
 
 def settled(instance: Any, changes: dict[str, Any]) -> bool:

@@ -131,12 +131,12 @@ class Source(Protocol):
         """An iterator over the rows, of one snapshot."""
         ...
 
-    async def fetch(self, selection: Selection, most: int | None = None) -> list[Any]:
-        """The rows; at most `most`."""
+    def at_once(self, selection: Selection, most: int | None = None) -> list[Any] | None:
+        """The rows, at most `most`, if they are few and in memory; None if they have to be fetched."""
         ...
 
-    async def few(self, selection: Selection) -> list[Any] | None:
-        """All rows, if there are few and they can be had at once; else None."""
+    async def fetch(self, selection: Selection, most: int | None = None) -> list[Any]:
+        """The rows, at most `most`, however many they are."""
         ...
 
     async def tally(self, selection: Selection) -> int:
@@ -302,11 +302,13 @@ class Questions(Generic[M]):
         A string or FieldRef is one field, a list or tuple holds several.
         """
         if fields is None:
-            return self._made(await self._source.fetch(self._selection))
+            source, selection = self._source, self._selection
+            rows = source.at_once(selection)
+            return self._made(await source.fetch(selection) if rows is None else rows)
         one = isinstance(fields, FieldRef | str) or not isinstance(fields, Iterable)  # pyright: ignore[reportUnnecessaryIsInstance]
         listed: Any = (fields,) if one else fields
         paths = read_fields(self._source, listed)
-        found = await self._source.fetch(self._selection._replace(fields=paths, shape="dict"))
+        found = await self._fetched(self._selection._replace(fields=paths, shape="dict"))
         if self._source.cls is dict or self._selection.shape != "row":
             return found
         make = self._source.partial(paths)
@@ -314,19 +316,19 @@ class Questions(Generic[M]):
 
     async def first(self) -> M | None:
         """The first row, None if there is none."""
-        found = self._made(await self._source.fetch(self._selection, 1))
+        found = self._made(await self._fetched(self._selection, 1))
         return found[0] if found else None
 
     async def one(self) -> M:
         """The only row. NotFoundError (a LookupError) if there is none, ModelVaultQueryError if there are more."""
-        found = self._made(await self._source.fetch(self._selection, 2))
+        found = self._made(await self._fetched(self._selection, 2))
         if not found:
             raise NotFoundError(f"no row of {self._source.name} fits {self!r}", collection=self._source.name)
         return self._single(found)
 
     async def one_or_none(self) -> M | None:
         """The only row, None if there is none. ModelVaultQueryError if there are more."""
-        found = self._made(await self._source.fetch(self._selection, 2))
+        found = self._made(await self._fetched(self._selection, 2))
         return self._single(found) if found else None
 
     async def count(self) -> int:
@@ -413,6 +415,11 @@ class Questions(Generic[M]):
         if selection is EVERYTHING:
             return AsyncQuery(self._source, Selection(condition), self._make)
         return self._but(selection._replace(condition=both(selection.condition, condition)))
+
+    async def _fetched(self, selection: Selection, most: int | None = None) -> list[Any]:
+        """The rows, at most `most`."""
+        found = self._source.at_once(selection, most)
+        return await self._source.fetch(selection, most) if found is None else found
 
     def _made(self, found: list[Any]) -> list[M]:
         make = self._make
@@ -553,15 +560,22 @@ class MadeRows(Generic[M]):
 
 def read_conditions(source: Source, verb: str, given: tuple[Any, ...], named: dict[str, Any]) -> Condition:
     """The condition of `where(expression, ...)` or `where(path, value)`, checked."""
-    if named or (len(given) == 2 and not isinstance(given[0], Expression | bool)):
+    if named or (len(given) == 2 and not isinstance(given[0], GIVEN)):
         return comparison(source, *path_and_value(verb, *given, **named))
-    condition: Condition = ALL
+    parts: list[Condition] = []
     for expression in given:
         if not isinstance(expression, Expression):
             raise no_expression(verb, expression)
         check_owners(source, expression.owners)
-        condition = both(condition, expression.condition)
-    return source.check(condition)
+        condition = expression.condition
+        if isinstance(condition, Every):
+            parts += condition.parts
+        else:
+            parts.append(condition)
+    return source.check(parts[0] if len(parts) == 1 else Every(tuple(parts)) if parts else ALL)
+
+
+GIVEN: Final = (Expression, bool)
 
 
 def path_and_value(verb: str, /, *given: Any, **named: Any) -> tuple[Any, str, Any]:
@@ -634,7 +648,10 @@ def read_fields(source: Source, fields: Iterable[Any]) -> tuple[tuple[str, ...],
 
 def read_order(source: Source, term: Any, desc: bool) -> Order:
     """One term of an order, checked."""
-    if isinstance(term, Ordering):
+    if isinstance(term, FieldRef):
+        check_owners(source, term._owners)
+        order = Order(term._segments, desc)
+    elif isinstance(term, Ordering):
         check_owners(source, (term.owner,))
         order = term.term
         if not order.path or not all(order.path):

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 from modelvault._core.drive import drive
+from modelvault._core.gate import LONG
 from modelvault._engine import CACHE_SIZE, PAGE_SIZE, file_name
 from modelvault._queue import TIMEOUT
 from modelvault._runner import BlockingRunner
@@ -338,7 +339,12 @@ class Questions(Generic[M]):
         fields: only these, as dicts nested under their parents; of a model, instances that lack the other attributes.
         A string or FieldRef is one field, a list or tuple holds several.
         """
-        return drive(self._twin.all(fields))
+        if fields is not None:
+            return drive(self._twin.all(fields))
+        twin = self._twin
+        source, selection = twin._source, twin._selection
+        rows = source.at_once(selection)
+        return twin._made(drive(source.fetch(selection)) if rows is None else rows)
 
     def first(self) -> M | None:
         """The first row, None if there is none."""
@@ -437,7 +443,8 @@ class Collection(Questions[M]):
 
     def get(self, key: Any) -> M | None:
         """The row with this primary key, None if there is none."""
-        return drive(self._twin.get(key))
+        row: M | None = self._twin._got(key)
+        return drive(self._twin._get(key)) if row is LONG else row
 
     def get_or_raise(self, key: Any) -> M:
         """The row with this primary key; NotFoundError (a LookupError) if there is none."""
@@ -448,7 +455,8 @@ class Collection(Questions[M]):
 
         ModelVaultQueryError if several rows have it.
         """
-        return drive(self._twin.get_by(field, value))
+        row: M | None = self._twin._got_by(field, value)
+        return drive(self._twin._get_by(field, value)) if row is LONG else row
 
     def get_many(self, keys: Iterable[Any]) -> list[M | None]:
         """The rows with these primary keys, in the order of the keys and of one commit; None where there is no row."""
@@ -458,7 +466,9 @@ class Collection(Questions[M]):
 
     def insert(self, row: M) -> None:
         """Store a row; one with the same primary key is replaced. DuplicateKeyError if a unique value is taken."""
-        drive(self._twin.insert(row))
+        twin = self._twin
+        if not twin._put_at_once(row):
+            drive(twin._store(row, False))
 
     def create(self, row: M) -> None:
         """Store a new row; DuplicateKeyError if its primary key, or a unique value, is taken."""

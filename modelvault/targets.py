@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from operator import is_
 from typing import Any, Final
 
 from modelvault._core.keys import KeyCodec
@@ -121,7 +122,8 @@ class Targets:
             return check_test(self.find(condition.path), condition)
         if isinstance(condition, Negation):
             return Negation(self.check(condition.part))
-        return type(condition)(tuple(self.check(part) for part in condition.parts))
+        parts = [self.check(part) for part in condition.parts]
+        return condition if all(map(is_, condition.parts, parts)) else type(condition)(tuple(parts))
 
     def describe(self, condition: Condition) -> str:
         """The condition as text: the same for the same condition, in every process."""

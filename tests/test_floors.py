@@ -63,7 +63,7 @@ CORE_ROWS = [
     ["asked", "order", "columns"],
     ["program"],
     ["table", "commit", "copying", "packing", "survey"],
-    ["feed", "batch"],
+    ["feed", "batch", "gate"],
     ["scan", "recoding"],
     ["sorting", "aggregate"],
 ]

@@ -8,7 +8,7 @@ from datetime import date, datetime, time, timedelta
 from libc.stdint cimport uint8_t
 
 from modelvault._core.buffer cimport (
-    DEPTH_LIMIT, fail_corrupt, fail_depth, need, put_byte, put_varint, read_size,
+    DEPTH_LIMIT, fail_corrupt, fail_depth, leave_trail, need, put_byte, put_varint, read_size,
 )
 from modelvault._core.codec cimport Codec, enter
 from modelvault._core.scalar cimport (
@@ -81,7 +81,7 @@ cdef int put_items(Buffer out, object value) except -1:
         for i in range(len(items)):
             put_any(out, items[i])
     except Exception:
-        out.trail.append(str(i))
+        leave_trail(out, str(i))
         raise
     return 0
 
@@ -95,7 +95,7 @@ cdef int put_pairs(Buffer out, object value) except -1:
             put_any(out, key)
             put_any(out, item)
     except Exception:
-        out.trail.append(str(key))
+        leave_trail(out, str(key))
         raise
     return 0
 

@@ -72,12 +72,13 @@ cdef enum:
 
 @final
 cdef class Buffer:
-    # Owns `data`.
+    # Owns `data`, unless it is `first`.
+    cdef unsigned char first[256]
     cdef unsigned char* data
     cdef size_t size                # bytes written
     cdef size_t capacity
     cdef int depth                  # of the value being written
-    cdef list trail                 # where it failed: names from the inside out
+    cdef list trail                 # where it failed: names from the inside out; None: nowhere yet
     cdef int grow(self, size_t more) except -1
 
 
@@ -88,6 +89,7 @@ cdef struct Reader:
     int depth
 
 
+cdef int leave_trail(Buffer out, str name) except -1
 cdef int fail_corrupt(str why) except -1
 cdef int fail_short() except -1
 cdef int fail_depth() except -1

@@ -1,22 +1,25 @@
 """Bytes being written, bytes being read: the ground that keys and records stand on."""
 
+from cython cimport freelist
 from libc.stdlib cimport free, malloc, realloc
 
 from modelvault.errors import CorruptionError, ModelVaultFormatError, ModelVaultValidationError
 
 
+@freelist(8)
 cdef class Buffer:
-    """A growable byte string. Bytes in it move when it grows, so positions are kept as offsets."""
+    """A growable byte string. Bytes in it move when it grows, so positions are kept as offsets.
+
+    Most keys and records are short: they fit into the object itself, and making one takes no memory from the system.
+    """
 
     def __cinit__(self):
-        self.capacity = 256
-        self.data = <unsigned char*>malloc(self.capacity)
-        if self.data == NULL:
-            raise MemoryError()
-        self.trail = []
+        self.capacity = sizeof(self.first)
+        self.data = self.first
 
     def __dealloc__(self):
-        free(self.data)
+        if self.data != self.first:
+            free(self.data)
 
     def __bytes__(self) -> bytes:
         return self.data[:self.size]
@@ -31,12 +34,23 @@ cdef class Buffer:
             raise ModelVaultFormatError(f"format error: record length exceeds maximum {<int>RECORD_LIMIT}")
         while capacity - self.size < more:
             capacity *= 2
-        cdef unsigned char* data = <unsigned char*>realloc(self.data, capacity)
+        cdef bint moves = self.data == self.first
+        cdef unsigned char* data = <unsigned char*>(malloc(capacity) if moves else realloc(self.data, capacity))
         if data == NULL:
             raise MemoryError()
+        if moves:
+            memcpy(data, self.first, self.size)
         self.data = data
         self.capacity = capacity
         return 0
+
+
+cdef int leave_trail(Buffer out, str name) except -1:
+    """A value could not be written: it stands in what has this name."""
+    if out.trail is None:
+        out.trail = []
+    out.trail.append(name)
+    return 0
 
 
 cdef int fail_corrupt(str why) except -1:

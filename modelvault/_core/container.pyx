@@ -10,7 +10,7 @@ from cpython.set cimport PySet_Add
 from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM
 from libc.stdint cimport uint8_t
 
-from modelvault._core.buffer cimport fail_corrupt, need, put_byte, put_varint, read_size
+from modelvault._core.buffer cimport fail_corrupt, leave_trail, need, put_byte, put_varint, read_size
 from modelvault._core.codec cimport Codec
 
 from modelvault.errors import ModelVaultFormatError
@@ -71,7 +71,7 @@ cdef class List(Container):
                     fail_changed()
                 self.item.write_inline(out, source[i])
         except Exception:
-            out.trail.append(str(i))
+            leave_trail(out, str(i))
             raise
         return 0
 
@@ -104,7 +104,7 @@ cdef class VarTuple(Container):
             for i in range(len(<tuple>value)):
                 self.item.write_inline(out, (<tuple>value)[i])
         except Exception:
-            out.trail.append(str(i))
+            leave_trail(out, str(i))
             raise
         return 0
 
@@ -138,7 +138,7 @@ cdef class Set(Container):
             for item in value:
                 self.item.write_inline(out, item)
         except Exception:
-            out.trail.append("*")
+            leave_trail(out, "*")
             raise
         return 0
 
@@ -182,7 +182,7 @@ cdef class Tuple(Container):
             for i in range(len(self.items)):
                 (<Codec>self.items[i]).write_inline(out, (<tuple>value)[i])
         except Exception:
-            out.trail.append(str(i))
+            leave_trail(out, str(i))
             raise
         return 0
 
@@ -220,7 +220,7 @@ cdef class Dict(Container):
                 self.key_codec.write_inline(out, key)
                 self.value_codec.write_inline(out, item)
         except Exception:
-            out.trail.append(str(key))
+            leave_trail(out, str(key))
             raise
         return 0
 
@@ -297,7 +297,7 @@ cdef class Union(Container):
             except (TypeError, ValueError, ArithmeticError, AttributeError) as error:
                 if failure is None:
                     failure, trail = error, out.trail
-                out.size, out.depth, out.trail = start, depth, []
+                out.size, out.depth, out.trail = start, depth, None
         out.trail = trail
         raise failure
 

@@ -31,6 +31,7 @@ cdef struct Step:
     PyObject* attribute         # NULL: the class has no such field
     int32_t offset              # of a fixed field, from the object's start; -1: variable
     int32_t end                 # number of a variable field's end
+    int32_t place               # in copies of the template; 0: unknown
     int32_t null_byte           # from the object's start, and the mask of its bit; mask 0: cannot be None
     int32_t wide_byte
     uint8_t null_mask
@@ -81,6 +82,7 @@ cdef class Object(Raw):
     cdef int lay_out(self, list types) except -1
     cdef int bind(self, object shape) except -1
     cdef int bind_class(self, object shape) except -1
+    cdef int find_places(self) except -1
     cdef int fill_from(self, Object newest) except -1
 
     cdef int source_kind(self, object source) except -1

@@ -118,7 +118,7 @@ def chained(pairs):
 
 cdef object located(object error, list trail):
     """The error with the place where it happened, `trail` from the inside out; the same one if it says enough by itself."""
-    path = ".".join(reversed(trail))
+    path = "" if trail is None else ".".join(reversed(trail))
     if not path:
         return error
     cls = type(error)
@@ -155,7 +155,7 @@ cdef class RecordCodec:
             self.root.write(out, source)
         except Exception as error:
             out.size = start
-            trail, out.trail = out.trail, []
+            trail, out.trail = out.trail, None
             found = located(error, trail)
             if found is error:
                 raise

@@ -142,7 +142,7 @@ cdef class Route:
         except (TypeError, ValueError, ArithmeticError, AttributeError):
             out.size = start
             out.depth = 0
-            out.trail = []
+            out.trail = None
             return ABSENT
         part.data = out.data + start
         part.size = out.size - start

@@ -1,4 +1,4 @@
-"""Instances made and filled without their classes' constructors."""
+"""Instances made and filled without their classes' constructors, dicts without looking their keys up."""
 
 from cython cimport final
 
@@ -26,7 +26,53 @@ cdef extern from *:
     static inline PyObject *mv_allocate(PyObject *cls) {
         return ((PyTypeObject *)cls)->tp_alloc((PyTypeObject *)cls, 0);
     }
+
+    /* An own reference in place of the value that stands `place` bytes into the keys of a dict. */
+    static inline void mv_fill_place(PyObject *dict, Py_ssize_t place, PyObject *value) {
+        PyObject **at = (PyObject **)((char *)((PyDictObject *)dict)->ma_keys + place), *old = *at;
+        Py_INCREF(value);
+        *at = value;
+        Py_DECREF(old);
+    }
+
+    /* A dict that was filled so is the collector's business as soon as it holds a container. */
+    static inline int mv_is_container(PyObject *value) {
+        return PyObject_IS_GC(value);
+    }
+
+    static inline void mv_track(PyObject *dict) {
+        if (!PyObject_GC_IsTracked(dict)) PyObject_GC_Track(dict);
+    }
+
+    /* A copy of a set. One from which nothing was ever taken is copied as it lies there: 100 ns less for nine elements. */
+    static inline PyObject *mv_copy_set(PyObject *source) {
+    #ifndef Py_GIL_DISABLED
+        PySetObject *from = (PySetObject *)source, *made;
+        if (Py_IS_TYPE(source, &PySet_Type) && from->fill == from->used) {
+            size_t size = ((size_t)from->mask + 1) * sizeof(setentry);
+            setentry *entry, *table = NULL;
+            if (from->table != from->smalltable && (table = (setentry *)PyMem_Malloc(size)) == NULL)
+                return PyErr_NoMemory();
+            made = (PySetObject *)PySet_New(NULL);
+            if (made == NULL) {
+                PyMem_Free(table);
+                return NULL;
+            }
+            if (table != NULL) made->table = table;
+            made->mask = from->mask;
+            memcpy(made->table, from->table, size);
+            for (entry = made->table; entry <= made->table + made->mask; entry++) Py_XINCREF(entry->key);
+            made->fill = made->used = from->used;
+            return (PyObject *)made;
+        }
+    #endif
+        return PySet_New(source);
+    }
     """
+    void fill_place "mv_fill_place"(object target, Py_ssize_t place, object value)
+    bint is_container "mv_is_container"(object value)
+    void track "mv_track"(object target)
+    object copy_set "mv_copy_set"(object source)
     void fill_slot "mv_fill_slot"(object instance, Py_ssize_t offset, object value)
     object get_slot "mv_get_slot"(object instance, Py_ssize_t offset)
     object allocate "mv_allocate"(object cls)
@@ -44,4 +90,5 @@ cdef class Slot:
 cdef Slot find_slot(object cls, str name)
 cdef bint is_plain(object cls)
 cdef bint keeps_values_inline(object cls)
+cdef tuple places_of(dict template)
 cdef int set_dict(object instance, object values, bint inline) except -1

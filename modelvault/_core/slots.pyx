@@ -2,6 +2,9 @@
 
 A slot of a class (`__slots__`) lies at a fixed offset in its instances, which the class's member descriptor knows. The
 offset is taken only from a descriptor of exactly that type; for anything else values are set by name.
+
+A copy of a dict has its values where the other copies have theirs. Where that is, is found out by looking for known values in a
+copy; then values are put there, and no key is looked up: 10 ns instead of 25 for each.
 """
 
 cdef extern from *:
@@ -19,6 +22,21 @@ cdef extern from *:
             && ((PyTypeObject *)cls)->tp_alloc == PyType_GenericAlloc;
     }
 
+    /* Where a dict's keys have this value, in bytes; 0 if not exactly once. `size`: bytes of the keys. */
+    static Py_ssize_t mv_place_of(PyObject *dict, PyObject *value, Py_ssize_t size) {
+        Py_ssize_t at, found = 0;
+    #ifndef Py_GIL_DISABLED
+        const char *keys = (const char *)((PyDictObject *)dict)->ma_keys;
+        if (((PyDictObject *)dict)->ma_values != NULL) return 0;
+        for (at = sizeof(PyObject *); at + (Py_ssize_t)sizeof(PyObject *) <= size; at += sizeof(PyObject *))
+            if (*(PyObject **)(keys + at) == value) {
+                if (found) return 0;
+                found = at;
+            }
+    #endif
+        return found;
+    }
+
     /* 3.13+ keeps attributes inside the instance, and only the class's own descriptor keeps those and a new dict in step. */
     static int mv_is_inline(PyObject *cls) {
     #ifdef Py_TPFLAGS_INLINE_VALUES
@@ -31,6 +49,7 @@ cdef extern from *:
     Py_ssize_t slot_offset "mv_slot_offset"(object descriptor)
     bint mv_is_inline(object cls)
     bint is_heap "mv_is_heap"(object cls)
+    Py_ssize_t place_of "mv_place_of"(object target, object value, Py_ssize_t size)
     int PyObject_GenericSetDict(object instance, object value, void* context) except -1
     int PyObject_GenericSetAttr(object instance, object name, object value) except -1
 
@@ -71,6 +90,23 @@ cdef bint is_plain(object cls):
 cdef bint keeps_values_inline(object cls):
     """Whether the `__dict__` of new instances of `cls` can be set only through the class."""
     return mv_is_inline(cls)
+
+
+cdef tuple places_of(dict template):
+    """Where copies of this dict have the value of each of its keys, for fill_place; an empty tuple if that cannot be told."""
+    cdef dict known = template.copy()
+    cdef list places = []
+    for name in known:
+        known[name] = object()
+    size = known.__sizeof__() - dict.__basicsize__
+    for value in known.values():
+        places.append(place_of(known, value, size))
+    if 0 in places:
+        return ()
+    fresh = template.copy()
+    for place, value in zip(places, known.values()):
+        fill_place(fresh, place, value)
+    return tuple(places) if fresh == known else ()
 
 
 cdef int set_dict(object instance, object values, bint inline) except -1:

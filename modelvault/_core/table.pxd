@@ -8,6 +8,7 @@ from modelvault._core.entry cimport EntryShape
 from modelvault._core.index cimport Entries, IndexKeys
 from modelvault._core.keys cimport KeyCodec
 from modelvault._core.pager cimport Draft, Pager
+from modelvault._core.record cimport Shape
 from modelvault._core.tree cimport ADD_FAILED, Added, Path, Roots
 
 
@@ -41,6 +42,8 @@ cdef class Table:
     cdef Buffer joined                  # an entry and the primary key
 
     cdef Buffer lend(self)
+    cdef list rows_at(
+        self, Roots roots, TableIndex index, const unsigned char* entry, size_t length, Shape shape, size_t most, bint wait)
     cdef TableIndex index(self, str name)
     cdef int check_definition(self, write) except -1
     cdef bint put_at(

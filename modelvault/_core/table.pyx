@@ -123,34 +123,31 @@ cdef class Table:
         """How many rows there are."""
         return roots.at(self.tree).entries
 
-    def find(
-            self, Roots roots not None, str index not None, bytes entry not None, Shape shape not None, size_t most,
-            bint wait=True):
+    cdef list rows_at(
+            self, Roots roots, TableIndex index, const unsigned char* entry, size_t length, Shape shape, size_t most, bint wait):
         """The rows with this entry in an index, at most `most`, by primary key: for few of them what `get` is for one.
 
         Everything is read before the first row is made, so that no code of the user runs between.
         """
-        cdef TableIndex found = self.index(index)
-        cdef Cursor cursor = found.lend_cursor()
-        cdef const unsigned char* start = <const unsigned char*> PyBytes_AS_STRING(entry)
+        cdef Cursor cursor = index.lend_cursor()
         cdef const unsigned char* key
         cdef const unsigned char* value
-        cdef size_t size, length = PyBytes_GET_SIZE(entry)
+        cdef size_t size
         cdef Root* rows = roots.at(self.tree)
         cdef list records = []
         cdef bytes record
         cdef Page page
-        cursor.reset(self.pager, roots.at(found.tree))
-        cdef bint more = cursor.seek(start, length, wait)
-        while more and cursor.begins_with(start, length) and <size_t> len(records) < most:
+        cursor.reset(self.pager, roots.at(index.tree))
+        cdef bint more = cursor.seek(entry, length, wait)
+        while more and cursor.begins_with(entry, length) and <size_t> len(records) < most:
             key = cursor.key(&size)
             page = tree_find(self.pager, rows, key + length, size - length, wait, &value, &size)
             if page is None:
-                raise self.stray(found)
+                raise self.stray(index)
             records.append(value[:size])
             more = cursor.next(wait)
         cursor.leave()
-        found.cursor = cursor
+        index.cursor = cursor
         return [
             shape.decode_at(<const unsigned char*> PyBytes_AS_STRING(record), PyBytes_GET_SIZE(record))
             for record in records]
@@ -187,6 +184,21 @@ cdef class Table:
         return self.put_at(
             write.draft, write.roots, <const unsigned char*> PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key),
             <const unsigned char*> PyBytes_AS_STRING(record), PyBytes_GET_SIZE(record), create, wait)
+
+    def exchange(self, write not None, bytes key not None, bytes before not None, bytes record not None):
+        """Replace the record of the row with this primary key, if it is still `before`; whether it was. Errors as in put."""
+        cdef const unsigned char* start = <const unsigned char*> PyBytes_AS_STRING(key)
+        cdef const unsigned char* old = NULL
+        cdef size_t length = PyBytes_GET_SIZE(key), size = 0
+        cdef Page page
+        self.check_definition(write)
+        page = tree_find(self.pager, (<Roots> write.roots).at(self.tree), start, length, True, &old, &size)
+        if page is None or size != <size_t> len(before) or memcmp(old, PyBytes_AS_STRING(before), size):
+            return False
+        self.put_at(
+            write.draft, write.roots, start, length,
+            <const unsigned char*> PyBytes_AS_STRING(record), PyBytes_GET_SIZE(record), False, True)
+        return True
 
     cdef bint put_at(
             self, Draft draft, Roots roots, const unsigned char* start, size_t length, const unsigned char* data,

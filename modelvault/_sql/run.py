@@ -45,7 +45,7 @@ class Result:
         elif plan.source is None:
             self._add(self._finish([()] if plan.rest is None or plan.rest(()) else []))
         elif plan.streams:
-            few = await plan.source.few(self.selection)
+            few = plan.source.at_once(self.selection)
             if few is not None:
                 self._add(self._finish(few))
             else:
@@ -118,7 +118,9 @@ async def gathered(plan: Plan, selection: Selection) -> list[Row]:
             return [(await plan.source.tally(selection._replace(fields=None, shape="row")),)]
         found = await plan.source.aggregate(selection, grouping.functions, grouping.paths)
         return from_engine(grouping, found)
-    rows: list[Row] = await plan.source.fetch(selection)
+    rows: list[Row] | None = plan.source.at_once(selection)
+    if rows is None:
+        rows = await plan.source.fetch(selection)
     if plan.rest is not None:
         rows = [row for row in rows if plan.rest(row)]
     return rows if grouping is None else summed(grouping, rows)

@@ -158,6 +158,40 @@ async def test_get_by(db: Any) -> None:
         await users.get_by("nope", 3)
 
 
+async def test_get_by_meets_what_is_not_as_usual(db: Any) -> None:
+    """None, which a unique index may have twice; lists; entries at the ends of leaves; what was just written."""
+
+    @dataclass
+    class Card:
+        __modelvault_primary_key__ = "id"
+        __modelvault_indexes__ = (models.unique("code"), models.index("tags"), models.index("group"))
+
+        id: int
+        code: str | None
+        tags: list[str]
+        group: int
+
+    c = fields(Card)
+    cards = await db.collection(Card)
+    await cards.insert_many(Card(n, f"{n:06}" * 9, [f"t{n}", "all"], n // 2) for n in range(1000))
+    for n in range(1000):
+        assert (await cards.get_by(c.code, f"{n:06}" * 9)).id == n
+        assert (await cards.get_by(c.tags, f"t{n}")).id == n
+    assert await cards.get_by(c.code, "000001") is None
+    assert await cards.get_by(c.code, None) is None
+    await cards.insert(Card(1001, None, [], 501))
+    assert (await cards.get_by(c.code, None)).id == 1001
+    assert (await cards.get_by(c.group, 501)).id == 1001
+    await cards.insert(Card(1002, None, [], 502))
+    for field_, value in ((c.code, None), (c.group, 3), (c.tags, "all")):
+        with pytest.raises(ModelVaultQueryError, match="more than one row"):
+            await cards.get_by(field_, value)
+    assert [card.id for card in await cards.where(c.group == 3).all()] == [6, 7]
+    assert (await cards.where(c.tags == ["t5", "all"]).first()).id == 5
+    await cards.delete(5)
+    assert await cards.get_by(c.tags, "t5") is None and await cards.get(5) is None
+
+
 # Slices
 
 

@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from pydantic import BaseModel, field_validator
 
 from modelvault import (
+    Database,
     DuplicateKeyError,
     ModelVaultQueryError,
     ModelVaultSchemaError,
@@ -130,6 +132,33 @@ async def test_update_is_validated_and_complete_or_nothing(db: Any) -> None:
     with pytest.raises(DuplicateKeyError):
         await collection.update(1, {"email": user(2).email, "age": 1})
     assert await collection.all() == [user(0), user(1), user(2)]
+
+
+def test_an_update_of_a_row_that_changes_meanwhile_begins_again() -> None:
+    """In memory the validators run before the row is exchanged; here one of them stores it anew."""
+    meanwhile: list[Any] = []
+
+    class Counter(BaseModel):
+        __modelvault_primary_key__ = "id"
+        id: int
+        n: int
+        other: int = 0
+
+        @field_validator("n")
+        @classmethod
+        def look(cls, value: int) -> int:
+            while meanwhile:
+                meanwhile.pop()()
+            return value
+
+    with Database.open_in_memory() as db:
+        counters = db.collection(Counter)
+        counters.insert(Counter(id=1, n=1))
+        meanwhile.append(lambda: counters.insert(Counter(id=1, n=2, other=7)))
+        assert counters.update(1, {"n": 3}) == Counter(id=1, n=3, other=7) == counters.get(1)
+        meanwhile.append(lambda: counters.delete(1))
+        with pytest.raises(NotFoundError):
+            counters.update(1, {"n": 4})
 
 
 async def test_upsert_goes_by_the_key_or_a_unique_value(db: Any) -> None:

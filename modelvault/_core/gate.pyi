@@ -1,0 +1,46 @@
+from typing import Any, Final, final
+
+from typing_extensions import disjoint_base
+
+from modelvault._core.keys import KeyCodec
+from modelvault._core.record import Face
+from modelvault._core.table import Table
+from modelvault._core.tree import Roots
+
+LONG: Final[Any]
+
+@disjoint_base
+class State:
+    roots: Roots
+    definitions: dict[str, dict[str, Any]]
+
+@disjoint_base
+class Newest:
+    latest: Any
+
+@disjoint_base
+class Gate:
+    alert: int
+    credit: int
+    newest: Any
+    def concerns(self) -> bool: ...
+
+@final
+class Point: ...
+
+@final
+class Shortcut:
+    def __init__(
+        self,
+        gate: Gate,
+        era: dict[str, Any],
+        table: Table,
+        face: Face,
+        cls: type,
+        primary: str,
+        points: dict[tuple[str, ...], tuple[str | None, KeyCodec]],
+    ) -> None: ...
+    def ready(self) -> bool: ...
+    def get(self, key: Any) -> Any: ...
+    def one(self, path: tuple[str, ...], value: Any) -> Any: ...
+    def some(self, path: tuple[str, ...], value: Any, most: int) -> Any: ...

@@ -1,0 +1,210 @@
+"""The short way of a read: what memory answers at once.
+
+Most reads ask for one row, of the last commit, in pages that are in memory. For them this module is the whole way: a Python
+method calls a `Shortcut` once, and gets the row, or LONG where anything is not as usual. Then the long way, which is
+written in Python, finds out what it is. Nothing here waits, and a key is packed before the newest version is looked at: from
+there on no code of the user runs until the row's bytes are found.
+"""
+
+from cpython.object cimport PyObject
+from cython cimport final
+from libc.stddef cimport size_t
+from libc.stdint cimport uint64_t
+from libc.string cimport memcpy
+
+from modelvault._core.buffer cimport Buffer, put_byte, put_bytes, take
+from modelvault._core.format cimport PAGE_LEVEL, REF_SIZE, Ref, Root
+from modelvault._core.keys cimport NONE_TAG, VALUE_TAG, KeyCodec
+from modelvault._core.node cimport branch_ref, node_begins, node_count, node_prefix, node_search, node_slots, node_suffix
+from modelvault._core.pager cimport Page
+from modelvault._core.record cimport Face
+from modelvault._core.table cimport Table, TableIndex
+from modelvault._core.tree cimport Roots, child_index, fetch, tree_find
+
+from modelvault.errors import ColdPage, CorruptionError
+
+LONG = object()
+
+
+cdef class State:
+    """The roots of all trees and the definitions of all collections, as one commit left them."""
+
+
+cdef class Newest:
+    """Who knows the newest State."""
+
+
+cdef class Gate:
+    """What has to be asked before the short way is taken, of one open database."""
+
+    cpdef bint concerns(self):
+        """Whether what `alert` is about matters to the caller's reads."""
+        return True
+
+
+@final
+cdef class Point:
+    """Where the rows with one value of a field are found: in this index, or by primary key."""
+
+
+@final
+cdef class Shortcut:
+    """The short way of one handle to its rows.
+
+    era: the definitions that the table and the face were found in. cls: of the rows, whose `primary` attribute is their key, if
+    they have attributes.
+    points: (the index, None for the primary key; what packs a value) by path.
+    """
+
+    def __init__(
+            self, Gate gate not None, dict era not None, Table table not None, Face face not None, cls not None,
+            str primary not None, dict points not None):
+        cdef Point point
+        self.gate, self.era, self.table, self.face = gate, era, table, face
+        self.cls, self.primary = cls, primary
+        self.points = {}
+        for path, (name, keys) in points.items():
+            point = Point.__new__(Point)
+            point.index = None if name is None else table.index(name)
+            point.keys = keys
+            self.points[path] = point
+
+    cdef Buffer lend(self):
+        """An empty buffer; whoever has it may put it back into `spare`."""
+        cdef Buffer buffer = self.spare
+        if buffer is None:
+            return Buffer.__new__(Buffer)
+        self.spare = None
+        buffer.size = 0
+        return buffer
+
+    cdef Roots open(self):
+        """The roots to look into; None: not by this way."""
+        cdef Gate gate = self.gate
+        cdef State latest
+        if gate.alert and gate.concerns():
+            return None
+        gate.credit -= 1
+        if gate.credit < 0:
+            return None
+        latest = gate.newest.latest
+        return latest.roots if latest.definitions is self.era else None
+
+    cdef object row(self, Roots roots, const unsigned char* key, size_t size):
+        """The row with this packed primary key, or None."""
+        cdef const unsigned char* value
+        cdef size_t length
+        cdef Page page = tree_find(self.table.pager, roots.at(self.table.tree), key, size, False, &value, &length)
+        if page is None:
+            return None
+        if page.stamp:
+            return self.face.decode(value[:length])     # a draft may change while decoding runs Python code
+        return self.face.decode_at(value, length)
+
+    cdef object through(self, Roots roots, TableIndex index, Buffer entry):
+        """The only row with this entry, or None; LONG if there may be several, or if the next leaf has to be asked."""
+        cdef size_t page_size = self.table.pager.page_size, size = entry.size, at, prefix, rest
+        cdef Root* root = roots.at(index.tree)
+        cdef bint found
+        cdef Page page
+        cdef Ref ref = root.ref
+        cdef int level
+        if ref.number == 0:
+            return None
+        page = fetch(self.table.pager, &ref, -1, False)
+        level = page.data[PAGE_LEVEL]
+        while level:
+            memcpy(&ref, branch_ref(page.data, child_index(page.data, page_size, entry.data, size)), REF_SIZE)
+            level -= 1
+            page = fetch(self.table.pager, &ref, level, False)
+        at = node_search(page.data, page_size, entry.data, size, &found)
+        if at == node_count(page.data):
+            return LONG
+        if not node_begins(page.data, page_size, at, entry.data, size):
+            return None
+        if not index.unique or entry.data[0] == NONE_TAG:
+            if at + 1 == node_count(page.data) or node_begins(page.data, page_size, at + 1, entry.data, size):
+                return LONG
+        # What stands behind the entry in this key is the primary key.
+        prefix, rest = node_prefix(page.data), node_slots(page.data)[at].length
+        entry.size = 0
+        take(entry, prefix + rest)
+        memcpy(entry.data, page.data + page_size - prefix, prefix)
+        memcpy(entry.data + prefix, node_suffix(page.data, at), rest)
+        row = self.row(roots, entry.data + size, prefix + rest - size)
+        return LONG if row is None else row             # an index that is at odds with its table: the long way says so
+
+    def ready(self):
+        """Whether something may be done by this way now; counts as an operation."""
+        return self.open() is not None
+
+    def get(self, key):
+        """The row with this primary key, None if there is none, or LONG. What a bad key raises."""
+        cdef Buffer packed = self.lend()
+        cdef Roots roots
+        if type(key) is self.cls and self.primary:
+            key = getattr(key, self.primary)
+        self.face.keys.write(packed, key, True)
+        try:
+            roots = self.open()
+            row = LONG if roots is None else self.row(roots, packed.data, packed.size)
+        except (ColdPage, CorruptionError):
+            return LONG
+        self.spare = packed
+        return row
+
+    def one(self, tuple path not None, value):
+        """The only row with this value at a path, None if there is none, or LONG."""
+        cdef Point point = self.points.get(path)
+        cdef Buffer packed
+        cdef Roots roots
+        if point is None or isinstance(value, (list, tuple, set, frozenset)):
+            return LONG
+        packed = self.lend()
+        try:
+            put_value(packed, point, value)
+            roots = self.open()
+            if roots is None:
+                row = LONG
+            elif point.index is None:
+                row = self.row(roots, packed.data, packed.size)
+            else:
+                row = self.through(roots, point.index, packed)
+        except (ColdPage, CorruptionError, TypeError, ValueError, OverflowError):
+            return LONG
+        self.spare = packed
+        return row
+
+    def some(self, tuple path not None, value, size_t most):
+        """The rows with this value at a path, at most `most`, by primary key; or LONG."""
+        cdef Point point = self.points.get(path)
+        cdef Buffer packed
+        cdef Roots roots
+        cdef list rows
+        if point is None or isinstance(value, (list, tuple, set, frozenset)):
+            return LONG
+        packed = self.lend()
+        try:
+            put_value(packed, point, value)
+            roots = self.open()
+            if roots is None:
+                return LONG
+            if point.index is None:
+                row = self.row(roots, packed.data, packed.size)
+                rows = [] if row is None else [row]
+            else:
+                rows = self.table.rows_at(roots, point.index, packed.data, packed.size, self.face, most, False)
+        except (ColdPage, CorruptionError, TypeError, ValueError, OverflowError):
+            return LONG
+        self.spare = packed
+        return rows
+
+
+cdef int put_value(Buffer packed, Point point, value) except -1:
+    """Append what rows with this value are found by: a primary key, or the entry of an index."""
+    if point.index is None:
+        return point.keys.write(packed, value, True)
+    if value is None:
+        return put_byte(packed, NONE_TAG)
+    put_byte(packed, VALUE_TAG)
+    return point.keys.write(packed, value, False)
