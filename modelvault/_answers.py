@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from modelvault._core.aggregate import Aggregate
 from modelvault._core.columns import Columns
 from modelvault._explain import analyzed, explained
+from modelvault._planner import NEEDS, Needs
 from modelvault._ranges import WHOLE
 from modelvault._reading import Opened, Opener, Reading, Ready
 from modelvault._rows import Rows
-from modelvault._search import Function, Search, Slice, shape_of
+from modelvault._search import Function, Search, Slice, needs_of
 from modelvault._ways import NO_POINT
 from modelvault.conditions import EVERYTHING, Every, Negation, Order, Selection, Test
 from modelvault.errors import ColdPage, CorruptionError
@@ -28,6 +29,7 @@ T = TypeVar("T")
 FEW: Final = Slice(64, 1024, wait=False, release=False)  # what is done at once, for those who ask for little
 MANY: Final = FEW.most + 1
 ENDS: Final = ("min", "max")
+COUNTED: Final = Needs(ordered=False, paths=())
 PLAIN: Final = EVERYTHING[1:]  # no order, no limit
 
 
@@ -72,10 +74,10 @@ class Answers:
             return len(await self.fetch(selection))
         selection = Selection(selection.condition, limit=selection.limit, offset=selection.offset)
         await self._opener.access.breathe()
-        answer = self._at_once(selection, Search.tally, ordered=False)
+        answer = self._at_once(selection, Search.tally, COUNTED)
         if answer is not None:
             return answer[0]
-        reading = await Reading.begin(self._opener, selection, ordered=False)
+        reading = await Reading.begin(self._opener, selection, COUNTED)
         found: list[int] = []
         await reading.finish(reading.search.tally, found.append, bare=True)
         return sum(found)
@@ -112,9 +114,10 @@ class Answers:
                 found = await self._end(selection, *functions[0])
                 if found is not None:
                     return [found]
-        reading = await Reading.begin(self._opener, selection, ordered=limited)
+        paths = (*groups, *(path for _, path in functions if path is not None))
+        reading = await Reading.begin(self._opener, selection, Needs(limited, paths))
         search = reading.search
-        result = Aggregate(search.scan, reading.opened.finder.face.codecs, functions, groups)
+        result = Aggregate(search.scan, search.codecs, functions, groups)
         await reading.finish(lambda slice: search.sum_up(slice, result), bool)
         return result.result()
 
@@ -122,20 +125,21 @@ class Answers:
         """The least or greatest value by itself, from the end of an index; None where there is no such index."""
         present = Negation(Test(path, "null"))
         selection = selection._replace(condition=Every((selection.condition, present)), limit=1)
-        reading = await Reading.begin(self._opener, selection._replace(order=(Order(path, name == "max"),)))
+        selection = selection._replace(order=(Order(path, name == "max"),))
+        reading = await Reading.begin(self._opener, selection, Needs(paths=(path,)))
         search = reading.search
         if search.sort is not None:
             reading.close()
             return None
         pairs: list[tuple[bytes, bytes]] = []
         await reading.finish(search.pairs, pairs.extend)
-        column = Columns(reading.opened.finder.face.codecs, (path,))
+        column = Columns(search.codecs, (path,))
         return (column.values(pairs[0][1])[0] if pairs else None,)
 
     async def keys(self, selection: Selection) -> tuple[Binding, list[bytes]]:
         """The primary keys of the rows, and the Python side that found them."""
         limited = selection.limit is not None or selection.offset > 0
-        reading = await Reading.begin(self._opener, selection, ordered=limited)
+        reading = await Reading.begin(self._opener, selection, Needs(limited, ()))
         keys: list[bytes] = []
         await reading.finish(reading.search.keys, keys.extend)
         return reading.opened.finder, keys
@@ -154,7 +158,7 @@ class Answers:
         return text + analyzed(search.scan, sum(counts), perf_counter() - start)
 
     def _at_once(
-        self, selection: Selection, step: Callable[[Search, Slice], T], *, ordered: bool = True
+        self, selection: Selection, step: Callable[[Search, Slice], T], needs: Needs = NEEDS
     ) -> tuple[T, Search, Opened] | None:
         """What one short slice makes of all the rows; None if that does not do, or not all of it is in memory.
 
@@ -167,10 +171,10 @@ class Answers:
         opened, latest = ready
         sequence = latest.sequence
         finder = opened.finder
-        plan = finder.planner.quick(selection, finder.size(latest.roots), ordered=ordered)
+        plan = finder.planner.quick(selection, finder.size(latest.roots), needs_of(selection, opened, needs))
         if plan is None or (plan.sorts and plan.way.rows > FEW.budget):
             return None
-        search = Search(finder, selection, plan, latest.roots, shape_of(opened.shown.face, selection))
+        search = Search(finder, selection, plan, latest.roots, opened.shown.face)
         try:
             found = step(search, FEW)
         except (ColdPage, CorruptionError):

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar
 
-from modelvault._search import Search, Slice, plan_of, shape_of
+from modelvault._planner import NEEDS, Needs
+from modelvault._search import Search, Slice, needs_of, plan_of
 
 if TYPE_CHECKING:
     from modelvault._access import Access, View
@@ -96,19 +97,26 @@ class Reading:
 
     @classmethod
     async def begin(
-        cls, opener: Opener, selection: Selection, *, ordered: bool = True, anew: bool = False, most: int | None = None
+        cls,
+        opener: Opener,
+        selection: Selection,
+        needs: Needs = NEEDS,
+        *,
+        anew: bool = False,
+        most: int | None = None,
     ) -> Reading:
         """Plan, and be ready for the first slice.
 
-        ordered: whether the order of rows matters. anew: plan without what is remembered. most: rows of one slice.
+        needs: what of the rows, beside the selection's fields. anew: plan without what is remembered. most: rows of
+        one slice.
         """
         opened, view = await opener.open()
         try:
-            shape = shape_of(opened.shown.face, selection)
+            needs = needs_of(selection, opened, needs)
 
             def plan(roots: Any, wait: bool) -> Search:
-                found = plan_of(opened.finder, selection, roots, wait, ordered=ordered, anew=anew)
-                return Search(opened.finder, selection, found, roots, shape)
+                found = plan_of(opened.finder, selection, roots, wait, needs, anew=anew)
+                return Search(opened.finder, selection, found, roots, opened.shown.face)
 
             return cls(opener.access, opened, view, await view.read(plan), most or MOST)
         except BaseException:

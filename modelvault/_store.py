@@ -7,11 +7,13 @@ from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
 from modelvault._access import Access, Unit
+from modelvault._core.cover import Cover
 from modelvault._core.index import IndexKeys
 from modelvault._core.keys import KeyCodec
 from modelvault._core.pager import Pager
 from modelvault._core.record import Face, RecordCodec
 from modelvault._core.table import Table
+from modelvault._covered import part_of
 from modelvault._engine import Definition, Write
 from modelvault._frozen import replace
 from modelvault._planner import Planner
@@ -61,6 +63,7 @@ class Binding:
 
     __slots__ = (
         "__weakref__",
+        "_covers",
         "_planner",
         "batch_size",
         "face",
@@ -91,6 +94,7 @@ class Binding:
         self.batch_size = min(BATCH_SIZE, table.pager.cache_size // 4)
         self.remove: Callable[..., Any] = table.delete
         self._planner: Planner | None = None
+        self._covers: dict[str, tuple[tuple[RecordCodec], Cover]] = {}
         self.keys: Callable[..., list[bytes]] = table.keys
         self.size: Callable[..., int] = table.count
 
@@ -102,8 +106,19 @@ class Binding:
     def planner(self) -> Planner:
         """How this collection is searched."""
         if self._planner is None:
-            self._planner = Planner(self.schema)
+            self._planner = Planner(self.schema, self.store.schemas[:-1])
         return self._planner
+
+    def cover(self, index: Index) -> tuple[tuple[RecordCodec], Cover]:
+        """The records made of an index's entries: their codec, and what makes them."""
+        found = self._covers.get(index.name)
+        if found is None:
+            primary = self.schema.primary
+            paths = {(primary,), *self.planner.layout.covers[index.name].compared}
+            codec = RecordCodec(part_of(self.schema.type, paths), 0, primary)
+            keys = self.store.extractors(index.paths)[self.store.schema.version]
+            found = self._covers[index.name] = (codec,), Cover(codec, keys)
+        return found
 
 
 def record_version(record: bytes) -> int:

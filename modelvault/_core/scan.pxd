@@ -5,6 +5,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t
 
 from modelvault._core.buffer cimport Buffer
+from modelvault._core.cover cimport Cover
 from modelvault._core.feed cimport Feed, Mode, RowFeed
 from modelvault._core.program cimport Program
 from modelvault._core.record cimport Shape
@@ -27,7 +28,7 @@ cdef class Scan:
     cdef Buffer key
     cdef Buffer copies              # of hits
 
-    cdef int set_source(self, tuple source, Roots roots) except -1
+    cdef int set_source(self, tuple source, Roots roots, Cover cover) except -1
     cdef size_t run(self, Mode mode, Sink sink, size_t count, size_t budget, bint wait, bint release) except? 0
     cdef bint go(self, Mode mode, size_t want, size_t* budget, bint wait, bint release) except -1
     cdef int go_back(self, bytes position) except -1

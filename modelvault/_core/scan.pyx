@@ -18,6 +18,7 @@ from cython cimport final
 from libc.stddef cimport size_t
 
 from modelvault._core.buffer cimport Buffer, put_bytes
+from modelvault._core.cover cimport Cover
 from modelvault._core.feed cimport (
     COUNT, KEYS, ROWS, Feed, Hit, Mode, RowFeed, new_entry_feed, new_row_feed,
 )
@@ -58,12 +59,13 @@ cdef class Scan:
     wait=False raises ColdPage where the disk would have to be waited for; nothing is lost, the call can be repeated. release=True
     lets the GIL go meanwhile; the version must be pinned. CorruptionError names page and tree.
 
-    held: keys of a union in memory at a time; what its entries lead to beyond them is read again later. Raises KeyError for an unknown index, ValueError for an unknown source.
+    held: keys of a union in memory at a time; what its entries lead to beyond them is read again later. cover: for entries that
+    lead to each row once; records are made of them, the program and all else is for those. Raises KeyError for an unknown index, ValueError for an unknown source.
     """
 
     def __init__(
             self, Table table not None, Roots roots not None, tuple source not None, Program program=None,
-            bint backward=False, bytes after=None, Py_ssize_t held=MOST_KEYS):
+            bint backward=False, bytes after=None, Py_ssize_t held=MOST_KEYS, Cover cover=None):
         self.table = table
         self.program = program
         self.backward = backward
@@ -71,20 +73,20 @@ cdef class Scan:
         self.returned = 0
         self.gathering = None
         self.key = Buffer()
-        self.set_source(source, roots)
+        self.set_source(source, roots, cover)
         if self.gathering is not None:
             self.gathering.most = held
         if after is not None:
             put_bytes(self.feed.position, <const unsigned char*>PyBytes_AS_STRING(after), PyBytes_GET_SIZE(after))
             self.feed.behind = True
 
-    cdef int set_source(self, tuple source, Roots roots) except -1:
+    cdef int set_source(self, tuple source, Roots roots, Cover cover) except -1:
         cdef str kind = source[0]
         cdef RowFeed feed
         if kind == "entries":
             _, index, ranges, distinct = source
             self.feed = new_entry_feed(
-                self.table, roots, self.program, self.backward, index, list(ranges), distinct)
+                self.table, roots, self.program, self.backward, index, list(ranges), distinct, cover)
             return 0
         feed = new_row_feed(self.table, roots, self.program, self.backward)
         self.feed = feed
@@ -106,7 +108,7 @@ cdef class Scan:
 
     @property
     def pages(self):
-        """Leaves looked into."""
+        """Leaves and long values looked into."""
         return self.feed.pages
 
     @property
