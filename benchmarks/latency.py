@@ -23,6 +23,7 @@ import anyio
 
 from benchmarks.data import User, rows
 from modelvault import AsyncCollection, AsyncDatabase, Database, fields, models
+from modelvault import count as agg_count
 
 LOOPS = {
     "asyncio": {"backend": "asyncio"},
@@ -177,6 +178,65 @@ def stalls(folder: Path, count: int, rounds: int) -> None:
     source.unlink()
 
 
+# Queries over many rows, with the garbage collector as Python has it
+
+
+async def all_models(users: Users) -> object:
+    return await users.all()
+
+
+async def each_model(users: Users) -> None:
+    async for _ in users:
+        pass
+
+
+QUERIES: dict[str, Callable[[Users], Awaitable[object]]] = {
+    "a filter nothing fits, the first time": lambda users: users.where(u.score < -1.0).count(),
+    "a filter that 1 % fit": lambda users: users.where(u.score < 10.0).all(),
+    "count": lambda users: users.where(u.score < 500.0).count(),
+    "sum": lambda users: users.sum(u.score),
+    "groups": lambda users: users.group_by(age=u.age).agg(n=agg_count()),
+    "the best 20": lambda users: users.order_by(u.score.desc(), u.name).limit(20).all(),
+    "one field of each": lambda users: users.select(u.name).all(),
+    "what an index has": lambda users: users.order_by(u.email).select(u.email).all(),
+    "a third, sorted": lambda users: users.where(u.active == False).order_by(u.name).all(),  # noqa: E712
+    "a range of an index, by primary key": lambda users: users.where(u.address.city < "City 2000").all(),
+    "a range of an index, in its order": lambda users: (
+        users.where(u.address.city < "City 2000").order_by(u.address.city).all()
+    ),
+    "each, one by one": each_model,
+    "all at once": all_models,
+}
+
+
+def queries(folder: Path, count: int, only: str | None) -> None:
+    """The longest time that an event loop stands still during a query; what it gives is kept meanwhile."""
+    path = folder / "queries"
+    if not path.exists():
+        filled(path, count)
+    for name, query in QUERIES.items():
+        if only is not None and only not in name:
+            continue
+        kept: list[object] = []
+
+        async def main(query: Any = query, kept: list[object] = kept) -> tuple[float, float]:
+            async with AsyncDatabase.open(path) as db:
+                users = models.async_collection(db, User)
+                await users.get(1)
+                async with ticking() as late:
+                    start = perf_counter()
+                    kept.append(await query(users))
+                    return max(late, default=0.0), perf_counter() - start
+
+        if "first time" in name:
+            forget(path)
+        late, taken = run("asyncio", main)
+        kept.clear()
+        gc.collect()  # what the query gave goes away here, and not in the next one
+        measured = f"{late * 1e3:.2f} ms (of {taken * 1e3:,.0f})"
+        show(f"the loop stands still, {count:,} rows: {name}", measured, "<= 5 ms", late <= 0.005)
+
+
 # Others
 
 
@@ -297,6 +357,7 @@ def churn(folder: Path, updates: int) -> None:
 
 PARTS: dict[str, Callable[[Path, argparse.Namespace], None]] = {
     "stalls": lambda folder, options: stalls(folder, options.rows, options.rounds),
+    "queries": lambda folder, options: queries(options.folder or folder, 10 * options.rows, options.only),
     "beside": lambda folder, options: beside(folder, options.rows),
     "growth": lambda folder, options: growth(folder, 10 * options.rows),
     "replay": lambda folder, options: replay(folder, 4 * options.rows),
@@ -309,6 +370,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="which (default: all)")
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", help="of the queries those with this in their name")
     parser.add_argument("--folder", type=Path, help="where the files are made (default: the system's temporary folder)")
     options = parser.parse_args()
     for name in options.parts or PARTS:

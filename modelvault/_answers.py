@@ -45,8 +45,10 @@ class Answers:
         """An iterator over the rows, of one snapshot."""
         return Rows(self._opener, selection)
 
-    async def fetch(self, selection: Selection, most: int | None = None) -> list[Any]:
-        """The rows; at most `most`."""
+    async def fetch(
+        self, selection: Selection, most: int | None = None, make: Callable[[Any], Any] | None = None
+    ) -> list[Any]:
+        """The rows; at most `most`. make: what becomes of each."""
         opener = self._opener
         access = opener.access
         access.credit -= 1
@@ -57,16 +59,18 @@ class Answers:
             ready = opener.at_hand()
             found = None if ready is None else at_value(ready, condition, MANY if most is None else most)
             if found is not None:
-                return found
+                return made(found, make)
         if most is not None and (selection.limit is None or most < selection.limit):
             selection = selection._replace(limit=most)
         answer = self._at_once(selection, Search.rows)
         if answer is not None:
-            return checked(answer[2], selection, answer[0])
+            return made(checked(answer[2], selection, answer[0]), make)
         reading = await Reading.begin(self._opener, selection)
-        found = []
-        await reading.finish(reading.search.rows, found.extend)
-        return checked(reading.opened, selection, found)
+        opened, found = reading.opened, []
+        await reading.finish(
+            reading.search.rows, lambda rows: found.extend(made(checked(opened, selection, rows), make))
+        )
+        return found
 
     async def tally(self, selection: Selection) -> int:
         """How many rows there are."""
@@ -205,6 +209,11 @@ def at_value(ready: Ready, test: Test, most: int) -> list[Any] | None:
     if len(found) == MANY:
         return None
     return found if check is None else [check(row) for row in found]
+
+
+def made(rows: list[Any], make: Callable[[Any], Any] | None) -> list[Any]:
+    """What becomes of the rows."""
+    return rows if make is None else [make(row) for row in rows]
 
 
 def checked(opened: Opened, selection: Selection, rows: list[Any]) -> list[Any]:

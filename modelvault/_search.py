@@ -175,8 +175,8 @@ class Search:
 
     @property
     def is_long(self) -> bool:
-        """Does the next slice hold one step that takes long, because many rows are sorted?"""
-        return self.sort is not None and self.sort.count > MANY
+        """Is the next slice one step that takes long, because many rows are sorted, and needs no GIL?"""
+        return self.sort is not None and self.sort.count > MANY and self.sort.due
 
     def _pass_over(self, slice: Slice) -> bool:
         """Sort, and pass over the offset; whether that was all that this slice could do."""

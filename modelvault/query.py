@@ -131,8 +131,10 @@ class Source(Protocol):
         """An iterator over the rows, of one snapshot."""
         ...
 
-    async def fetch(self, selection: Selection, most: int | None = None) -> list[Any]:
-        """The rows; at most `most`."""
+    async def fetch(
+        self, selection: Selection, most: int | None = None, make: Callable[[Any], Any] | None = None
+    ) -> list[Any]:
+        """The rows; at most `most`. make: what becomes of each."""
         ...
 
     async def tally(self, selection: Selection) -> int:
@@ -298,15 +300,13 @@ class Questions(Generic[M]):
         A string or FieldRef is one field, a list or tuple holds several.
         """
         if fields is None:
-            return self._made(await self._source.fetch(self._selection))
+            return await self._source.fetch(self._selection, make=self._make)
         one = isinstance(fields, FieldRef | str) or not isinstance(fields, Iterable)
         listed: Any = (fields,) if one else fields
         paths = read_fields(self._source, listed)
-        found = await self._source.fetch(self._selection._replace(fields=paths, shape="dict"))
-        if self._source.cls is dict or self._selection.shape != "row":
-            return found
-        make = self._source.partial(paths)
-        return [make(row) for row in found]
+        plain = self._source.cls is dict or self._selection.shape != "row"
+        make = None if plain else self._source.partial(paths)
+        return await self._source.fetch(self._selection._replace(fields=paths, shape="dict"), make=make)
 
     async def first(self) -> M | None:
         """The first row, None if there is none."""

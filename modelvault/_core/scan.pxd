@@ -42,6 +42,7 @@ cdef class Sink:
     cdef bint keyed                 # it needs keys
     cdef int take(
         self, const unsigned char* key, size_t key_size, const unsigned char* record, size_t size) except -1
+    cdef bint foreign(self) noexcept
 
 
 @final
@@ -78,5 +79,11 @@ cdef class Gathering:
 
 
 # Around the making of so many rows: keep the garbage collector from looking at them.
-cdef bint gc_off(size_t rows) noexcept
-cdef int gc_on(bint collecting, size_t rows) except -1
+cdef enum Collector:
+    COLLECTOR_FAILED = -1
+    ON                          # as it was
+    OFF                         # stopped
+    AGING                       # stopped, and what is young becomes old
+
+cdef Collector gc_off(size_t rows, bint foreign) except COLLECTOR_FAILED
+cdef int gc_on(Collector collector) except -1

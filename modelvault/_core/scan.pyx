@@ -40,11 +40,14 @@ cdef enum:
     KEYS_READ = 1024            # in one go
     FEW_ROWS = 32               # made with the garbage collector on
     MANY_ROWS = 128             # made without it, and old when it is on again
-    MOST_AGED = 1 << 18
+    MOST_AGED = 1 << 18         # objects made old with them
+    GENERATION = 700            # objects that a collection of the youngest leaves, at most
 
 cdef size_t ENDLESS = <size_t>-1
 cdef object collections = 0         # full ones, by the time of
-cdef size_t aged = 0                # so many rows that were made old since
+cdef size_t aged = 0                # so many objects were made old since, beside rows
+cdef size_t ours = 0                # objects of rows that are young, from batches too small to be made old
+cdef size_t before = 0              # young objects when the collector was stopped
 cdef bint frozen = False            # the user froze objects
 
 
@@ -223,17 +226,17 @@ cdef class Scan:
         """Give the hits of a step to the sink, if there is one; how many rows match."""
         cdef Feed feed = self.feed
         cdef size_t found = feed.matched
-        cdef bint collecting
+        cdef Collector collector
         if feed.count == 0:
             return found
-        collecting = gc_off(feed.count)
+        if not release and has_drafts(feed):
+            self.copy_hits()
+        collector = gc_off(feed.count, sink is not None and sink.foreign())
         try:
-            if not release and has_drafts(feed):
-                self.copy_hits()
             found += self.take_hits(sink)
             self.page = 0
         finally:
-            gc_on(collecting, feed.count)
+            gc_on(collector)
         return found
 
     cdef size_t take_hits(self, Sink sink) except? 0:
@@ -285,32 +288,55 @@ cdef class Scan:
         return 0
 
 
-cdef bint gc_off(size_t rows) noexcept:
-    """Stop the garbage collector, unless the rows are few; whether it was on."""
-    return rows > FEW_ROWS and PyGC_Disable()
-
-
-cdef int gc_on(bint collecting, size_t rows) except -1:
-    """Undo gc_off, given its result; many fresh rows then count as old objects.
+cdef Collector gc_off(size_t rows, bint foreign) except COLLECTOR_FAILED:
+    """Stop the garbage collector, unless it is off or the rows are few. foreign: making them runs code of the user's.
 
     Fresh rows hold no garbage, but while a list of them grows they would be searched for it again and again: of 4.9 us for each of
-    100,000 models the collector took 2.9. Freezing and unfreezing moves what is young to the oldest generation without a look at it.
-    Garbage among it waits for the next full collection; so that this one comes, no more than MOST_AGED rows are moved until then.
-    What a user froze stays frozen. To count it takes as long as it is much: where there is some, nobody counts until then either.
+    100,000 models the collector took 2.9, and in the end it searched them all at once, a second for a million. So many rows become old
+    together with what else is young; that was looked at before, which takes some microseconds.
+
+    What it left alive may be garbage later, and then waits for a full collection. So that this one comes, no more than MOST_AGED such
+    objects are moved until then: what was young, and rows of types with code of the user's. What a user froze stays
+    frozen. To count it takes as long as it is much: where there is some, nobody counts until then either.
     """
-    global aged, collections, frozen
-    if not collecting:
-        return 0
+    global aged, before, collections, frozen, ours
+    cdef size_t young, older
+    if rows <= FEW_ROWS or not gc.isenabled():
+        return ON
     if rows >= MANY_ROWS:
         if gc.get_stats()[2]["collections"] != collections:
             collections = gc.get_stats()[2]["collections"]
             aged, frozen = 0, False
         frozen = frozen or gc.get_freeze_count() > 0
-        if not frozen and aged + rows <= MOST_AGED:
-            aged += rows
-            gc.freeze()
-            gc.unfreeze()
-    PyGC_Enable()
+        if not frozen and aged <= MOST_AGED:
+            young, older, _ = gc.get_count()
+            young += GENERATION * older
+            aged += young - min(young, ours) + (rows if foreign else 0)
+            ours = 0
+            gc.collect(0)
+            PyGC_Disable()
+            return AGING
+    before = ENDLESS if foreign else gc.get_count()[0]
+    PyGC_Disable()
+    return OFF
+
+
+cdef int gc_on(Collector collector) except -1:
+    """Undo gc_off, given its result.
+
+    Freezing and unfreezing moves what is young to the oldest generation without a look at it, and without its being counted
+    there: rows hasten no full collection.
+    """
+    global ours
+    cdef size_t young
+    if collector == AGING:
+        gc.freeze()
+        gc.unfreeze()
+    elif collector == OFF:
+        young = gc.get_count()[0]
+        ours += young - min(young, before)
+    if collector != ON:
+        PyGC_Enable()
     return 0
 
 
@@ -321,6 +347,10 @@ cdef class Sink:
             self, const unsigned char* key, size_t key_size, const unsigned char* record, size_t size) except -1:
         """Take a row. Without `keyed` there is no key."""
         raise TypeError("a sink takes rows in its own way")
+
+    cdef bint foreign(self) noexcept:
+        """Whether rows that it takes become something by code of the user's."""
+        return False
 
 
 @final
@@ -337,6 +367,9 @@ cdef class RowSink(Sink):
         else:
             self.rows.append((key[:key_size], record[:size]))
         return 0
+
+    cdef bint foreign(self) noexcept:
+        return self.shape is not None and self.shape.foreign
 
 
 @final

@@ -509,3 +509,25 @@ def test_a_bounded_number_of_rows_is_made_old() -> None:
         Scan(store.table, store.version.roots, ("rows", None, None)).fetch(FACE, 1000)
     assert sum(found() is not None for found in garbage) < 700
     store.close()
+
+
+def test_rows_without_code_of_users_are_made_old_however_many() -> None:
+    """Else the collector would search those that somebody keeps, all at once: a second for a million models."""
+    store = Store(row | {"tags": [], "id": str(n)} for n, row in enumerate(random_rows(random.Random(8), 1000)))
+
+    def young(face: Face) -> int:
+        gc.collect()
+        for _ in range(290):
+            Scan(store.table, store.version.roots, ("rows", None, None)).fetch(face, 1000)
+        rows = Scan(store.table, store.version.roots, ("rows", None, None)).fetch(face, 1000)
+        found = {id(one) for generation in (0, 1) for one in gc.get_objects(generation=generation)}
+        return sum(id(row) in found for row in rows)
+
+    thresholds = gc.get_threshold()
+    gc.set_threshold(*thresholds[:2], 1 << 30)  # no full collection beside ours
+    try:
+        assert young(FACE) == 0
+        assert young(meddling(lambda _: None)) > 0, "what those leave behind is looked at"
+    finally:
+        gc.set_threshold(*thresholds)
+    store.close()
