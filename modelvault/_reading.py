@@ -30,6 +30,7 @@ FIRST: Final = 64  # rows given by the first slice on an event loop
 LEAST: Final = 16
 MOST: Final = 4096
 LOOK: Final = 16  # rows looked at for one that is given
+GROWTH: Final = 1.5  # of a slice on an event loop beside the one before
 SHORT: Final = 0.001  # seconds of a slice on an event loop
 FIRST_AWAY: Final = 1 << 16  # rows looked at by the first slice in a worker thread
 MOST_AWAY: Final = 1 << 20
@@ -159,8 +160,8 @@ class Reading:
         return result
 
     def _adapt(self, away: bool, seconds: float) -> None:
-        """Let the next slice take about as long as it should."""
-        factor = min(4.0, max(0.25, (LONG if away else SHORT) / max(seconds, 1e-6)))
+        """Let the next slice take about as long as it should. Its rows may lie in colder pages than those before."""
+        factor = min(4.0 if away else GROWTH, max(0.25, (LONG if away else SHORT) / max(seconds, 1e-6)))
         if away and self.search.is_test:
             self._away = int(min(MOST_AWAY, max(FIRST_AWAY, factor * self._away)))
         elif not away:

@@ -317,7 +317,7 @@ class Questions(Generic[M]):
         """The only row. NotFoundError (a LookupError) if there is none, ModelVaultQueryError if there are more."""
         found = self._made(await self._source.fetch(self._selection, 2))
         if not found:
-            raise NotFoundError(f"no row of {self._source.name} fits {self!r}", collection=self._source.name)
+            raise NotFoundError(f"no row of {self._source.name} fits: {self._asked()}", collection=self._source.name)
         return self._single(found)
 
     async def one_or_none(self) -> M | None:
@@ -416,11 +416,14 @@ class Questions(Generic[M]):
 
     def _single(self, found: list[M]) -> M:
         if len(found) > 1:
-            raise ModelVaultQueryError(f"query error: more than one row of {self._source.name} fits {self!r}")
+            raise ModelVaultQueryError(f"query error: more than one row of {self._source.name} fits: {self._asked()}")
         return found[0]
 
     async def _total(self, function: Aggregate[Any, Any]) -> Any:
         return (await summarise(self._source, self._selection, {}, {"total": function}))[0]["total"]
+
+    def _asked(self) -> str:
+        return describe(self._source.name, self._selection)
 
     def _description(self) -> str:
         """The query as a text: what a cursor is bound to."""
