@@ -232,7 +232,7 @@ def queries(folder: Path, count: int, rounds: int, only: str) -> None:
 
 
 async def asked(path: Path, query: Callable[[Users], Awaitable[object]]) -> tuple[float, float]:
-    """How long the loop stands still during a query, and how long that takes, in seconds; its result is kept meanwhile."""
+    """How long the loop stands still during a query, and how long that takes, in seconds. Its result is kept."""
     async with AsyncDatabase.open(path) as db:
         users = models.async_collection(db, User)
         await users.get(1)
