@@ -29,7 +29,8 @@ cdef enum:
     MOST_MEMORY = 1 << 29
     HEADER = 12                 # of a row: bytes of its sort key, of its primary key, of its record
     CHUNK = 1 << 20             # bytes written at a time
-    BLOCK = 1 << 12             # bytes read at a time, at least
+    LEAST_BLOCK = 1 << 12       # bytes read at a time, of a run
+    MOST_BLOCK = 1 << 18
     FEW_ROWS = 1 << 10          # sorted at once
     SPARE_ROWS = 64             # kept beyond the limit before the worst ones go
 
@@ -324,7 +325,7 @@ cdef class Sort(Sink):
         if self.count:
             self.spill()
         for run in self.runs:
-            run.block_size = max(<size_t>BLOCK, self.memory // <size_t>len(self.runs))
+            run.block_size = min(max(<size_t>LEAST_BLOCK, self.memory // <size_t>len(self.runs)), <size_t>MOST_BLOCK)
             run.next()
         for i in range(len(self.runs) // 2, 0, -1):
             self.sink_down(i - 1)
