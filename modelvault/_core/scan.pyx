@@ -42,6 +42,7 @@ cdef enum:
     MANY_ROWS = 128             # made without it, and old when it is on again
     MOST_AGED = 1 << 18         # objects made old with them
     GENERATION = 700            # objects that a collection of the youngest leaves, at most
+    OBJECTS = 8                 # of a row, about
 
 cdef size_t ENDLESS = <size_t>-1
 cdef object collections = 0         # full ones, by the time of
@@ -301,7 +302,11 @@ cdef Collector gc_off(size_t rows, bint foreign) except COLLECTOR_FAILED:
     """
     global aged, before, collections, frozen, ours
     cdef size_t young, older
-    if rows <= FEW_ROWS or not gc.isenabled():
+    if rows <= FEW_ROWS:
+        if not foreign:
+            ours += OBJECTS * rows
+        return ON
+    if not gc.isenabled():
         return ON
     if rows >= MANY_ROWS:
         if gc.get_stats()[2]["collections"] != collections:
