@@ -29,10 +29,10 @@ def each(function: Callable[..., object], arguments: Sequence[object]) -> Batch:
     return batch
 
 
-def portions(function: Callable[..., object], arguments: Iterable[object], size: int) -> Batch:
+def portions(function: Callable[..., object], arguments: Iterable[object], size: int, warm: int = 1) -> Batch:
     """Like `each`, but every batch takes the next `size` arguments: for operations that change what they find.
 
-    A peer that needs more than PATIENCE for one is asked for one only.
+    warm: untimed calls before them. A peer that needs more than PATIENCE for one is asked for one only.
     """
     rest = iter(arguments)
     most = size
@@ -41,12 +41,13 @@ def portions(function: Callable[..., object], arguments: Iterable[object], size:
         nonlocal most
         portion = [next(rest) for _ in range(most)]
         gc.collect(0)
-        if most == size > 1:  # the caches, and how slow it is
+        for _ in range(warm if most == size > 1 else 0):  # the caches, and how slow it is
             start = perf_counter()
             function(next(rest))
             if perf_counter() - start > PATIENCE:
                 most = 1
                 portion = portion[:1]
+                break
         start = perf_counter()
         for argument in portion:
             function(argument)

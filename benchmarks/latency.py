@@ -1,6 +1,6 @@
 """`make latency`: what others notice of modelvault's work. How long an event loop stands still while it loads, scans or
-checkpoints; what a get costs beside a writer; whether a commit costs more in a large file; how long a full log takes
-to be repeated; how large a file becomes under a churn.
+checkpoints; what a get costs beside a writer, or while every row is written anew; how fast that is; whether a commit
+costs more in a large file; how long a full log takes to be repeated; how large a file becomes under a churn.
 """
 
 import argparse
@@ -10,9 +10,10 @@ import shutil
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import product
 from pathlib import Path
 from random import Random
 from statistics import median
@@ -22,7 +23,7 @@ from typing import Any
 import anyio
 
 from benchmarks.data import User, rows
-from modelvault import AsyncCollection, AsyncDatabase, Database, fields, models
+from modelvault import AsyncCollection, AsyncDatabase, Database, ModelVaultError, fields, models
 from modelvault import count as agg_count
 
 LOOPS = {
@@ -31,6 +32,7 @@ LOOPS = {
     "trio": {"backend": "trio"},
 }
 TICK = 0.001  # seconds
+BEGIN = 20  # tasks that begin in one turn of the loop
 u = fields(User)
 
 Users = AsyncCollection[User]
@@ -88,11 +90,14 @@ class Work:
     kept: list[Any] = field(default_factory=list)
 
     async def each(self, calls: list[Callable[[], Awaitable[Any]]]) -> None:
-        """Make all calls at once, each in a task of its own; they begin a hundred in one turn of the loop."""
+        """Make all calls at once, each in a task of its own; some begin in one turn of the loop, some in the next.
+
+        Beginning and ending a task of a group takes 40 us by itself, so that a hundred in one turn are a stall.
+        """
         async with anyio.create_task_group() as group:
             for number, call in enumerate(calls):
                 group.start_soon(call)
-                if number % 100 == 0:
+                if number % BEGIN == 0:
                     await anyio.lowlevel.checkpoint()
 
 
@@ -286,6 +291,116 @@ def beside(folder: Path, count: int) -> None:
     path.unlink()
 
 
+class Wider(User):
+    """The rows with a float in place of an int: every one is written anew."""
+
+    __modelvault_collection__ = "users"
+
+    age: float  # type: ignore[assignment]
+
+
+def older(row: dict[str, Any]) -> None:
+    """An upgrade function."""
+    row["age"] += 1
+
+
+CHANGES: dict[str, Callable[[AsyncDatabase], Awaitable[int]]] = {
+    "a wider type": lambda db: models.async_apply(db, Wider),
+    "an upgrade function": lambda db: models.async_apply(db, User, upgrade={2: older}),
+}
+PACES: dict[str, Callable[[], Awaitable[None]]] = {
+    "without a pause": anyio.lowlevel.checkpoint,
+    "each ms": partial(anyio.sleep, TICK),
+}
+
+
+def p99(times: list[float]) -> float:
+    return sorted(times)[len(times) * 99 // 100]
+
+
+async def paced(
+    users: Users, count: int, pause: Callable[[], Awaitable[Any]], more: Callable[[int], bool]
+) -> list[list[float]]:
+    """Gets with pauses between, as long as there are to be more: what each took, and its pause."""
+    draw = Random(11)
+    taken: list[float] = []
+    pauses: list[float] = []
+    with suppress(ModelVaultError):  # the model has changed
+        while more(len(taken)):
+            key = draw.randrange(1, count)
+            before = perf_counter()
+            await pause()
+            start = perf_counter()
+            await users.get(key)
+            taken.append(perf_counter() - start)
+            pauses.append(start - before)
+    return [taken, pauses]
+
+
+async def rewritten(path: Path, count: int, apply: Any, pause: Any) -> list[list[float]]:
+    """`paced` alone, then while every row is written anew."""
+    async with AsyncDatabase.open(path) as db:
+        users = models.async_collection(db, User)
+        await users.all()
+        await paced(users, count, pause, lambda done: done < 100)
+        alone = await paced(users, count, pause, lambda done: done < 400)
+        changing = [True]
+
+        async def change() -> None:
+            await apply(db)
+            changing.clear()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(change)
+            return alone + await paced(users, count, pause, lambda done: bool(changing))
+
+
+def rewriting(folder: Path, count: int, rounds: int) -> None:
+    """Gets while another task lets every row be written anew, and alone: the 99th percentile.
+
+    And how late a task that wants a turn each ms comes to it.
+    """
+    source = filled(folder / "rewriting", count)
+    for loop, change, pace in product(LOOPS, CHANGES, PACES):
+        times: list[list[float]] = [[], [], [], []]
+        for _ in range(rounds):
+            path = Path(shutil.copy(source, folder / "copy"))
+            found = run(loop, partial(rewritten, path, count, CHANGES[change], PACES[pace]))
+            for part, more in zip(times, found, strict=True):
+                part += more
+        alone, turn_alone, beside, turn = (p99(part) * 1e6 for part in times)
+        name = f"get {pace} beside {change}, p99, {loop}"
+        show(name, f"{beside:.1f} us, alone {alone:.1f}", "< 3x alone", beside < 3 * alone)
+        if pace == "each ms":
+            measured = f"{turn:.0f} us, alone {turn_alone:.0f}"
+            show("    its turn comes after", measured, "< 3x alone", turn < 3 * turn_alone)
+    source.unlink()
+
+
+def rates(folder: Path, count: int, rounds: int) -> None:
+    """Rows written anew in a second, against rows loaded: the same model, indexes and commits of 10,000 rows."""
+    given = list(rows(count))
+    for change, apply in CHANGES.items():
+        taken: list[list[float]] = [[], []]
+        for _ in range(rounds):
+            path = folder / "rates"
+
+            async def main(path: Path = path, apply: Any = apply, taken: Any = taken) -> None:
+                async with AsyncDatabase.open(path) as db:
+                    start = perf_counter()
+                    await models.async_collection(db, User).insert_many(given, chunk=10_000)
+                    loaded = perf_counter()
+                    await apply(db)
+                    taken[0].append(loaded - start)
+                    taken[1].append(perf_counter() - loaded)
+
+            run("asyncio", main)
+            path.unlink()
+        load, rewrite = (count / median(times) for times in taken)
+        measured = f"{rewrite / load:.2f}x ({rewrite:,.0f}, {load:,.0f} rows/s)"
+        show(f"rows written anew for {change}, against a load", measured, ">= 0.5x", rewrite >= 0.5 * load)
+
+
 def growth(folder: Path, large: int) -> None:
     """A durable insert into 1,000 rows and into many, in turn."""
     sizes = [1_000, large]
@@ -307,7 +422,10 @@ def growth(folder: Path, large: int) -> None:
 
 
 def replay(folder: Path, count: int) -> None:
-    """Opening a copy of a file whose log is as full as it gets before a checkpoint."""
+    """Opening a copy of a file whose log is as full as it gets before a checkpoint.
+
+    Of rows that are near one another: where every commit changes other pages, memory is full before the log is.
+    """
     path = filled(folder / "replay", count)
 
     async def main() -> None:
@@ -316,7 +434,7 @@ def replay(folder: Path, count: int) -> None:
             draw, most = Random(8), 0
             for _ in range(500):
                 async with anyio.create_task_group() as group:
-                    for key in draw.sample(range(1, count), 200):
+                    for key in draw.sample(range(1, count // 20), 200):
                         group.start_soon(users.update, key, {"age": draw.randrange(100)})
                 stats = db.stats()
                 if stats["log_used"] > most:
@@ -368,6 +486,8 @@ PARTS: dict[str, Callable[[Path, argparse.Namespace], None]] = {
         options.folder or folder, 10 * options.rows, options.rounds, options.only
     ),
     "beside": lambda folder, options: beside(folder, options.rows),
+    "rewriting": lambda folder, options: rewriting(folder, options.rows, options.rounds),
+    "rates": lambda folder, options: rates(folder, options.rows, options.rounds),
     "growth": lambda folder, options: growth(folder, 10 * options.rows),
     "replay": lambda folder, options: replay(folder, 4 * options.rows),
     "churn": lambda folder, options: churn(folder, 10 * options.rows),

@@ -101,6 +101,7 @@ def unpacked(store: Store, key: bytes) -> Any:
 
 
 def note_duplicate(found: dict[str, dict[Any, list[Any]]], index: str, value: Any, keys: Iterable[Any]) -> None:
+    """Note that these rows have a value in common."""
     known = found.setdefault(index, {}).setdefault(value, [])
     known += [key for key in keys if key not in known]
 

@@ -8,7 +8,7 @@ What this is not: the comparison of schemas, which is `migrations`.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final
 
@@ -21,9 +21,10 @@ from modelvault._leftovers import discard, forget_migration, shadow_trees, sweep
 from modelvault._progress import Progress
 from modelvault._rewrite import Rewrite
 from modelvault._store import Catalog, Store
+from modelvault._twins import twin_of
 from modelvault._version import Definition, Write
-from modelvault.lineage import carry, relabel, rename_path
-from modelvault.schema import Index, Schema
+from modelvault.lineage import carry, relabel
+from modelvault.schema import Schema
 
 __all__ = ["CHUNK", "run", "within"]
 
@@ -61,6 +62,7 @@ async def run(
 
 
 def check_options(force: object, chunk: object, progress: object, dry_run: object) -> None:
+    """TypeError or ValueError for arguments that mean nothing."""
     for name, value in (("force", force), ("dry_run", dry_run)):
         if not isinstance(value, bool):
             raise TypeError(f"argument {name!r}: {type(value).__name__!r} object is not an instance of 'bool'")
@@ -148,14 +150,3 @@ def lens(job: Job, schema: Schema) -> Schema:
     """An older schema by the new names."""
     type = relabel(schema.type, job.store.schema.type, job.new.type)
     return replace(schema, type=type, primary=job.new.primary, indexes=())
-
-
-def twin_of(job: Job, index: Index, spare: Mapping[str, int]) -> str | None:
-    """The old index whose tree has the entries of this one; of those that are equal, the one of the same name."""
-    old = job.store.schema
-    names = []
-    for other in old.indexes:
-        paths = tuple(rename_path(old.type, job.new.type, path) for path in other.paths)
-        if other.name in spare and paths == index.paths and (other.unique or not index.unique):
-            names.append(other.name)
-    return index.name if index.name in names else next(iter(names), None)

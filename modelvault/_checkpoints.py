@@ -13,7 +13,6 @@ import errno
 import threading
 import time
 from contextlib import suppress
-from copy import copy
 from typing import Final, NamedTuple, NoReturn, Protocol
 
 from modelvault._committed import Committed
@@ -30,7 +29,7 @@ from modelvault.errors import CorruptionError
 DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 FIRST_LOG: Final = 64 * 1024  # bytes
-SMALL_LOG: Final = 1024 * 1024  # a log grows to this size in any file,
+SMALL_LOG: Final = 512 * 1024  # a log grows to this size in any file,
 LOG_SHARE: Final = 8  # and then up to this part of the file
 LAST_LOG: Final = 8 * 1024 * 1024
 RESERVE: Final = 16  # pages behind the last one that let deletes happen on a full disk; see Space
@@ -41,12 +40,16 @@ WINDOW: Final = 0.05  # seconds after which a relaxed commit is durable
 
 
 class Sealed(NamedTuple):
-    """What is sealed and not stored yet: pages, the meta that names them, the one before, the log's head."""
+    """What is sealed and not stored yet: pages, the meta that names them, the one before, the log's head.
+
+    given_up: pages that the one before needs, and the new one does not.
+    """
 
     draft: Draft
     new: Meta
     meta: Meta
     position: int
+    given_up: int
 
 
 class Turns(Protocol):
@@ -73,7 +76,7 @@ class Checkpoints:
         """Is it unknown whether the file names the pages of the last `commit`?"""
         self._state = state
         self._durability = durability
-        self._keeper = Keeper("modelvault-keeper")
+        self._keeper = Keeper()
         self._storing = threading.Lock()
         self._sealed: Sealed | None = None
         self._reserved = 0  # bytes of the file that surely have their disk space
@@ -99,15 +102,16 @@ class Checkpoints:
 
     def reserve(self, draft: Draft, more: int = 0) -> bool:
         """See that the file has room for a checkpoint after this write, and `more` pages; False if the disk is full."""
-        pager, meta, file = self._state.pager, self._state.meta, self._state.file
-        single = pager.live_pages + draft.single_pages - draft.replaced_pages
-        pages = max(0, single - self._spare) + pager.live_extent_pages + draft.extent_pages + more + RESERVE + SLACK
-        needed = (meta.page_count + pages + pages // 16) * meta.page_size
+        needed = self._size_needed(draft, more)
+        if needed > self._reserved and self._sealed is not None:
+            self.wait()  # rather than let the file grow: what is given up when it is stored may do
+            needed = self._size_needed(draft, more)
         if needed <= self._reserved:
             return True
+        meta, file = self._state.meta, self._state.file
         size = file.size()
         if size < needed:
-            growth = max(pages // 8, GROWTH) * meta.page_size
+            growth = max((needed // meta.page_size - meta.page_count) // 8, GROWTH) * meta.page_size
             try:
                 file.reserve(size, needed + growth - size)
             except OSError as error:
@@ -119,6 +123,13 @@ class Checkpoints:
             size = needed + growth
         self._reserved = size
         return True
+
+    def _size_needed(self, draft: Draft, more: int) -> int:
+        """Bytes of the file with what a checkpoint may take behind its last page after this write, and `more` pages."""
+        pager, meta = self._state.pager, self._state.meta
+        single = pager.live_pages + draft.single_pages - draft.replaced_pages
+        pages = max(0, single - self._spare) + pager.live_extent_pages + draft.extent_pages + more + RESERVE + SLACK
+        return (meta.page_count + pages + pages // 16) * meta.page_size
 
     def tend(self) -> None:
         """After a commit to the log: see to it that it becomes durable, and a checkpoint before the log is full."""
@@ -201,6 +212,7 @@ class Checkpoints:
         """Leave a file that has no log, and little room behind its last page. OSError: relaxed commits may be lost."""
         state = self._state
         self._ended = True
+        self._keeper.end()
         if state.poisoned is None:
             try:
                 self.drop_log()
@@ -242,19 +254,20 @@ class Checkpoints:
             state.file.sync()
         self.naming = True
         name_pages(state.file, new, before, synced)
-        self._count_spare(write.draft, new)
+        work = Sealed(write.draft, new, before, state.log.head, given_up(write.draft))
         with state.lock:
             write.draft.complete()
             state.stored, state.stored_definitions = write.roots, write.definitions
             state.next_ids = (write.next_tree, write.next_collection)
             state.meta = new
-            self._end(Sealed(write.draft, new, before, state.log.head))
+            self._end(work)
             state.log.skip(new.sequence)
             if synced:
                 state.log.synced(new.sequence)
-            reveal(state, state.version(copy(write.roots), write.definitions))
+            reveal(state, state.version(write.roots.copy(), write.definitions))
             state.write = None
             state.pager.release(state.least_stamp())
+        self._count_spare(work)
 
     def give_room(self, write: Write) -> None:
         """Let a write have pages of the file, after everything that was committed before it."""
@@ -300,7 +313,7 @@ class Checkpoints:
         draft = Draft(pager, state.meta.generation + 1)
         draft.adopt()
         space = Space(draft, state.oldest_reader())
-        roots = copy(latest.roots)
+        roots = latest.roots.copy()
         roots[CATALOG], roots[FREE] = state.stored[CATALOG], state.stored[FREE]
         changes = changed_entries(state.stored_definitions, latest.definitions)
         meta = self._next_meta(*state.next_ids, latest.sequence)
@@ -313,21 +326,27 @@ class Checkpoints:
                 draft.rollback()
                 pager.page_count, pager.free_pages = state.meta.page_count, state.meta.free_pages
             raise
-        self._count_spare(draft, new)
+        work = Sealed(draft, new, state.meta, state.log.head, given_up(draft))
+        self._count_spare(work)
         with state.lock:
             draft.complete()
             pager.start_over()
-            before, state.meta = state.meta, new
+            state.meta = new
             state.stored, state.stored_definitions = roots, latest.definitions
-            state.show(copy(roots), latest.definitions)
+            state.show(roots.copy(), latest.definitions)
             pager.release(state.least_stamp())
-            self._sealed = Sealed(draft, new, before, state.log.head)
+            self._sealed = work
 
-    def _count_spare(self, draft: Draft, new: Meta) -> None:
-        """Find out how many free pages nobody reads, and no meta names: all but those that this checkpoint gave up."""
-        given_up = sum(pages for _, pages in draft.freed_pages)
-        alone = self._state.oldest_reader() == self._state.meta.generation
-        self._spare = max(0, new.free_pages - given_up) if alone else 0
+    def _count_spare(self, work: Sealed) -> None:
+        """Find out how many free pages the checkpoint after this one may use, whatever readers come.
+
+        Until it is stored readers may come who need what it gave up.
+        """
+        new, oldest = work.new, self._state.oldest_reader()
+        if oldest >= new.generation:
+            self._spare = new.free_pages
+        else:
+            self._spare = max(0, new.free_pages - work.given_up) if oldest + 1 == new.generation else 0
 
     def wait(self) -> None:
         """Store what is sealed, or wait for who does. OSError: it failed, now or before."""
@@ -352,8 +371,9 @@ class Checkpoints:
                 if not getattr(error, "harmless", False):
                     state.poisoned = error
                 raise
-            self._sealed = None
             self._end(work)
+            self._count_spare(work)
+            self._sealed = None
 
     def _end(self, work: Sealed) -> None:
         """A meta is stored: the log's space before it may be used again."""
@@ -365,6 +385,11 @@ class Checkpoints:
             log.move(work.new)
         if self._durability != "off":
             log.synced(work.new.sequence)
+
+
+def given_up(draft: Draft) -> int:
+    """How many sealed pages a write replaced or dropped."""
+    return sum(pages for _, pages in draft.freed_pages)
 
 
 def is_full(error: BaseException) -> bool:

@@ -7,7 +7,6 @@ process commits. All three change what stands here.
 from __future__ import annotations
 
 import threading
-from copy import copy
 from typing import Any, Final
 
 from modelvault._core.commit import reveal
@@ -58,7 +57,7 @@ class Committed:
             self.next_ids = (meta.next_tree, meta.next_collection)
             self.stored, self.stored_definitions = stored, definitions  # what the meta names
             self.log = Log(self.log_file, meta)
-            self.show(copy(stored), definitions)
+            self.show(stored.copy(), definitions)
 
     def show(self, roots: Any, definitions: dict[str, Definition]) -> None:
         """These trees are the newest version, in this process."""
@@ -72,7 +71,7 @@ class Committed:
         """Apply the records of the log that are not in the newest version yet, up to commit `limit`."""
         before = self.log.sequence
         draft = Draft(self.pager)
-        roots = copy(self.latest.roots)
+        roots = self.latest.roots.copy()
         try:
             changes, next_tree, next_collection = self.log.replay(draft, roots, limit)
         except BaseException:
@@ -106,7 +105,7 @@ class Committed:
         """The newest version, kept readable until `unpin`."""
         with self.lock:
             latest = self.latest
-            version = latest.twin(copy(latest.roots) if self.volatile else latest.roots)
+            version = latest.twin(latest.roots.copy() if self.volatile else latest.roots)
             version.stamp, version.pins = self.pager.freeze(), 1
             self._pinned[version.stamp] = version.generation
             return version

@@ -27,6 +27,7 @@ PART: Final = 1 << 22  # bytes of pages that one commit writes anew
 SPAN: Final = 1 << 20  # bytes of neighbouring pages packed together
 LEAST: Final = 1 << 16  # bytes of pages in a commit on a full disk
 SLACK: Final = 16  # free pages, and a part of the others, that are left below the end of what is compact
+LEAST_SLACK: Final = 8
 MARGIN: Final = 6  # of them, what a commit needs for the catalog and the free tree
 SLACK_SHARE: Final = 64
 ROUNDS: Final = 6
@@ -80,18 +81,24 @@ class Compaction:
             pager.ceiling = self._end
             for tree in self._trees():
                 yield from self._pack(tree)
+            slack = SLACK
             for _ in range(ROUNDS):
                 before = self._end
                 yield from self._age()
                 live = self._end - pager.free_pages
-                pager.ceiling = live + live // SLACK_SHARE + SLACK
+                pager.ceiling = live + live // SLACK_SHARE + slack
                 yield self._drop_log(pager.ceiling)
                 for extents in (True, False):
                     for tree in (*self._trees(), CATALOG, FREE):
                         yield from self._move(tree, extents)
                 yield from self._shorten()
-                if self._end <= pager.ceiling or self._end >= before:
+                if self._end > pager.ceiling:
+                    if self._end >= before:
+                        break
+                elif slack == LEAST_SLACK or self._end - live < slack // 2 + live // 8:
                     break
+                else:
+                    slack -= (SLACK - LEAST_SLACK) // 2  # for a small file it is much
         finally:
             pager.ceiling = 0
 

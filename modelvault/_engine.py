@@ -16,7 +16,6 @@ import errno
 import os
 import threading
 import weakref
-from copy import copy
 from typing import Final, Protocol
 
 from modelvault._checkpoints import Checkpoints, is_full, refuse
@@ -159,7 +158,7 @@ class Engine(Committed):
             self._inline = None
         twin = Engine(self.file, pager, self.meta, read_only=False, volatile=True)
         twin.next_ids = self.next_ids
-        twin.show(copy(latest.roots), latest.definitions)
+        twin.show(latest.roots.copy(), latest.definitions)
         return twin
 
     def _share(self, file: File, path: str, read_only: bool) -> Engine:
@@ -304,7 +303,7 @@ class Engine(Committed):
         limit = 0 if self.volatile else self.checkpoints.record_limit
         draft = Draft(self.pager, record_limit=limit)
         room = None if self.volatile else self.checkpoints.give_room
-        self.write = Write(latest, copy(latest.roots), draft, room, self.next_ids)
+        self.write = Write(latest, latest.roots.copy(), draft, room, self.next_ids)
         self._inline = None
         return self.write
 

@@ -96,14 +96,19 @@ class Follower:
 def lock_newest(file: File, reads: Callable[[int], bool] = lambda generation: False) -> tuple[Meta, int | None]:
     """The newest meta that may be seen, with its pages kept from being used again, and `File.published`.
 
-    Between reading a meta and locking its generation the writer may go on: the lock holds if it is at most one ahead.
+    Between reading a meta and locking its generation the writer may go on. The lock holds if the meta is still the
+    newest, or the newer one is not published yet: its writer looks for locks before it uses more pages.
     reads: whether a generation is locked already, and has to stay so.
     """
     while True:
         limit = file.published()
         meta = read_meta(file, limit=limit)
         file.lock_snapshot(meta.generation)
-        if read_meta(file).generation <= meta.generation + 1 and (limit is None or meta.sequence <= limit):
-            return meta, limit
+        newest = read_meta(file)
+        if limit is None or meta.sequence <= limit:
+            if newest.generation == meta.generation:
+                return meta, limit
+            if newest.generation == meta.generation + 1 and (file.published() or 0) < newest.sequence:
+                return meta, limit
         if not reads(meta.generation):
             file.unlock_snapshot(meta.generation)

@@ -100,6 +100,7 @@ def checked(upgrade: object) -> dict[int, Upgrade]:
 
 
 def stored(catalog: Catalog, unit: Unit | None, name: str) -> Store:
+    """The stored collection of that name. ModelVaultSchemaError if there is none."""
     if not isinstance(name, str):
         raise TypeError(f"argument 'name': {type(name).__name__!r} object is not an instance of 'str'")
     store = catalog.find(name.strip(), unit)

@@ -74,6 +74,7 @@ def mark_key(definition: Definition) -> bytes:
 
 
 def forget_migration(write: Write, definition: Definition) -> None:
+    """Erase how far a rewrite has come."""
     if "migration" in definition:
         write.take_room()
         catalog = Tree(write.draft, write.roots[CATALOG])

@@ -23,23 +23,23 @@ from modelvault._building import (
     unpacked,
 )
 from modelvault._core.batch import Batch
-from modelvault._core.record import Face, RecordCodec
+from modelvault._core.cursor import Cursor
 from modelvault._core.walk import Tree
-from modelvault._fills import alone, plain_default, sorted_out
-from modelvault._frozen import replace
-from modelvault._job import Job, Row, current
+from modelvault._job import Job, current
 from modelvault._leftovers import discard, forget_migration, mark_key, shadow_trees, sweep
 from modelvault._progress import Progress
-from modelvault._queue import BROKEN
-from modelvault._store import STEPS, Catalog, Store
+from modelvault._queue import BROKEN, Statement
+from modelvault._remake import extractor, recoding
+from modelvault._store import BATCH_SIZE, STEPS, Catalog, Store
+from modelvault._twins import kept_by_rewrite
 from modelvault._version import CATALOG, Definition, Write
-from modelvault.converters import converter, same
 from modelvault.errors import ColdPage, DuplicateKeyError, ModelVaultError, ModelVaultSchemaError
-from modelvault.lineage import has_outer_ref
-from modelvault.members import has_union, retag, strip, tagged
-from modelvault.schema import Field, Type
 
 __all__ = ["Rewrite"]
+
+
+class EntryMoved(Exception):
+    """An upgrade function has changed what an index has of a row."""
 
 
 class Rewrite:
@@ -50,90 +50,113 @@ class Rewrite:
         self.job = job
         self.meter = meter
         self.source = job.store
-        primary = job.store.schema.primary
-        old = job.store.schema.type
-        self.reading = [Face(job.store.codecs(type), primary) for type in (sorted_out(old), tagged(old))]
-        bare = sorted_out(job.new.type)
-        self.writing = Face([RecordCodec(bare, job.new.version, job.new.primary)], job.new.primary)
-        self.has_members = has_union(old)
-        self.convert = converter(old, job.new.type, partial(plain_default, job.strict)) or same
-        # What a row goes through, resolved once: record, old row, new row, record.
-        self.decode = self.decode_oddly if has_timestamp(old) else self.reading[0].decode
-        self.row = self.changed if job.upgrades else self.convert
-        self.encode = self.encode_any if job.upgrades else self.writing.encode
-        self.fields = {
-            field.name: (alone(replace(field, type=sorted_out(field.type))), alone(field)) for field in sealed(job)
-        }
+        self.recoding = recoding(job)
+        self.batch_size = min(BATCH_SIZE, catalog.access.engine.pager.cache_size // 4)
+        self.keeping = True  # indexes whose entries stay
+        self.start()
+
+    def start(self) -> None:
+        """Nothing is done yet."""
         self.after: bytes | None = None
         self.left = maxsize  # rows to catch up with, as of the last time
         self.bad: list[tuple[Any, Exception]] = []
         self.duplicates: dict[str, dict[Any, list[Any]]] = {}
 
+    def start_over(self) -> None:
+        """A row has another entry than before in an index that was to be kept: fill all of them anew."""
+        self.keeping = False
+        self.start()
+
     # The two ways
 
     async def at_once(self, unit: Unit) -> None:
         """All in one transaction."""
-        shadow: Definition = await unit.perform(self.begin)
-        target = self.shadow(shadow)
-        count = SLICE
-        while count == SLICE and len(self.bad) < SHOWN:
-            count = await unit.perform(partial(self.slice, target, 0, SLICE))
-            await self.rest(count)
-        self.refuse()
-        await unit.perform(partial(self.finish, shadow), away=True)
+        try:
+            await self.attempt(unit)
+        except EntryMoved:
+            self.start_over()
+            await self.attempt(unit)
+
+    async def attempt(self, unit: Unit) -> None:
+        """at_once, or nothing."""
+        async with unit.savepoint():
+            shadow: Definition = await unit.perform(self.begin)
+            self.watch(shadow)
+            await self.rows(unit, self.shadow(shadow), 0, maxsize)
+            self.refuse()
+            await unit.perform(partial(self.finish, shadow), away=True)
 
     async def in_chunks(self, chunk: int) -> None:
         """In transactions of `chunk` rows; it goes on where an earlier attempt at the same ended."""
-        access = self.catalog.access
-        async with Work(access, None) as unit:
-            definition = await unit.perform(self.announce, away=True)
+        definition = await self.enter(self.announce)
         try:
-            target = self.shadow(definition["migration"])
             more = True
             while more:
-                async with Work(access, None) as unit:
-                    more = await self.chunk(unit, definition, target, chunk)
+                try:
+                    async with Work(self.catalog.access, None) as unit:
+                        more = await self.chunk(unit, definition, self.shadow(definition["migration"]), chunk)
+                except EntryMoved:
+                    self.start_over()
+                    definition = await self.enter(partial(self.announce_again, definition))
             self.refuse()
         except ModelVaultError:
             await self.give_up(definition)
             raise
+
+    async def enter(self, statement: Statement) -> Definition:
+        """Announce the rewrite; the definition with it."""
+        async with Work(self.catalog.access, None) as unit:
+            definition: Definition = await unit.perform(statement, away=True)
+        self.watch(definition["migration"])
+        return definition
 
     async def chunk(self, unit: Unit, definition: Definition, target: Store, size: int) -> bool:
         """One transaction; False if it was the last."""
         if await unit.perform(partial(self.resume, definition)):
             return False
         journal = definition["migration"]["journal"]
-        done = 0
-        while done < size:
-            most = min(SLICE, size - done)
-            count = await unit.perform(partial(self.slice, target, journal, most))
-            done += count
-            await self.rest(count)
+        if not await self.rows(unit, target, journal, size):
             if len(self.bad) >= SHOWN:
                 return False
-            if count < most and not await unit.perform(partial(self.catch_up, target, journal, size), away=True):
+            if not await unit.perform(partial(self.catch_up, target, journal, size), away=True):
                 await unit.perform(partial(self.replay, target, journal), away=True)
                 if not self.bad and not self.duplicates:
                     await unit.perform(partial(self.finish, definition["migration"]), away=True)
                 return False
-            if count < most:
-                break
-        await unit.perform(partial(self.mark, definition), away=True)
+        if not self.bad:  # else it will be given up; who goes on after a crash has to come to those rows again
+            await unit.perform(partial(self.mark, definition), away=True)
         return True
 
-    async def rest(self, count: int) -> None:
-        """So many rows are done: count them, and let others run."""
-        self.meter.add(count)
-        await self.catalog.access.breathe(count)
+    async def rows(self, unit: Unit, target: Store, journal: int, most: int) -> bool:
+        """Write at most `most` rows anew; False if there are no more, or too many that cannot be."""
+        more = True
+        while more and most:
+            first, batch, done = self.after, Batch(), 0
+            while more and done < most and batch.size < self.batch_size:
+                size = min(SLICE, most - done)
+                count = await unit.perform(partial(self.fill, batch, size), away=True)
+                self.look()
+                more = count == size and len(self.bad) < SHOWN
+                done += count
+                self.meter.add(count)
+                await self.catalog.access.breathe(count)
+            most -= done
+            if not self.bad and not await unit.perform(partial(self.put_together, target, batch), away=True):
+                await unit.perform(partial(self.put_singly, target, journal, first), away=True)
+        return more
 
     # Statements
 
     def begin(self, write: Write, wait: bool) -> Definition:
         """Make the shadow's trees; where they are."""
-        current(write, self.job)
-        schema = self.job.new.to_json()
-        indexes = [[index.name, write.new_tree()] for index in self.job.new.indexes]
-        return {"schema": schema, "tree": write.new_tree(), "indexes": indexes}
+        return self.new_shadow(write, current(write, self.job))
+
+    def new_shadow(self, write: Write, old: Definition) -> Definition:
+        """Make the trees that are to be filled, and say which of the old ones are kept."""
+        kept = kept_by_rewrite(self.job, dict(old["indexes"])) if self.keeping else {}
+        indexes = [[index.name, write.new_tree()] for index in self.job.new.indexes if index.name not in kept]
+        shadow = {"schema": self.job.new.to_json(), "tree": write.new_tree(), "indexes": indexes}
+        return shadow | {"kept": [[name, tree] for name, tree in kept.items()]}
 
     def announce(self, write: Write, wait: bool) -> Definition:
         """Enter the rewrite into the definition; the definition. One that is there already is taken up or replaced."""
@@ -142,23 +165,37 @@ class Rewrite:
         upgrades = list(self.job.upgrades)
         if state is not None and state["schema"] == self.job.new.to_json() and state["upgrades"] == upgrades:
             return old
+        return self.replaced(write, old)
+
+    def announce_again(self, definition: Definition, write: Write, wait: bool) -> Definition:
+        """Begin anew what a definition announces; the definition."""
+        self.check_announced(definition, write)
+        return self.replaced(write, definition)
+
+    def replaced(self, write: Write, old: Definition) -> Definition:
+        """Enter the rewrite into the definition, in the place of any other."""
         discard(write, shadow_trees(old))
         forget_migration(write, old)
-        state = self.begin(write, wait) | {"journal": write.new_tree(), "upgrades": upgrades}
+        state = self.new_shadow(write, old) | {"journal": write.new_tree(), "upgrades": list(self.job.upgrades)}
         definition = old | {"migration": state}
         write.define(definition)
         return definition
+
+    def check_announced(self, definition: Definition, write: Write) -> None:
+        """Raise unless the rewrite is under way as that definition has it."""
+        if write.definitions.get(self.job.name) != definition:
+            raise ModelVaultSchemaError(
+                f"schema error: the schema of {self.job.name} changed meanwhile: this migration has ended; plan again"
+            )
 
     def resume(self, definition: Definition, write: Write, wait: bool) -> bool:
         """Find out how far it has come; whether somebody else, who did the same, has brought it to its end."""
         now = write.definitions.get(self.job.name)
         if now is not None and now["tree"] == definition["migration"]["tree"]:
             return True
-        if now != definition:
-            raise ModelVaultSchemaError(
-                f"schema error: the schema of {self.job.name} changed meanwhile: this migration has ended; plan again"
-            )
-        self.after = Tree(write.draft, write.roots[CATALOG]).get(mark_key(definition))
+        self.check_announced(definition, write)
+        if not self.bad:
+            self.after = Tree(write.draft, write.roots[CATALOG]).get(mark_key(definition))
         return False
 
     def mark(self, definition: Definition, write: Write, wait: bool) -> None:
@@ -168,20 +205,56 @@ class Rewrite:
         catalog.put(mark_key(definition), self.after or b"")
         write.roots[CATALOG] = catalog.root
 
-    def slice(self, target: Store, journal: int, most: int, write: Write, wait: bool) -> int:
-        """Write some rows anew; how many.
+    def fill(self, batch: Batch, most: int, write: Write, wait: bool) -> int:
+        """Make at most `most` rows into new ones; how many there were."""
+        if not wait:
+            raise ColdPage("many rows")
+        done, before, there = 0, batch.count, True
+        while there and done < most and len(self.bad) < SHOWN:
+            cursor = Cursor(write.draft.pager, write.roots[self.source.definition["tree"]])
+            there = cursor.to_first() if self.after is None else cursor.to(self.after + b"\0")
+            try:
+                done += self.recoding.fill(batch, cursor, most - done)
+                there = False
+            except (ColdPage, *BROKEN):
+                raise
+            except Exception as error:
+                done += batch.count - before + 1
+                self.bad.append((self.name(self.recoding.last), error))
+            before = batch.count
+            self.after = self.recoding.last if done else self.after
+        return done
+
+    def put_together(self, target: Store, batch: Batch, write: Write, wait: bool) -> bool:
+        """Put new rows into the shadow; False, and nothing has changed, if a unique value is taken."""
+        if not wait:
+            raise ColdPage("many rows")
+        savepoint = write.savepoint() if any(index.unique for index in target.schema.indexes) else None
+        try:
+            batch.put_all(target.table, write, STEPS)
+        except DuplicateKeyError:
+            assert savepoint is not None
+            write.rewind(savepoint)
+            return False
+        if savepoint is not None:
+            write.release(savepoint)
+        return True
+
+    def put_singly(self, target: Store, journal: int, first: bytes | None, write: Write, wait: bool) -> None:
+        """Put the rows behind a key, as far as they have come, one by one.
 
         With a journal, a unique value that is taken is put off: the row that has it may have changed since.
         """
-        rows = read_slice(write, self.source.definition["tree"], self.after, wait, most)
-        if not self.put_together(target, write, rows, wait):
-            for key, record in rows:
+        last, key = self.after, first
+        assert last is not None
+        while key != last:
+            for key, record in read_slice(write, self.source.definition["tree"], key, wait):  # noqa: B020
                 try:
                     self.put(target, write, key, record, wait, raising=bool(journal))
                 except DuplicateKeyError:
                     note_key(write, journal, key)
-        self.after = rows[-1][0] if rows else self.after
-        return len(rows)
+                if key == last:
+                    break
 
     def catch_up(self, target: Store, journal: int, most: int, write: Write, wait: bool) -> int:
         """Bring some rows that changed since in step, if there are many: the last transaction is to be short.
@@ -198,11 +271,13 @@ class Rewrite:
             target.table.delete(write, key, wait)
             write.delete(journal, key)
         for key in keys:
-            record = source.get(key)
+            record, bad = source.get(key), len(self.bad)
             try:
                 if record is not None:
                     self.put(target, write, key, record, wait, raising=True)
             except DuplicateKeyError:
+                note_key(write, journal, key)
+            if len(self.bad) > bad:  # who goes on after a crash has to come to it again
                 note_key(write, journal, key)
         return left
 
@@ -228,10 +303,12 @@ class Rewrite:
         """Put the shadow in the place of the collection's trees."""
         old = write.definitions[self.job.name]
         definition = {key: value for key, value in old.items() if key != "migration"}
-        definition |= {"tree": shadow["tree"], "schemas": [shadow["schema"]], "indexes": shadow["indexes"]}
+        places = dict(shadow["indexes"]) | dict(shadow.get("kept", []))
+        indexes = [[index.name, places[index.name]] for index in self.job.new.indexes]
+        definition |= {"tree": shadow["tree"], "schemas": [shadow["schema"]], "indexes": indexes}
         definition["version"] = self.job.version
         forget_migration(write, old)
-        trees = [old["tree"], *(tree for _, tree in old["indexes"])]
+        trees = [old["tree"], *(tree for _, tree in old["indexes"] if tree not in places.values())]
         discard(write, trees + [shadow["journal"]] if "journal" in shadow else trees)
         write.define(definition)
 
@@ -251,22 +328,33 @@ class Rewrite:
     # Rows
 
     def shadow(self, shadow: Definition) -> Store:
-        """The stored collection that is being filled."""
-        schema = shadow["schema"]
+        """The stored collection that is being filled, with the indexes that are."""
+        names = [name for name, _ in shadow["indexes"]]
+        indexes = [index for index in shadow["schema"]["indexes"] if index[0] in names]
+        schema = shadow["schema"] | {"indexes": indexes}
         definition = {"name": self.job.name, "id": 0, "tree": shadow["tree"], "schemas": [schema]}
         store = Store(self.catalog.access.engine.pager, definition | {"indexes": shadow["indexes"]})
         store.table.definition = None
         return store
 
+    def watch(self, shadow: Definition) -> None:
+        """Have it seen if an upgrade function moves an entry of an index that is to be kept."""
+        if self.job.upgrades:
+            old = {index.tree: index for index in self.source.table.indexes}
+            new = {index.name: extractor(self.job, index) for index in self.job.new.indexes}
+            self.recoding.watch([(old[tree], new[name]) for name, tree in shadow.get("kept", [])])
+
+    def look(self) -> None:
+        """EntryMoved if that was seen."""
+        if self.recoding.moved:
+            raise EntryMoved
+
     def put(self, target: Store, write: Write, key: bytes, record: bytes, wait: bool, *, raising: bool = False) -> None:
         """Write one row anew, or note what is wrong with it."""
         try:
-            packed, fresh = self.encode(self.row(self.decode(record)))
-            if packed != key:
-                raise ModelVaultSchemaError(
-                    f"schema error: an upgrade cannot change a primary key ({self.name(key)!r})"
-                )
-        except (ColdPage, *BROKEN):
+            fresh = self.recoding.record(key, record)
+            self.look()
+        except (ColdPage, EntryMoved, *BROKEN):
             raise
         except Exception as error:
             self.bad.append((self.name(key), error))
@@ -277,43 +365,6 @@ class Rewrite:
             if raising:
                 raise
             self.note(target, write, error, key, fresh)
-
-    def put_together(self, target: Store, write: Write, rows: list[tuple[bytes, bytes]], wait: bool) -> bool:
-        """Write rows anew as one batch; False, and nothing has changed, if it is to be done one by one."""
-        batch = Batch()
-        try:
-            for _, record in rows:
-                if not self.add(batch, self.decode(record)):
-                    return False
-        except (ColdPage, *BROKEN):
-            raise
-        except Exception:
-            return False
-        savepoint = write.savepoint() if any(index.unique for index in target.schema.indexes) else None
-        try:
-            while not batch.put(target.table, write, STEPS, wait):
-                pass
-        except DuplicateKeyError:
-            assert savepoint is not None
-            write.rewind(savepoint)
-            return False
-        if savepoint is not None:
-            write.release(savepoint)
-        return True
-
-    def add(self, batch: Batch, found: Row) -> bool:
-        """Encode what becomes of a row; False if its primary key is another one."""
-        if not self.job.upgrades:
-            batch.add(self.writing, self.row(found), dict, check_nothing)
-            return True
-        key = found[self.source.schema.primary]
-        row = self.row(found)
-        try:
-            batch.add(self.writing, row, dict, check_nothing)
-        except (ValueError, TypeError, AttributeError, ArithmeticError):
-            row = self.settle(row)
-            batch.add(self.writing, row, dict, check_nothing)
-        return bool(row[self.job.new.primary] == key)
 
     def note(self, target: Store, write: Write, error: DuplicateKeyError, key: bytes, record: bytes) -> None:
         """Note a value that another row has."""
@@ -330,47 +381,6 @@ class Rewrite:
         """A primary key as a value."""
         return unpacked(self.source, key)
 
-    def decode_oddly(self, record: bytes) -> Row:
-        """The old row; its timestamps as datetimes where they are within Python's range."""
-        try:
-            row: Row = self.reading[0].decode(record)
-        except (OverflowError, ValueError):
-            row = self.reading[1].decode(record)
-        return row
-
-    def changed(self, found: Row) -> Row:
-        """The new row: what the upgrade functions make of the old one, converted."""
-        row: Row = strip(found) if self.has_members else found
-        for upgrade in self.job.upgrades.values():
-            changed = upgrade(row)
-            row = row if changed is None else changed
-            if row.__class__ is not dict:
-                raise TypeError(f"an upgrade function gives a dict, or None for the one it was given, not {row!r:.60}")
-        if self.has_members:
-            row = retag(found, row)
-        fresh: Row = self.convert(row)
-        return fresh
-
-    def encode_any(self, row: Row) -> tuple[bytes, bytes]:
-        """The key and record of a new row from upgrade functions: its values may be as the model has them."""
-        try:
-            return self.writing.encode(row)
-        except (ValueError, TypeError, AttributeError, ArithmeticError):
-            return self.writing.encode(self.settle(row))
-
-    def settle(self, row: Row) -> Row:
-        """The row with plain values where it has the model's."""
-        found = {}
-        for name, value in row.items():
-            bare, bound = self.fields.get(name, (None, None))
-            if bare is not None and bound is not None:
-                try:
-                    bare.encode({name: value})
-                except (ValueError, TypeError, AttributeError, ArithmeticError):
-                    value = bare.decode(bound.encode({name: value}))[name]
-            found[name] = value
-        return found
-
     def refuse(self) -> None:
         """Raise what is wrong with the rows, if anything is."""
         if self.bad:
@@ -383,21 +393,6 @@ class Rewrite:
         refuse_duplicates(self.job.name, self.duplicates)
 
 
-def check_nothing(cls: type, row: Any) -> None:
-    """Rows that are decoded need no check of their class."""
-
-
-def sealed(job: Job) -> list[Field]:
-    """The fields of the new type that have a codec of their own."""
-    return [field for field in job.new.fields if job.upgrades and not has_outer_ref(field.type)]
-
-
-def has_timestamp(type: Type) -> bool:
-    """Whether there may be a timestamp in the type; `any` holds everything."""
-    if type.kind in ("timestamp", "any") or (type.kind == "custom" and not type.items):
-        return True
-    return any(map(has_timestamp, (*type.items, *(field.type for field in type.fields))))
-
-
 def note_key(write: Write, journal: int, key: bytes) -> None:
+    """Have a row come again, when others that changed since do."""
     write.put(journal, key, b"")

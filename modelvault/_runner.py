@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 NOTHING: Final = nullcontext()
 THREADS: Final = 4  # threads of one database that may wait for the disk at a time
-TURN: Final = 256  # tasks woken in one turn of an event loop, so that others have theirs in between
+TURN: Final = 64  # tasks woken in one turn of an event loop, so that others have theirs in between
 IDLE: Final = 2.0  # seconds after which a writer's thread without work ends
 
 
@@ -366,7 +366,8 @@ class AsyncioWaiter(LoopWaiter):
     __slots__ = ("_future",)
 
     def __init__(self, loop: Any) -> None:
-        super().__init__(loop)
+        self.loop = loop
+        self.done = False
         self._future: Any = None
 
     def soon(self, function: Callable[..., object], *args: Any) -> None:

@@ -12,15 +12,18 @@ from typing import Any, Final
 
 from modelvault._core.entry import EntryShape
 from modelvault._core.pager import Draft
+from modelvault._core.record import Face, RecordCodec
 from modelvault._core.space import free_runs
 from modelvault._core.survey import Survey
 from modelvault._core.walk import Tree
 from modelvault._engine import Engine, Version
-from modelvault._frozen import fresh, frozen, mutable
+from modelvault._frozen import fresh, frozen, mutable, replace
 from modelvault._store import Store, key_codec, record_version
 from modelvault._version import CATALOG, FREE
-from modelvault.errors import CorruptionError
-from modelvault.schema import Index
+from modelvault.errors import CorruptionError, ModelVaultValidationError
+from modelvault.lineage import is_optional
+from modelvault.members import tagged
+from modelvault.schema import Field, Index, Type
 
 __all__ = ["Problem", "Verification", "verifying"]
 
@@ -194,19 +197,20 @@ class Verifying:
             yield from self._compare(store)
 
     def _rows(self, store: Store) -> Iterator[int]:
-        """Read and decode every row."""
-        face = store.binding(None).face
+        """Read and decode every row; its values have to be what the schema allows."""
+        codecs = store.codecs(tagged(store.schema.type))
+        face, rules = Face(codecs, store.schema.primary), RecordCodec(loose(tagged(store.schema.type)), 0)
         for leaf in self._leaves(store.definition["tree"], store.name, True, collection=store.name, store=store):
             for key, record in leaf:
                 self._report.rows += 1
                 if record is None:
                     continue
                 try:
-                    face.decode(record)
+                    rules.encode(face.decode(record))
                 except Exception as error:
                     value = unpacked(store, key)
-                    words = f"{store.name}: the row {value!r} cannot be decoded: {error}"
-                    self._note(words, collection=store.name, key=value)
+                    what = "breaks a rule" if isinstance(error, ModelVaultValidationError) else "cannot be decoded"
+                    self._note(f"{store.name}: the row {value!r} {what}: {error}", collection=store.name, key=value)
             yield sum(len(key) + len(record or b"") for key, record in leaf)
 
     def _entries(self, store: Store, index: Index, name: str, tree: int) -> Iterator[int]:
@@ -269,6 +273,18 @@ def values_of(extractors: dict[int, Any], record: bytes) -> list[bytes] | None:
         return None if extractor is None else [*extractor.extract(record)]
     except CorruptionError:
         return None
+
+
+def loose(type: Type) -> Type:
+    """The type with all fields optional: rows may lack what the version that they were written under did not have."""
+    items = tuple(map(loose, type.items))
+    return replace(type, items=items, fields=tuple(map(loose_field, type.fields)))
+
+
+def loose_field(field: Field) -> Field:
+    inner = loose(field.type)
+    given = is_optional(inner) or inner.group
+    return Field(field.name, inner if given else Type("optional", (inner,)))
 
 
 def unpacked(store: Store, key: bytes) -> Any:

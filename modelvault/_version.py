@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from copy import copy
 from typing import Any, Final
 
 from modelvault._core.commit import spill, unpack_root
@@ -206,7 +205,7 @@ class Savepoint:
 
     def __init__(self, write: Write) -> None:
         self.mark = write.draft.mark()
-        self.roots = copy(write.roots)
+        self.roots = write.roots.copy()
         self.had_space = write.space is not None
         self.definitions = write.definitions
         self.next_ids = (write.next_tree, write.next_collection)
@@ -261,12 +260,14 @@ def parse_definition(key: bytes, value: bytes) -> Definition:
     try:
         definition = json.loads(value)
         parts = [definition, definition.get("migration", {"tree": FREE + 1, "indexes": [], "journal": FREE + 1})]
+        kept = [tree for _, tree in parts[1].get("kept", [])]
         trees = [tree for part in parts for tree in (part["tree"], *(tree for _, tree in part["indexes"]))]
         names = [definition["name"], *(name for part in parts for name, _ in part["indexes"])]
         sound = (
             entry_key(definition["id"]) == key
             and all(isinstance(name, str) for name in names)
             and all(type(tree) is int and FREE < tree < 2**32 for tree in (*trees, parts[1]["journal"]))
+            and {*kept} <= {tree for _, tree in definition["indexes"]}
             and isinstance(definition["schemas"], list)
             and definition["schemas"]
         )

@@ -191,6 +191,7 @@ class Differences:
             self.add(f"- keys that are no fields, in {'.'.join(path) or 'the row'}", "breaking", reason, rewrite=True)
 
     def added(self, path: Path, field: Field) -> None:
+        """A field that is new."""
         if field.type.kind == "object" and field.type.group:
             for leaf in field.type.fields:
                 self.added((*path, leaf.name), leaf)
@@ -209,6 +210,7 @@ class Differences:
         self.add(line, "needs_migration", reason, backfill(path), rewrite=moving)
 
     def removed(self, path: Path, field: Field) -> None:
+        """A field that is gone."""
         if self.strict and field.type.kind == "object" and field.type.group:
             for leaf in field.type.fields:
                 self.removed((*path, leaf.name), leaf)
@@ -283,6 +285,7 @@ class Differences:
                 self.types(path, item, new.items[place])
 
     def choices(self, path: Path, old: Type, new: Type) -> None:
+        """Two enums or literals."""
         before, after = typed_values(old), typed_values(new)
         more = [value for _, value in after if (type(value), value) not in before]
         gone = [value for _, value in before if (type(value), value) not in after]
@@ -298,6 +301,7 @@ class Differences:
             self.add(f"~ {name}: also {shown(more)}")
 
     def constraints(self, path: Path, old: Type, new: Type) -> None:
+        """What two types hold their values to."""
         before, after = set(old.constraints), set(new.constraints)
         if before == after or (old.kind != new.kind and not after):
             return
@@ -327,12 +331,18 @@ class Differences:
             self.add(line, "breaking", f"type changed for field {quoted(path)}", rewrite=rewrite)
 
     def indexes(self, old: Schema, new: Schema) -> None:
+        """The indexes of two schemas."""
         before = {index.name: moved(index, old, new) for index in old.indexes}
         freed = [index for name, index in before.items() if new.index(name) is None]
         for index in new.indexes:
             words = f"{'unique ' if index.unique else ''}index {index.name} on {', '.join(map('.'.join, index.paths))}"
             known = before.get(index.name)
             if known == index:
+                continue
+            same = [other for other in freed if other.paths == index.paths and other.unique == index.unique]
+            if known is None and same:
+                freed.remove(same[0])
+                self.add(f"~ index {same[0].name} is called {index.name}")
                 continue
             line = f"{'+' if known is None else '~'} {words}"
             twins = [other for other in (*freed, *([known] if known else [])) if other.paths == index.paths]
@@ -353,6 +363,7 @@ def moved(index: Index, old: Schema, new: Schema) -> Index:
 
 
 def quoted(path: Sequence[str]) -> str:
+    """A path as 0.16 writes it."""
     return json.dumps(list(path), ensure_ascii=False)
 
 
@@ -361,6 +372,7 @@ def shown(values: Iterable[Any]) -> str:
 
 
 def backfill(path: Path) -> str:
+    """The step that gives older rows a value at a path."""
     return f"backfill_top_level_field:{path[0]}" if len(path) == 1 else f"backfill_field_at_path:{'.'.join(path)}"
 
 

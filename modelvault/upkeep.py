@@ -44,10 +44,11 @@ class AsyncUpkeep:
     async def verify(self, *, raises: bool = True, progress: Tell = False) -> Verification:
         """Read the whole database from the file and check it; it may be read and written meanwhile.
 
-        Every page is sound, and used once, or free; every row can be read; every index entry has its row, and every row
-        its entries; what is unique is there once. The report counts what was checked. CorruptionError if something is
-        wrong: its `report` lists all that is. raises=False: the report is returned in any case. progress: True shows a
-        line on standard error, a function gets the count of bytes now and then.
+        Every page is sound, and used once, or free; every row can be read and meets its constraints; every index entry
+        has its row, and every row its entries; what is unique is there once. The report counts what was
+        checked. CorruptionError if something is wrong: its `report` lists all that is. raises=False: the report is
+        returned in any case. progress: True shows a line on standard error, a function gets the count of bytes now and
+        then.
         """
         self._access.attend()
         await self._access.catch_up()

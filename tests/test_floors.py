@@ -35,7 +35,8 @@ ROWS = [
     ["_store", "_explain", "_backup"],
     ["_leftovers", "_fills", "_search", "_verify"],
     ["_building", "_job", "_reading", "_salvage"],
-    ["_rewrite", "_rows"],
+    ["_rows", "_remake", "_twins"],
+    ["_rewrite"],
     ["_change"],
     ["_repairs"],
     ["_answers"],
@@ -51,7 +52,7 @@ ROWS = [
 CORE_ROWS = [
     ["__init__", "format", "xxh64", "slots", "cache", "buffer", "constraint", "drive"],
     ["file", "meta", "codec"],
-    ["pager", "scalar", "temporal", "container"],
+    ["pager", "scalar", "temporal", "container", "carried"],
     ["node", "keys", "anything"],
     ["cells"],
     ["tree", "objects"],
@@ -63,7 +64,7 @@ CORE_ROWS = [
     ["program"],
     ["table", "commit", "copying", "packing", "survey"],
     ["feed", "batch"],
-    ["scan"],
+    ["scan", "recoding"],
     ["sorting", "aggregate"],
 ]
 PACKAGE_ROWS = {

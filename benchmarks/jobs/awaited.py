@@ -80,14 +80,15 @@ def thousand_gets(loop: str, site: Site) -> Batch:
 
 
 def thousand_inserts(loop: str, site: Site) -> Batch:
-    """A thousand durable inserts at once, each with its own promise."""
+    """A thousand durable inserts at once, each with its own promise, in a session that had a thousand before."""
     path = site.private()
     fresh = rows(10**9, site.rows + 1)
 
     async def main() -> float:
-        users = [next(fresh) for _ in range(1000)]
+        first, users = ([next(fresh) for _ in range(1000)] for _ in range(2))
         async with site.peer.session(path) as store:
             await store.insert(next(fresh))
+            await GATHER[loop]([store.insert(user) for user in first])
             start = perf_counter()
             await GATHER[loop]([store.insert(user) for user in users])
             return (perf_counter() - start) / len(users)
@@ -101,9 +102,10 @@ def lonely_inserts(site: Site) -> Batch:
     fresh = rows(10**9, site.rows + 1)
 
     async def main() -> float:
-        users = [next(fresh) for _ in range(10)]
+        users = [next(fresh) for _ in range(50)]
         async with site.peer.session(path) as store:
-            await store.insert(next(fresh))
+            for _ in range(10):
+                await store.insert(next(fresh))
             start = perf_counter()
             for user in users:
                 await store.insert(user)

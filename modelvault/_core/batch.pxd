@@ -51,6 +51,7 @@ cdef class Batch:
     cdef size_t capacity
     cdef readonly size_t at     # rows that are in the primary tree
     cdef list pending           # Pending of each index of the table
+    cdef int append(self, Face face, object row) except -1
     cdef int room(self) except -1
     cdef size_t waiting(self) except? 0
     cdef int prepare(self, Table table) except -1

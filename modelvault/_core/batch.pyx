@@ -13,6 +13,7 @@ from libc.stdlib cimport qsort
 from libc.string cimport memcmp
 
 from modelvault._core.buffer cimport get64_big, put_bytes
+from modelvault._core.file cimport make_way_when
 from modelvault._core.node cimport key_limit
 from modelvault._core.pager cimport Page
 from modelvault._core.table cimport entry_at
@@ -124,6 +125,10 @@ cdef class Batch:
         """Encode one more row; `check` is asked about one that is no instance of `cls` itself. Raises what Face.encode does."""
         if type(row) is not cls:
             check(cls, row)
+        self.append(face, row)
+
+    cdef int append(self, Face face, object row) except -1:
+        """Encode one more row."""
         self.room()
         self.keys.size = self.ends[self.count - 1].key if self.count else 0
         self.records.size = self.ends[self.count - 1].record if self.count else 0
@@ -131,6 +136,7 @@ cdef class Batch:
         self.ends[self.count].key = self.keys.size
         self.ends[self.count].record = self.records.size
         self.count += 1
+        return 0
 
     def take(self, Face face not None, rows not None, size_t most, cls not None, check not None):
         """Encode at most `most` rows of an iterator, each before the next one is asked for; how many there were."""
@@ -185,6 +191,14 @@ cdef class Batch:
             return False
         self.put_pending(table, draft, roots, &steps, wait)
         return self.waiting() == 0
+
+    def put_all(self, Table table not None, write not None, size_t steps):
+        """Put everything, in steps between which other threads run; waits for the disk. Errors as in put."""
+        cdef double due = 0
+        while not self.put(table, write, steps):
+            due = make_way_when(due)
+            if write.is_large:
+                write.spill()
 
     def order(self):
         """Sort the entries that are yet to be put: worth another thread where there are many."""

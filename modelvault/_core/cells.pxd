@@ -25,6 +25,7 @@ cdef size_t write_separator(bint leaf, const Cell* cells, size_t index, unsigned
 
 cdef bint node_in_order(
     const unsigned char* data, size_t page_size, size_t index, const Cell* cell) noexcept nogil
+cdef bint node_in_row(const unsigned char* data, size_t index) noexcept nogil
 cdef int node_place(unsigned char* data, size_t page_size, size_t index, const Cell* cell) noexcept nogil
 cdef int node_split(
     unsigned char* left, unsigned char* right, size_t page_size, size_t index, const Cell* cell, bint first, bint last,

@@ -221,6 +221,11 @@ cdef bint descends(const unsigned char* data) noexcept nogil:
     return slots[1].offset == slots[0].offset + node_cell_size(data, 0)
 
 
+cdef bint node_in_row(const unsigned char* data, size_t index) noexcept nogil:
+    """Whether a cell to be put at `index` seems to go on a row of keys that come in order."""
+    return ascends(data, index) or (index == 0 and descends(data))
+
+
 cdef int node_split(
         unsigned char* left, unsigned char* right, size_t page_size, size_t index, const Cell* cell,
         bint first, bint last, unsigned char* separator, size_t* separator_size) noexcept nogil:

@@ -11,6 +11,7 @@ cdef extern from "system.h" nogil:
 
 
 cdef int make_way() except -1
+cdef double make_way_when(double due) except -1
 
 
 cdef class File:

@@ -13,6 +13,7 @@ import errno
 import io
 import os
 import stat
+from time import monotonic
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
@@ -184,6 +185,18 @@ cdef extern from * nogil:
         nanosleep(&moment, NULL);
     }
 
+    static void file_rest(long nanoseconds) {
+        struct timespec moment = { 0, nanoseconds };
+        nanosleep(&moment, NULL);
+    }
+
+    /* Seconds, to compare moments that are near each other. */
+    static double file_clock(void) {
+        struct timespec now = { 0, 0 };
+        timespec_get(&now, TIME_UTC);
+        return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+    }
+
     /* How many bytes from `base` on another handle holds alone; 0 for none. */
     static int64_t file_held(int fd, uint64_t base, uint64_t most) {
     #ifdef F_OFD_SETLK
@@ -250,6 +263,8 @@ cdef extern from * nogil:
     int file_lock(int fd, uint64_t offset, int kind)
     int file_hold(int fd, uint64_t base, uint64_t count)
     void file_pause()
+    void file_rest(long nanoseconds)
+    double file_clock()
     int file_unhold(int fd, uint64_t base)
     long long file_held(int fd, uint64_t base, uint64_t most)
     long long file_locked(int fd, uint64_t low, uint64_t high)
@@ -260,6 +275,10 @@ cdef enum:
 cdef bint WINDOWS = os.name == "nt"
 # For every file that is opened: it stays in this process, and its bytes are what they are.
 cdef int PRIVATE = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOINHERIT", 0) | getattr(os, "O_BINARY", 0)
+
+cdef double SLICE = 0.001       # seconds for which other threads wait for the GIL
+cdef double REST = 0.0015       # seconds for which they have it then, if they want it
+cdef double WAITED = 0.00001    # seconds of waiting for it that say that somebody runs
 
 cdef uint64_t WRITER = (<uint64_t> 1) << 62
 cdef uint64_t SNAPSHOTS = ((<uint64_t> 1) << 62) + ((<uint64_t> 1) << 32)
@@ -276,6 +295,27 @@ cdef int make_way() except -1:
     with nogil:
         file_pause()
     return 0
+
+
+cdef double make_way_when(double due) except -1:
+    """Make way if that is due, by the monotonic clock; when it is due next. 0 begins.
+
+    Others get longer than they waited, if there are any. The first thing that a thread does after it got the GIL finds cold
+    caches: with short pauses too much of what it does would be a first thing.
+    """
+    cdef double now = monotonic()
+    cdef double moment = 0
+    if now < due:
+        return due
+    if due:
+        with nogil:
+            file_pause()
+            moment = file_clock()
+        if file_clock() - moment > WAITED:
+            with nogil:
+                file_rest(<long> (1e9 * REST))
+        now = monotonic()
+    return now + SLICE
 
 
 cdef class File:

@@ -4,6 +4,7 @@ from libc.stddef cimport size_t
 
 from modelvault._core.anything cimport Anything
 from modelvault._core.buffer cimport Buffer, Reader, fail_corrupt, get16, put16, take
+from modelvault._core.carried cimport carried
 from modelvault._core.codec cimport Codec
 from modelvault._core.constraint cimport compile_check
 from modelvault._core.container cimport Custom, Dict, List, Optional, Set, Tuple, Union, VarTuple
@@ -27,6 +28,8 @@ cdef Codec compile_type(object type, list stack):
     if codec is None:
         if kind == "object":
             return compile_object(type, stack, GROUP if type.group else INNER, None)
+        if kind == "carried":
+            return carried(compile_type(type.items[0], stack))
         if kind == "ref":
             return stack[len(stack) - 1 - type.values[0]]
         if kind == "custom":

@@ -19,8 +19,8 @@ What a commit does, in this order:
 Before the meta is written, draft.rollback() and the old roots are all that is needed to undo it: the pages taken are
 free in the old roots.
 
-A page freed by generation N is used again by generation g if N <= g - 2 (so that both metas stay whole, and readers
-that are just registering, too) and N <= floor, the lowest generation that any reader uses.
+A page freed by generation N is used again by generation g if N <= g - 1 (so that what the newest meta names stays whole
+until the next one is durable) and N <= floor, the lowest generation that any reader uses.
 
 While the file is compacted (`ceiling`), free pages are taken from the beginning of the file, and `shorten` gives up the
 last ones.
@@ -190,7 +190,7 @@ cdef class Space(Allocator):
     def __init__(self, Draft draft not None, uint64_t floor, bint spend_reserve=False):
         self.draft = draft
         self.pager = draft.pager
-        self.limit = min(floor, draft.generation - 2 if draft.generation > 2 else 0)
+        self.limit = min(floor, draft.generation - 1)
         self.end = draft.pager.page_count
         self.free_pages = draft.pager.free_pages
         self.ceiling = draft.pager.ceiling
@@ -648,7 +648,7 @@ cdef class Space(Allocator):
 def free_runs(Pager pager not None, Roots roots not None, uint64_t page_count=0):
     """Every run of free pages, as (generation that freed it, first page, pages), in the order of the free tree.
 
-    Generations after the last but one cannot be used yet. page_count: of the version of `roots`, if it is not the newest.
+    page_count: of the version of `roots`, if it is not the newest.
     """
     cdef Cursor cursor = Cursor.__new__(Cursor)
     cdef const unsigned char* key

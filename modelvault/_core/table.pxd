@@ -72,3 +72,4 @@ cdef class Table:
 
 
 cdef const unsigned char* entry_at(Entries entries, size_t i, size_t* size) noexcept
+cdef bint same_entries(Entries a, Entries b) noexcept

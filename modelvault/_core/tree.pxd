@@ -31,7 +31,7 @@ cdef class Roots:
     cdef Root* items
     cdef readonly size_t count
     cdef size_t capacity
-    cdef Roots copy(self)
+    cpdef Roots copy(self)
     cdef Root* at(self, uint32_t tree) except NULL
     cdef int grow(self, size_t count) except -1
 

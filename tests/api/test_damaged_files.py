@@ -7,11 +7,13 @@ from __future__ import annotations
 import errno
 import os
 import random
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
-from modelvault import CorruptionError, Database, LockedError, ModelVaultFormatError
+from modelvault import CorruptionError, Database, LockedError, ModelVaultFormatError, models
 from modelvault._core.file import MemoryFile
 from modelvault._core.space import free_runs
 from modelvault._core.walk import Tree
@@ -146,6 +148,46 @@ async def test_verify_compares_rows_and_indexes(world: World) -> None:
         assert all(problem.collection == "users" for problem in report.problems)
         words = str(report)
         assert "has no entry in index" in words and "without a row" in words
+
+
+@pytest.mark.damaged
+async def test_verify_holds_rows_to_their_constraints(world: World) -> None:
+    """Of all versions: a row that lacks a field breaks none, one whose value is not allowed does."""
+
+    class Part(BaseModel):
+        size: int
+
+    class Thing(BaseModel):
+        __modelvault_primary_key__ = "id"
+        id: int
+        count: int
+        parts: list[Part]
+
+    class Named(Thing):
+        __modelvault_collection__ = "things"
+        name: str
+
+    async with world.open() as db:
+        things = await db.collection(Thing)
+        await things.insert_many(Thing(id=n, count=n, parts=[Part(size=n)]) for n in range(20))
+        await models.async_apply(bare(db), Named, force=True)
+        await (await db.collection(Named)).insert(Named(id=99, count=1, parts=[Part(size=8)], name="x"))
+        await db.verify()
+        engine = bare(db)._access.engine
+        definition = deepcopy(engine.latest.definitions["things"])
+        fields = dict(definition["schemas"][-1]["fields"])
+        fields["count"] = {"kind": fields["count"], "constraints": [["ge", 2]]}
+        size = fields["parts"]["items"][0]["fields"][0]
+        size[1] = {"kind": size[1], "constraints": [["le", 17]]}
+        definition["schemas"][-1]["fields"] = [list(field) for field in fields.items()]
+        write = engine.begin()
+        write.define(definition)
+        engine.commit(write)
+        report = await db.verify(raises=False)
+        assert [problem.key for problem in report.problems] == [0, 1, 18, 19, 99]
+        assert all("things: the row" in str(problem) and "breaks a rule" in str(problem) for problem in report.problems)
+        with pytest.raises(CorruptionError, match=r"the row 0 breaks a rule: .*count"):
+            await db.verify()
 
 
 # Salvage

@@ -62,6 +62,23 @@ async def filled(db: Any, cls: Any, *rows: dict[str, Any]) -> Any:
     return users
 
 
+async def test_a_plan_says_what_indexes_are_called(loop_db: Any, loop_world: World) -> None:
+    """One that has another name because its field has; a second one on the same field is built."""
+    db = loop_db
+    await filled(db, model([models.index("name"), models.unique("n")], name=str, n=int), {"id": 1, "name": "a", "n": 1})
+    title = Annotated[str, models.RenamedFrom("name")]
+    new = model([models.index("title"), models.index("title", name="again"), models.index("n")], title=title, n=int)
+    lines = str(await plan(db, new)).splitlines()
+    assert lines[0].endswith("every row is read")
+    assert "  ~ index name_idx is called title_idx" in lines and "  + index again on title" in lines
+    assert not any(line.startswith("  - index") for line in lines)
+    renamed = model([models.index("title"), models.index("n")], title=title, n=int)
+    assert str(await plan(db, renamed)).splitlines()[0].endswith("no row is touched")
+    await apply(db, new)
+    assert await (await collection(db, new)).where("title", "a").count() == 1
+    await bare(db).verify()
+
+
 async def test_new_fields_are_there_at_once(loop_db: Any, loop_world: World) -> None:
     db = loop_db
     old = model(name=str, home=Address, homes=(list[Address], []))

@@ -182,3 +182,54 @@ def test_a_pinned_generation_stays_locked(writer: Engine, reader: Engine) -> Non
     assert [int(key) for key, _ in entries(reader.pager, pinned.roots[TREE])] == [0]
     reader.unpin(pinned)
     assert writer.file.oldest_snapshot(0, writer.meta.generation) == reader.latest.generation
+
+
+class Slow(DiskFile):
+    """A file of a reader who is interrupted once, when it knows which generation it wants to lock."""
+
+    meanwhile: Callable[[], object] = staticmethod(lambda: None)
+
+    def lock_snapshot(self, generation: int) -> None:
+        meanwhile, self.meanwhile = self.meanwhile, lambda: None
+        meanwhile()
+        super().lock_snapshot(generation)
+
+
+def test_a_reader_that_comes_too_late_takes_the_next_generation(writer: Engine, path: str) -> None:
+    """Between its look at the meta and its lock the writer commits, and writes to pages that were given up by that."""
+    writes = []
+
+    def go_on() -> None:
+        put(writer, 0, 3000)
+        writer.checkpoint()
+        write = writer.begin()
+        writes.append(write)
+        write.take_room()
+        for number in range(200):
+            write.put(TREE, b"%06d" % number, b"y" * 3000)
+            write.spill()
+
+    for number in range(200):
+        put(writer, number, 3000)
+    writer.checkpoint()
+    file = Slow(path, read_only=True)
+    file.meanwhile = go_on
+    reader = Engine.open_file(file, read_only=True)
+    assert keys(reader) == list(range(200))
+    writer.rollback(writes[0])
+    reader.close()
+
+
+def test_a_reader_may_keep_what_the_writer_has_not_gone_beyond(writer: Engine, path: str) -> None:
+    """A large commit is in the file, and its writer stopped before it let others see it."""
+    put(writer, 0)
+    writer.checkpoint()
+    shown = writer.file.publish
+    writer.file.publish = lambda sequence: None  # type: ignore[method-assign]
+    put(writer, 1, FIRST_LOG)
+    reader = Engine.open_file(DiskFile(path, read_only=True), read_only=True)
+    assert keys(reader) == [0]
+    writer.file.publish = shown  # type: ignore[method-assign]
+    writer.file.publish(writer.latest.sequence)
+    assert keys(reader) == [0, 1]
+    reader.close()

@@ -1,6 +1,5 @@
 """Trees against a sorted dict: random histories, loads, churn, savepoints, sealing."""
 
-import copy
 import random
 import struct
 
@@ -214,7 +213,7 @@ def ordered(order: str, count: int) -> list[int]:
     return numbers
 
 
-@pytest.mark.parametrize(("order", "least", "most"), [("up", 0.96, 1), ("down", 0.96, 1), ("mixed", 0.62, 0.76)])
+@pytest.mark.parametrize(("order", "least", "most"), [("up", 0.96, 1), ("down", 0.96, 1), ("mixed", 0.78, 0.88)])
 @pytest.mark.parametrize("style", [b"%08d", b"a rather long prefix that all keys share %08d"])
 def test_fill_of_loads(order: str, least: float, most: float, style: bytes) -> None:
     tree = new_tree()
@@ -434,7 +433,7 @@ def test_a_page_on_the_wrong_level_is_reported() -> None:
 def test_roots_grow_copy_and_know_their_bounds() -> None:
     roots = Roots()
     roots[20] = (7, 8, 9, 10)
-    other = copy.copy(roots)
+    other = roots.copy()
     roots[20] = (1, 2, 3, 4)
     assert len(other) == 21 and other[20] == (7, 8, 9, 10) and other[5] == EMPTY and roots[20] == (1, 2, 3, 4)
     with pytest.raises(IndexError):

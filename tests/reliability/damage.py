@@ -53,7 +53,7 @@ def states() -> tuple[bytes, ...]:
         for batch in range(4):
             with Database.open(PATH, page_size=PAGE_SIZE) as db, db.transaction():
                 rows = db.collection(Row)
-                rows.insert_many([row(draw, batch * 4 + place, batch, large=False) for place in range(4)])
+                rows.insert_many([row(draw, batch * 6 + place, batch, large=False) for place in range(6)])
                 if batch == 0:
                     rows.insert(Row(id=-1, email="long", batch=0, tags=[], text="long" * 1500))
                 if batch:

@@ -82,7 +82,7 @@ PATCHES = [
         "_core/space.pyx",
         (
             (
-                "self.limit = min(floor, draft.generation - 2 if draft.generation > 2 else 0)",
+                "self.limit = min(floor, draft.generation - 1)",
                 "self.limit = draft.generation",
             ),
         ),
@@ -98,6 +98,17 @@ PATCHES = [
             ),
         ),
         MACHINE,
+    ),
+    Patch(
+        "a reader keeps a meta that is not the newest any more",
+        "_following.py",
+        (
+            (
+                "if newest.generation == meta.generation:",
+                "if newest.generation <= meta.generation + 1:",
+            ),
+        ),
+        "tests/core/test_following.py",
     ),
     Patch(
         "generations of free pages in the wrong order",
@@ -146,9 +157,8 @@ PATCHES = [
         "_checkpoints.py",
         (
             (
-                "            self._sealed = Sealed(draft, new, before, state.log.head)\n",
-                "            self._sealed = Sealed(draft, new, before, state.log.head)\n"
-                "            state.log.release(state.log.head)\n",
+                "            self._sealed = work\n",
+                "            self._sealed = work\n            state.log.release(state.log.head)\n",
             ),
         ),
         POWER,

@@ -266,12 +266,12 @@ def look_twice(path: str = PATH, **options: Any) -> State:
 class Prompt:
     """In place of the keeper: what is due is done at once, what is due later never."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-
     def call(self, job: Callable[[], object], delay: float = 0.0) -> None:
         if not delay:
             job()
+
+    def end(self) -> None:
+        return None
 
 
 class Lazy(Prompt):
