@@ -24,6 +24,7 @@ import anyio
 
 from benchmarks.data import User, rows
 from modelvault import AsyncCollection, AsyncDatabase, Database, ModelVaultError, fields, models
+from modelvault import count as agg_count
 
 LOOPS = {
     "asyncio": {"backend": "asyncio"},
@@ -180,6 +181,72 @@ def stalls(folder: Path, count: int, rounds: int) -> None:
             measured = f"{late:.2f} ms (worst {max(worst) * 1e3:.2f})"
             show(f"the loop stands still: {work.__name__}, {loop}", measured, "<= 5 ms", late <= 5)
     source.unlink()
+
+
+# Queries over many rows, with the garbage collector as Python has it
+
+
+async def all_models(users: Users) -> object:
+    return await users.all()
+
+
+async def each_model(users: Users) -> None:
+    async for _ in users:
+        pass
+
+
+QUERIES: dict[str, Callable[[Users], Awaitable[object]]] = {
+    "nothing": lambda users: anyio.sleep(0.5),
+    "a filter nothing fits, the first time": lambda users: users.where(u.score < -1.0).count(),
+    "a filter that 1 % fit": lambda users: users.where(u.score < 10.0).all(),
+    "count": lambda users: users.where(u.score < 500.0).count(),
+    "sum": lambda users: users.sum(u.score),
+    "groups": lambda users: users.group_by(age=u.age).agg(n=agg_count()),
+    "the best 20": lambda users: users.order_by(u.score.desc(), u.name).limit(20).all(),
+    "one field of each": lambda users: users.select(u.name).all(),
+    "what an index has": lambda users: users.order_by(u.email).select(u.email).all(),
+    "a third, sorted": lambda users: users.where(u.active == False).order_by(u.name).all(),  # noqa: E712
+    "a range of an index, by primary key": lambda users: users.where(u.address.city < "City 2000").all(),
+    "a range of an index, in its order": lambda users: (
+        users.where(u.address.city < "City 2000").order_by(u.address.city).all()
+    ),
+    "each, one by one": each_model,
+    "all at once": all_models,
+}
+
+
+def queries(folder: Path, count: int, rounds: int, only: str) -> None:
+    """The longest time that an event loop stands still during each query, the median of some runs."""
+    path = folder / "queries"
+    if not path.exists():
+        filled(path, count)
+    for name, query in QUERIES.items():
+        if only not in name:
+            continue
+        worst, taken = [], []
+        for _ in range(rounds):
+            if "first time" in name:
+                forget(path)
+            late, seconds = run("asyncio", partial(asked, path, query))
+            gc.collect()  # what the query gave goes away here, and not in the next one
+            worst.append(late)
+            taken.append(seconds)
+        late = median(worst)
+        measured = f"{late * 1e3:.2f} ms (worst {max(worst) * 1e3:.2f}), of {median(taken) * 1e3:,.0f}"
+        show(f"{count:,} rows, the loop stands still: {name}", measured, "<= 5 ms", late <= 0.005)
+
+
+async def asked(path: Path, query: Callable[[Users], Awaitable[object]]) -> tuple[float, float]:
+    """How long the loop stands still during a query, and how long that takes, in seconds. Its result is kept."""
+    async with AsyncDatabase.open(path) as db:
+        users = models.async_collection(db, User)
+        await users.get(1)
+        async with ticking() as late:
+            start = perf_counter()
+            kept = await query(users)
+            longest, taken = max(late, default=0.0), perf_counter() - start
+        del kept
+        return longest, taken
 
 
 # Others
@@ -415,6 +482,9 @@ def churn(folder: Path, updates: int) -> None:
 
 PARTS: dict[str, Callable[[Path, argparse.Namespace], None]] = {
     "stalls": lambda folder, options: stalls(folder, options.rows, options.rounds),
+    "queries": lambda folder, options: queries(
+        options.folder or folder, 10 * options.rows, options.rounds, options.only
+    ),
     "beside": lambda folder, options: beside(folder, options.rows),
     "rewriting": lambda folder, options: rewriting(folder, options.rows, options.rounds),
     "rates": lambda folder, options: rates(folder, options.rows, options.rounds),
@@ -429,6 +499,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="which (default: all)")
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", default="", help="of the queries those with this in their name")
     parser.add_argument("--folder", type=Path, help="where the files are made (default: the system's temporary folder)")
     options = parser.parse_args()
     for name in options.parts or PARTS:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from modelvault._core.aggregate import Aggregate
 from modelvault._core.columns import Columns
 from modelvault._core.gate import LONG
+from modelvault._planner import NEEDS, Needs
 from modelvault._reading import Opened, Opener, Reading
 from modelvault._rows import Rows
-from modelvault._search import Function, Search, Slice, shape_of
+from modelvault._search import Function, Search, Slice, needs_of
 from modelvault.conditions import EVERYTHING, Every, Negation, Order, Selection, Test
 from modelvault.errors import ColdPage, CorruptionError
 
@@ -26,6 +27,7 @@ T = TypeVar("T")
 FEW: Final = Slice(64, 1024, wait=False, release=False)  # what is done at once, for those who ask for little
 MANY: Final = FEW.most + 1
 ENDS: Final = ("min", "max")
+COUNTED: Final = Needs(ordered=False, paths=())
 PLAIN: Final = EVERYTHING[1:]  # no order, no limit
 
 
@@ -59,14 +61,18 @@ class Answers:
         answer = self._at_once(limited(selection, most), Search.rows)
         return None if answer is None else checked(answer[2], selection, answer[0])
 
-    async def fetch(self, selection: Selection, most: int | None = None) -> list[Any]:
-        """The rows, at most `most`, in slices."""
+    async def fetch(
+        self, selection: Selection, most: int | None = None, make: Callable[[Any], Any] | None = None
+    ) -> list[Any]:
+        """The rows, at most `most`, in slices. make: what becomes of each."""
         await self._opener.access.breathe(0)
         selection = limited(selection, most)
         reading = await Reading.begin(self._opener, selection)
-        found: list[Any] = []
-        await reading.finish(reading.search.rows, found.extend)
-        return checked(reading.opened, selection, found)
+        opened, found = reading.opened, []
+        await reading.finish(
+            reading.search.rows, lambda rows: found.extend(made(checked(opened, selection, rows), make))
+        )
+        return found
 
     async def tally(self, selection: Selection) -> int:
         """How many rows there are."""
@@ -74,10 +80,10 @@ class Answers:
             return len(await self.fetch(selection))
         selection = Selection(selection.condition, limit=selection.limit, offset=selection.offset)
         await self._opener.access.breathe()
-        answer = self._at_once(selection, Search.tally, ordered=False)
+        answer = self._at_once(selection, Search.tally, COUNTED)
         if answer is not None:
             return answer[0]
-        reading = await Reading.begin(self._opener, selection, ordered=False)
+        reading = await Reading.begin(self._opener, selection, COUNTED)
         found: list[int] = []
         await reading.finish(reading.search.tally, found.append, bare=True)
         return sum(found)
@@ -114,9 +120,10 @@ class Answers:
                 found = await self._end(selection, *functions[0])
                 if found is not None:
                     return [found]
-        reading = await Reading.begin(self._opener, selection, ordered=limited)
+        paths = (*groups, *(path for _, path in functions if path is not None))
+        reading = await Reading.begin(self._opener, selection, Needs(limited, paths))
         search = reading.search
-        result = Aggregate(search.scan, reading.opened.finder.face.codecs, functions, groups)
+        result = Aggregate(search.scan, search.codecs, functions, groups)
         await reading.finish(lambda slice: search.sum_up(slice, result), bool)
         return result.result()
 
@@ -124,20 +131,21 @@ class Answers:
         """The least or greatest value by itself, from the end of an index; None where there is no such index."""
         present = Negation(Test(path, "null"))
         selection = selection._replace(condition=Every((selection.condition, present)), limit=1)
-        reading = await Reading.begin(self._opener, selection._replace(order=(Order(path, name == "max"),)))
+        selection = selection._replace(order=(Order(path, name == "max"),))
+        reading = await Reading.begin(self._opener, selection, Needs(paths=(path,)))
         search = reading.search
         if search.sort is not None:
             reading.close()
             return None
         pairs: list[tuple[bytes, bytes]] = []
         await reading.finish(search.pairs, pairs.extend)
-        column = Columns(reading.opened.finder.face.codecs, (path,))
+        column = Columns(search.codecs, (path,))
         return (column.values(pairs[0][1])[0] if pairs else None,)
 
     async def keys(self, selection: Selection) -> tuple[Binding, list[bytes]]:
         """The primary keys of the rows, and the Python side that found them."""
         limited = selection.limit is not None or selection.offset > 0
-        reading = await Reading.begin(self._opener, selection, ordered=limited)
+        reading = await Reading.begin(self._opener, selection, Needs(limited, ()))
         keys: list[bytes] = []
         await reading.finish(reading.search.keys, keys.extend)
         return reading.opened.finder, keys
@@ -158,7 +166,7 @@ class Answers:
         return text + analyzed(search.scan, sum(counts), perf_counter() - start)
 
     def _at_once(
-        self, selection: Selection, step: Callable[[Search, Slice], T], *, ordered: bool = True
+        self, selection: Selection, step: Callable[[Search, Slice], T], needs: Needs = NEEDS
     ) -> tuple[T, Search, Opened] | None:
         """What one short slice makes of all the rows; None if that does not do, or not all of it is in memory.
 
@@ -171,10 +179,10 @@ class Answers:
         opened, latest = ready
         sequence = latest.sequence
         finder = opened.finder
-        plan = finder.planner.quick(selection, finder.size(latest.roots), ordered=ordered)
+        plan = finder.planner.quick(selection, finder.size(latest.roots), needs_of(selection, opened, needs))
         if plan is None or (plan.sorts and plan.way.rows > FEW.budget):
             return None
-        search = Search(finder, selection, plan, latest.roots, shape_of(opened.shown.face, selection))
+        search = Search(finder, selection, plan, latest.roots, opened.shown.face)
         try:
             found = step(search, FEW)
         except (ColdPage, CorruptionError):
@@ -189,6 +197,11 @@ def limited(selection: Selection, most: int | None) -> Selection:
     if most is None or (selection.limit is not None and selection.limit <= most):
         return selection
     return selection._replace(limit=most)
+
+
+def made(rows: list[Any], make: Callable[[Any], Any] | None) -> list[Any]:
+    """What becomes of the rows."""
+    return rows if make is None else [make(row) for row in rows]
 
 
 def checked(opened: Opened, selection: Selection, rows: list[Any]) -> list[Any]:

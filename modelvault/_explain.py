@@ -37,6 +37,8 @@ VALUES: Final = {"int": "Int64", "int64": "Int64", "uint64": "Uint64", "float64"
 def explained(schema: Schema, selection: Selection, plan: Plan) -> str:
     """What `explain()` gives: the plan, then the reasons."""
     lines = ["Plan:", *("  " + line for line in of_way(schema, plan.way))]
+    if plan.covers:
+        lines.append("  IndexOnly")
     if plan.rest != ALL:
         name = "Filter" if plan.way.kind == "rows" and not plan.way.columns else "ResidualFilter"
         lines.append(f"  {name} {described(schema, plan.rest)}")

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar
 
-from modelvault._search import Search, Slice, plan_of, shape_of
+from modelvault._planner import NEEDS, Needs
+from modelvault._search import Search, Slice, needs_of, plan_of
 
 if TYPE_CHECKING:
     from modelvault._access import Access, View
@@ -28,6 +29,7 @@ FIRST: Final = 64  # rows given by the first slice on an event loop
 LEAST: Final = 16
 MOST: Final = 4096
 LOOK: Final = 16  # rows looked at for one that is given
+GROWTH: Final = 1.5  # of a slice on an event loop beside the one before
 SHORT: Final = 0.001  # seconds of a slice on an event loop
 FIRST_AWAY: Final = 1 << 16  # rows looked at by the first slice in a worker thread
 MOST_AWAY: Final = 1 << 20
@@ -92,19 +94,26 @@ class Reading:
 
     @classmethod
     async def begin(
-        cls, opener: Opener, selection: Selection, *, ordered: bool = True, anew: bool = False, most: int | None = None
+        cls,
+        opener: Opener,
+        selection: Selection,
+        needs: Needs = NEEDS,
+        *,
+        anew: bool = False,
+        most: int | None = None,
     ) -> Reading:
         """Plan, and be ready for the first slice.
 
-        ordered: whether the order of rows matters. anew: plan without what is remembered. most: rows of one slice.
+        needs: what of the rows, beside the selection's fields. anew: plan without what is remembered. most: rows of
+        one slice.
         """
         opened, view = await opener.open()
         try:
-            shape = shape_of(opened.shown.face, selection)
+            needs = needs_of(selection, opened, needs)
 
             def plan(roots: Any, wait: bool) -> Search:
-                found = plan_of(opened.finder, selection, roots, wait, ordered=ordered, anew=anew)
-                return Search(opened.finder, selection, found, roots, shape)
+                found = plan_of(opened.finder, selection, roots, wait, needs, anew=anew)
+                return Search(opened.finder, selection, found, roots, opened.shown.face)
 
             return cls(opener.access, opened, view, await view.read(plan), most or MOST)
         except BaseException:
@@ -147,8 +156,8 @@ class Reading:
         return result
 
     def _adapt(self, away: bool, seconds: float) -> None:
-        """Let the next slice take about as long as it should."""
-        factor = min(4.0, max(0.25, (LONG if away else SHORT) / max(seconds, 1e-6)))
+        """Let the next slice take about as long as it should. Its rows may lie in colder pages than those before."""
+        factor = min(4.0 if away else GROWTH, max(0.25, (LONG if away else SHORT) / max(seconds, 1e-6)))
         if away and self.search.is_test:
             self._away = int(min(MOST_AWAY, max(FIRST_AWAY, factor * self._away)))
         elif not away:

@@ -14,15 +14,17 @@ from modelvault._core.order import SortKeys
 from modelvault._core.program import Program
 from modelvault._core.scan import Scan
 from modelvault._core.sorting import Sort
+from modelvault._planner import NEEDS, Needs
 from modelvault.conditions import ALL, Order, Selection
 from modelvault.errors import ModelVaultQueryError
 
 if TYPE_CHECKING:
     from modelvault._core.record import Face, Shape
+    from modelvault._reading import Opened
     from modelvault._store import Binding
     from modelvault._ways import Plan
 
-__all__ = ["Function", "Search", "Slice", "plan_of", "shape_of"]
+__all__ = ["Function", "Search", "Slice", "needs_of", "plan_of"]
 
 Function = tuple[str, tuple[str, ...] | None]
 
@@ -39,41 +41,45 @@ class Slice(NamedTuple):
 
 
 def plan_of(
-    finder: Binding, selection: Selection, roots: Any, wait: bool, *, ordered: bool = True, anew: bool = False
+    finder: Binding, selection: Selection, roots: Any, wait: bool, needs: Needs = NEEDS, *, anew: bool = False
 ) -> Plan:
     """The plan of a selection: the one that was best for others of its form, or `anew` the best one. ColdPage."""
     planner, table = finder.planner, finder.store.table
     if selection.distinct and selection.fields is not None:
         selection = selection._replace(limit=None)  # nobody knows how many rows give so many values
     count = table.count(roots)
-    plan = None if anew else planner.quick(selection, count, ordered=ordered)
+    plan = None if anew else planner.quick(selection, count, needs)
     if plan is None:
         plan = planner.plan(
             selection,
             count,
             lambda index, low, high: table.estimate(roots, index, low, high, wait),
-            ordered=ordered,
+            needs,
+            lambda index: table.density(roots, index, wait),
         )
     return plan
 
 
-def shape_of(face: Face, selection: Selection) -> Shape:
-    """What records are made into."""
-    if selection.fields is None:
-        return face
-    return Columns(face.codecs, selection.fields, selection.shape == "dict")
+def needs_of(selection: Selection, opened: Opened, needs: Needs) -> Needs:
+    """What is needed of the rows, a selection's fields known."""
+    if selection.fields is None or needs.paths is not None or opened.shown is not opened.finder:
+        return needs
+    return needs._replace(paths=selection.fields)
 
 
 class Search:
-    """The rows of one selection in the roots of one state, as a plan finds them. `shape`: what is made of them."""
+    """The rows of one selection in the roots of one state, as a plan finds them.
+
+    `shape`: what is made of their records, which are those of `codecs`. face: of the side to which rows are shown.
+    """
 
     __slots__ = (
-        "_codecs",
         "_left",
         "_order",
         "_seen",
         "_size",
         "_skip",
+        "codecs",
         "done",
         "is_part",
         "is_test",
@@ -83,33 +89,37 @@ class Search:
         "sort",
     )
 
-    def __init__(self, finder: Binding, selection: Selection, plan: Plan, roots: Any, shape: Shape) -> None:
-        codecs = finder.face.codecs
+    def __init__(self, finder: Binding, selection: Selection, plan: Plan, roots: Any, face: Face) -> None:
+        codecs, fields, cover = finder.face.codecs, selection.fields, None
+        shape: Shape = face if fields is None else Columns(face.codecs, fields, selection.shape == "dict")
+        if plan.covers and plan.way.index is not None:
+            codecs, cover = finder.cover(plan.way.index)
+            shape = Columns(codecs, fields or (), selection.shape == "dict")
         program = None if plan.rest is ALL or plan.rest == ALL else Program(codecs, plan.rest)
-        distinct = selection.distinct and selection.fields is not None
+        distinct = selection.distinct and fields is not None
         self.plan = plan
         self.shape = shape
-        self.is_part = selection.fields is not None
+        self.is_part = fields is not None
         # Records side by side are tested without the GIL.
         self.is_test = program is not None and program.complete and plan.source[0] == "rows"
-        self._codecs = codecs
+        self.codecs = codecs
         self._order = selection.order
         self.sort: Sort | None = None
         self.done = selection.limit == 0
         self._skip = selection.offset
         self._left = selection.limit
-        self._seen = Seen(codecs, selection.fields) if distinct and selection.fields is not None else None
+        self._seen = Seen(codecs, fields) if distinct and fields is not None else None
         after = None if plan.sorts or selection.after is None else resumed(plan, selection, self.order())
         whole = plan.source == ("rows", None, None) and program is None and after is None
         self._size = finder.size(roots) if whole else None  # known without looking
-        self.scan = Scan(finder.store.table, roots, plan.source, program, plan.backward, after)
+        self.scan = Scan(finder.store.table, roots, plan.source, program, plan.backward, after, cover=cover)
         if plan.sorts:
             most = None if distinct or selection.limit is None else selection.limit + selection.offset
             self.sort = Sort(self.scan, self.order(), most, selection.after)
 
     def order(self) -> SortKeys:
         """What makes the position behind a row."""
-        return SortKeys(self._codecs, self._order)
+        return SortKeys(self.codecs, self._order)
 
     def rows(self, slice: Slice) -> list[Any]:
         """The next rows, perhaps none; `done` says whether there may be more."""
@@ -165,8 +175,8 @@ class Search:
 
     @property
     def is_long(self) -> bool:
-        """Does the next slice hold one step that takes long, because many rows are sorted?"""
-        return self.sort is not None and self.sort.count > MANY
+        """Is the next slice one step that takes long, because many rows are sorted, and needs no GIL?"""
+        return self.sort is not None and self.sort.count > MANY and self.sort.due
 
     def _pass_over(self, slice: Slice) -> bool:
         """Sort, and pass over the offset; whether that was all that this slice could do."""

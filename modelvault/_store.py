@@ -7,12 +7,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from modelvault._access import Access, Unit
+from modelvault._core.cover import Cover
 from modelvault._core.gate import Gate, Shortcut
 from modelvault._core.index import IndexKeys
 from modelvault._core.keys import KeyCodec
 from modelvault._core.pager import Pager
 from modelvault._core.record import Face, RecordCodec
 from modelvault._core.table import Table
+from modelvault._covered import part_of
 from modelvault._engine import Definition, Write
 from modelvault._frozen import replace
 from modelvault.errors import ColdPage, CorruptionError, ModelVaultQueryError, ModelVaultSchemaError
@@ -66,6 +68,7 @@ class Binding:
 
     __slots__ = (
         "__weakref__",
+        "_covers",
         "_planner",
         "batch_size",
         "exchange",
@@ -96,6 +99,7 @@ class Binding:
         self.batch_size: int = min(BATCH_SIZE, table.pager.cache_size // 4)
         self.remove: Callable[..., Any] = table.delete
         self._planner: Planner | None = None
+        self._covers: dict[str, tuple[tuple[RecordCodec], Cover]] = {}
         self.keys: Callable[..., list[bytes]] = table.keys
         self.size: Callable[..., int] = table.count
 
@@ -113,8 +117,19 @@ class Binding:
         if self._planner is None:
             from modelvault._planner import Planner  # with the first query: it takes 2 ms
 
-            self._planner = Planner(self.schema)
+            self._planner = Planner(self.schema, self.store.schemas[:-1])
         return self._planner
+
+    def cover(self, index: Index) -> tuple[tuple[RecordCodec], Cover]:
+        """The records made of an index's entries: their codec, and what makes them."""
+        found = self._covers.get(index.name)
+        if found is None:
+            primary = self.schema.primary
+            paths = {(primary,), *self.planner.layout.covers[index.name].compared}
+            codec = RecordCodec(part_of(self.schema.type, paths), 0, primary)
+            keys = self.store.extractors(index.paths)[self.store.schema.version]
+            found = self._covers[index.name] = (codec,), Cover(codec, keys)
+        return found
 
 
 def record_version(record: bytes) -> int:

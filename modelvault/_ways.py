@@ -6,10 +6,11 @@ keys, a range of them, ranges of an index, a union of ways, or every row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from modelvault._core.keys import KeyCodec
+from modelvault._covered import Covered, covered
 from modelvault._frozen import frozen
 from modelvault._ranges import Axis, Found, Path, Range, Ranges, both, ranges_of, successor
 from modelvault.conditions import ALL, Condition, Every, Order, Some, Test
@@ -19,6 +20,7 @@ __all__ = [
     "EVERYTHING",
     "NOWHERE",
     "SEEK",
+    "Density",
     "Estimate",
     "Finder",
     "Layout",
@@ -29,6 +31,7 @@ __all__ = [
     "Points",
     "Source",
     "Way",
+    "alike",
     "are_points",
     "rest_of",
 ]
@@ -38,6 +41,9 @@ Source = tuple[Any, ...]
 
 Estimate = Callable[[str | None, bytes | None, bytes | None], float]
 """About how many entries an index (None: how many rows the collection) has from one key up to another."""
+
+Density = Callable[[str | None], float]
+"""About how many entries of an index (None: how many rows) there are to a page; 0 where one leaf has them all."""
 
 Pick = tuple[Any, ...]
 """The name of a way."""
@@ -59,12 +65,13 @@ GUESS: Final = 0.3
 
 
 class Layout:
-    """What can be searched in a collection: its primary key and its indexes."""
+    """What can be searched in a collection: its primary key and its indexes. older: schemas that rows may have, too."""
 
-    __slots__ = ("axes", "key", "primary", "schema")
+    __slots__ = ("axes", "covers", "key", "primary", "schema")
 
-    def __init__(self, schema: Schema) -> None:
+    def __init__(self, schema: Schema, older: Sequence[Schema] = ()) -> None:
         self.schema: Schema = schema
+        self.covers: dict[str, Covered] = {index.name: covered(schema, older, index) for index in schema.indexes}
         self.primary: Path = (schema.primary,)
         self.key: dict[Path, Axis] = {self.primary: Axis(typed(schema, self.primary), open=True)}
         paths = [path for index in schema.indexes for path in index.paths]
@@ -118,7 +125,7 @@ class Plan(NamedTuple):
     rest: what is still to be tested. order, desc: the order without what does not matter; `desc` is the direction of
     the primary key behind it. sorts: the rows have to be sorted so. lead: what stands in the source's entries before
     the components that `order` names: where rows are not sorted, the source resumes behind lead + components + primary
-    key. reasons: why, in words.
+    key. covers: all that is asked is in the entries, no row is looked at. reasons: why, in words.
     """
 
     way: Way
@@ -129,6 +136,7 @@ class Plan(NamedTuple):
     sorts: bool = False
     backward: bool = False
     lead: bytes = b""
+    covers: bool = False
     reasons: tuple[str, ...] = ()
 
 
@@ -190,13 +198,19 @@ def are_points(ranges: Ranges) -> bool:
     return all(part.point for part in ranges)
 
 
+def alike(index: str | None) -> float:
+    """In place of a density, where none is known."""
+    return 0.0
+
+
 class Finder:
     """All ways to the rows of a condition."""
 
-    def __init__(self, layout: Layout, count: float, estimate: Estimate) -> None:
+    def __init__(self, layout: Layout, count: float, estimate: Estimate, density: Density = alike) -> None:
         self.layout = layout
         self.count = count
         self.estimate = estimate
+        self.density = density
         self._measured: dict[Any, float] = {}
 
     def ways(self, parts: Parts) -> Iterator[Way]:

@@ -135,8 +135,10 @@ class Source(Protocol):
         """The rows, at most `most`, if they are few and in memory; None if they have to be fetched."""
         ...
 
-    async def fetch(self, selection: Selection, most: int | None = None) -> list[Any]:
-        """The rows, at most `most`, however many they are."""
+    async def fetch(
+        self, selection: Selection, most: int | None = None, make: Callable[[Any], Any] | None = None
+    ) -> list[Any]:
+        """The rows, at most `most`, however many they are. make: what becomes of each."""
         ...
 
     async def tally(self, selection: Selection) -> int:
@@ -302,17 +304,13 @@ class Questions(Generic[M]):
         A string or FieldRef is one field, a list or tuple holds several.
         """
         if fields is None:
-            source, selection = self._source, self._selection
-            rows = source.at_once(selection)
-            return self._made(await source.fetch(selection) if rows is None else rows)
+            return await self._listed(self._selection, self._make)
         one = isinstance(fields, FieldRef | str) or not isinstance(fields, Iterable)  # pyright: ignore[reportUnnecessaryIsInstance]
         listed: Any = (fields,) if one else fields
         paths = read_fields(self._source, listed)
-        found = await self._fetched(self._selection._replace(fields=paths, shape="dict"))
-        if self._source.cls is dict or self._selection.shape != "row":
-            return found
-        make = self._source.partial(paths)
-        return [make(row) for row in found]
+        plain = self._source.cls is dict or self._selection.shape != "row"
+        make = None if plain else self._source.partial(paths)
+        return await self._listed(self._selection._replace(fields=paths, shape="dict"), make)
 
     async def first(self) -> M | None:
         """The first row, None if there is none."""
@@ -323,7 +321,7 @@ class Questions(Generic[M]):
         """The only row. NotFoundError (a LookupError) if there is none, ModelVaultQueryError if there are more."""
         found = self._made(await self._fetched(self._selection, 2))
         if not found:
-            raise NotFoundError(f"no row of {self._source.name} fits {self!r}", collection=self._source.name)
+            raise NotFoundError(f"no row of {self._source.name} fits: {self._asked()}", collection=self._source.name)
         return self._single(found)
 
     async def one_or_none(self) -> M | None:
@@ -416,6 +414,13 @@ class Questions(Generic[M]):
             return AsyncQuery(self._source, Selection(condition), self._make)
         return self._but(selection._replace(condition=both(selection.condition, condition)))
 
+    async def _listed(self, selection: Selection, make: Callable[[Any], Any] | None) -> list[Any]:
+        """What becomes of the rows: a few at once, many in slices."""
+        found = self._source.at_once(selection)
+        if found is None:
+            return await self._source.fetch(selection, make=make)
+        return found if make is None else [make(row) for row in found]
+
     async def _fetched(self, selection: Selection, most: int | None = None) -> list[Any]:
         """The rows, at most `most`."""
         found = self._source.at_once(selection, most)
@@ -427,11 +432,14 @@ class Questions(Generic[M]):
 
     def _single(self, found: list[M]) -> M:
         if len(found) > 1:
-            raise ModelVaultQueryError(f"query error: more than one row of {self._source.name} fits {self!r}")
+            raise ModelVaultQueryError(f"query error: more than one row of {self._source.name} fits: {self._asked()}")
         return found[0]
 
     async def _total(self, function: Aggregate[Any, Any]) -> Any:
         return (await summarise(self._source, self._selection, {}, {"total": function}))[0]["total"]
+
+    def _asked(self) -> str:
+        return describe(self._source.name, self._selection)
 
     def _description(self) -> str:
         """The query as a text: what a cursor is bound to."""

@@ -14,7 +14,7 @@ from typing import Any, Final
 from modelvault._core.keys import KeyCodec
 from modelvault._frozen import frozen
 from modelvault.conditions import Condition, Negation, Test
-from modelvault.errors import ModelVaultQueryError
+from modelvault.errors import ModelVaultQueryError, ModelVaultValidationError
 from modelvault.schema import SCALARS, Schema, Type
 from modelvault.types import INTEGERS
 
@@ -61,8 +61,8 @@ class Target:
         try:
             self.keys.tagged(value)
         except (TypeError, ValueError, OverflowError) as error:
-            if type(error) not in (TypeError, ValueError, OverflowError):
-                raise
+            if type(error) not in (TypeError, ValueError, OverflowError, ModelVaultValidationError):
+                raise  # it has other arguments
             raise type(error)(f"{error}: {self}") from None
 
     def canonical(self, value: Any) -> str:

@@ -32,12 +32,13 @@ class Item:
     b: bool
     t: list[str]
     o: Inner | None
+    p: Inner
     pad: str
 
 
 def item(cls: type[Item], row: Row) -> Item:
     """A row as an instance."""
-    return cls(**(row | {"o": row["o"] and Inner(**row["o"])}))
+    return cls(**(row | {"o": row["o"] and Inner(**row["o"]), "p": Inner(**row["p"])}))
 
 
 def collection_of(indexes: list[tuple[Path, ...]]) -> type[Item]:
@@ -51,7 +52,7 @@ def collection_of(indexes: list[tuple[Path, ...]]) -> type[Item]:
 
 TEXTS = st.sampled_from(["", "a", "aa", "ab", "b", "b\0c", "ba", "é", "z"])
 NUMBERS = st.sampled_from([-300, -1, 0, 1, 2, 3, 255, 256, 1 << 40])
-FLOATS = st.sampled_from([-1.5, 0.0, 0.5, 1.0, 2.5, 1e300])
+FLOATS = st.sampled_from([-1.5, -0.0, 0.0, 0.5, 1.0, 2.5, 1e300])
 VALUES: dict[Path, st.SearchStrategy[Any]] = {
     ("id",): st.integers(-3, 40),
     ("s",): TEXTS,
@@ -60,11 +61,13 @@ VALUES: dict[Path, st.SearchStrategy[Any]] = {
     ("b",): st.booleans(),
     ("t",): TEXTS,
     ("o", "x"): NUMBERS,
+    ("p", "x"): NUMBERS,
 }
 PLAIN = [path for path in VALUES if path != ("t",)]
 NULLABLE = [("n",), ("o", "x")]
 COLUMNS = {path: "_".join(path) for path in PLAIN}
 INDEXABLE = [*((path,) for path in VALUES if path != ("id",)), (("s",), ("n",)), (("n",), ("f",)), (("t",), ("s",))]
+INDEXABLE += [(("s",), ("f",), ("p", "x")), (("b",), ("n",), ("s",)), (("f",), ("id",)), (("o", "x"), ("b",))]
 
 
 def rows() -> st.SearchStrategy[list[Row]]:
@@ -77,6 +80,7 @@ def rows() -> st.SearchStrategy[list[Row]]:
             "b": st.booleans(),
             "t": st.lists(TEXTS, max_size=3),
             "o": st.none() | st.builds(lambda x: {"x": x}, NUMBERS),
+            "p": st.builds(lambda x: {"x": x}, NUMBERS),
             "pad": st.sampled_from(["", "p" * 300, "p" * 3000]),
         }
     )

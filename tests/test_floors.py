@@ -28,7 +28,7 @@ ROWS = [
     ["_version", "_keeper"],
     ["_committed"],
     ["_checkpoints", "_following"],
-    ["_engine", "_runner", "_progress", "_ranges", "targets"],
+    ["_engine", "_runner", "_progress", "_ranges", "_covered", "targets"],
     ["query", "_queue", "_ways", "migrations", "_copying", "_compaction", "_measures"],
     ["_access", "_prepared", "_sql"],
     ["_planner"],
@@ -60,7 +60,7 @@ CORE_ROWS = [
     ["walk", "index", "route", "log"],
     ["space", "leaf", "entry", "stretch"],
     ["match"],
-    ["asked", "order", "columns"],
+    ["asked", "order", "columns", "cover"],
     ["program"],
     ["table", "commit", "copying", "packing", "survey"],
     ["feed", "batch", "gate"],
@@ -117,7 +117,7 @@ FILES = {
     "survey",
 }
 CODECS = {"slots", "buffer", "constraint", "codec", "scalar", "temporal", "container", "keys", "anything", "objects"}
-CODECS |= {"record", "index", "route", "leaf", "match", "asked", "program", "order", "columns", "entry"}
+CODECS |= {"record", "index", "route", "leaf", "match", "asked", "program", "order", "columns", "entry", "cover"}
 CORE_STRANGERS = {**dict.fromkeys(CODECS, FILES), **dict.fromkeys(FILES, CODECS), "commit": CODECS}
 
 # Who may import what; pydantic only inside functions, so that `import modelvault` stays light.

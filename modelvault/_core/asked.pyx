@@ -29,6 +29,8 @@ from modelvault.errors import ModelVaultQueryError
 cdef enum:
     DEPTH = 200                 # groups inside one another
 
+cdef frozenset OPERATORS = frozenset(
+    ("eq", "ne", "lt", "le", "gt", "ge", "in", "between", "null", "startswith", "endswith", "contains", "like", "regex"))
 cdef frozenset TEXT_OPS = frozenset(("startswith", "endswith", "contains", "like", "regex"))
 
 cdef int NESTED_COST = 4
@@ -75,6 +77,8 @@ cdef class Asked:
     """
 
     def __init__(self, Route route not None, str op not None, tuple values not None):
+        if op not in OPERATORS:
+            raise ModelVaultQueryError(f'query error: there is no operator "{op}": {", ".join(sorted(OPERATORS))}')
         self.route = route
         self.path = route.path
         self.op = "eq" if op == "ne" else op

@@ -210,6 +210,7 @@ cdef class Columns(Shape):
         fresh = [Route(newest, path) for path in self.paths]
         tree = grown(self.paths)
         for codec in reversed(codecs):
+            self.foreign |= codec.foreign
             routes = fresh if codec is newest else [Route(codec, route.path, route) for route in fresh]
             self.versions.append(codec.version)
             self.routes.append(routes)

@@ -3,6 +3,8 @@
 from cython cimport final
 from libc.stddef cimport size_t
 
+from modelvault._core.objects cimport Part
+
 
 @final
 cdef class EntryShape:
@@ -11,3 +13,4 @@ cdef class EntryShape:
     cdef readonly Py_ssize_t count  # components
 
     cdef size_t key_at(self, const unsigned char* entry, size_t size) noexcept nogil
+    cdef size_t mark(self, const unsigned char* entry, size_t size, Part* parts) noexcept nogil

@@ -11,6 +11,7 @@ from modelvault._core.codec cimport Codec
 from modelvault._core.container cimport Custom
 from modelvault._core.index cimport IndexKeys, Path
 from modelvault._core.keys cimport NONE_TAG, VALUE_TAG
+from modelvault._core.objects cimport Part
 from modelvault._core.scalar cimport Bool, Bytes, Choice, Decimals, Float64, String, Uuid, decimal_class, uuid_class
 from modelvault._core.temporal cimport Date, Time, TimeDelta, Timestamp
 
@@ -74,13 +75,20 @@ cdef class EntryShape:
 
     cdef size_t key_at(self, const unsigned char* entry, size_t size) noexcept nogil:
         """Where the primary key of an entry begins; 0 for bytes that are no entry."""
+        return self.mark(entry, size, NULL)
+
+    cdef size_t mark(self, const unsigned char* entry, size_t size, Part* parts) noexcept nogil:
+        """The same, and where each component lies, its tag left out; NULL for None."""
         cdef const unsigned char* p = entry
         cdef const unsigned char* end = entry + size
+        cdef const unsigned char* start
         cdef Py_ssize_t i
         for i in range(self.count):
             if p == end:
                 return 0
+            start = NULL
             if p[0] == VALUE_TAG:
+                start = p + 1
                 p = behind(self.kinds[i], p + 1, end)
                 if p == NULL:
                     return 0
@@ -88,6 +96,8 @@ cdef class EntryShape:
                 p += 1
             else:
                 return 0
+            if parts != NULL:
+                parts[i].data, parts[i].size = start, 0 if start == NULL else p - start
         return p - entry
 
     def split(self, bytes entry not None):

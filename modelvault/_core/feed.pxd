@@ -6,6 +6,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t, uint64_t
 
 from modelvault._core.buffer cimport Buffer
+from modelvault._core.cover cimport Cover
 from modelvault._core.cursor cimport Cursor
 from modelvault._core.entry cimport EntryShape
 from modelvault._core.index cimport Entries
@@ -127,11 +128,17 @@ cdef class EntryFeed(Feed):
     cdef Entries scratch
     cdef Buffer joined              # the entry looked at
     cdef Buffer other
+    cdef Cover cover                # makes records of entries; None: the rows are looked at
+    cdef Buffer records             # made so
 
     cdef bint reach(self, bint wait) except -1
     cdef int take_entries(self, size_t want, size_t budget) except -1
     cdef int take_rows(self, size_t want, size_t budget, bint wait) except -1
     cdef int take_row(self, bint wait) except -1
+    cdef int take_covered(self, size_t want, size_t budget, bint wait) except -1
+    cdef int cover_entry(self, bint wait) except -1
+    cdef const unsigned char* row_of(self, size_t key_at, size_t* size, bint wait) except NULL
+    cdef object no_entry(self)
     cdef size_t read_entry(self) except 0
     cdef int pass_entries(self, size_t count) except -1
     cdef bint is_first(self, const unsigned char* record, size_t size, size_t key_at) except -1
@@ -140,4 +147,4 @@ cdef class EntryFeed(Feed):
 
 cdef RowFeed new_row_feed(Table table, Roots roots, Program program, bint backward)
 cdef EntryFeed new_entry_feed(
-    Table table, Roots roots, Program program, bint backward, str index, list ranges, bint distinct)
+    Table table, Roots roots, Program program, bint backward, str index, list ranges, bint distinct, Cover cover)

@@ -17,6 +17,7 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memcmp, memcpy
 
 from modelvault._core.buffer cimport Buffer, put_bytes, take
+from modelvault._core.cover cimport DAMAGED_ENTRY, NEEDS_ROW, Cover
 from modelvault._core.cursor cimport Cursor
 from modelvault._core.entry cimport EntryShape
 from modelvault._core.format cimport PAGE_SLOTS
@@ -197,12 +198,12 @@ cdef class RowFeed(Feed):
         cdef const unsigned char* record = NULL
         cdef size_t size = 0
         cdef int verdict
-        cdef Page leaf = cursor.leaf
+        cdef Page leaf = cursor.leaf, extent = cursor.extent
         if not cursor.find_near(<const unsigned char*>PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key), wait):
             return False
         if self.mode == ROWS or self.program is not None:
             record = cursor.value(&size, wait)
-        self.pages += cursor.leaf is not leaf
+        self.pages += (cursor.leaf is not leaf) + (cursor.extent is not extent)
         verdict = self.judge(record, size)
         if verdict < 0:
             raise self.damaged_record(cursor.leaf)
@@ -462,6 +463,8 @@ cdef class EntryFeed(Feed):
             return 0
         if self.program is None and not self.distinct and self.mode != ROWS:
             return self.take_entries(want, budget)
+        if self.cover is not None:
+            return self.take_covered(want, budget, wait)
         return self.take_rows(want, budget, wait)
 
     cdef bint reach(self, bint wait) except -1:
@@ -502,11 +505,15 @@ cdef class EntryFeed(Feed):
             stretch.end - 1 if self.backward else stretch.start)
         key_at = self.shape.key_at(self.joined.data, self.joined.size)
         if key_at == 0:
-            error = self.pager.damaged(
-                stretch.cursor.leaf.number, f"a key in it is no entry of the index {self.index.name} of {self.table.name}")
-            error.tree = self.index.tree
-            raise error
+            raise self.no_entry()
         return key_at
+
+    cdef object no_entry(self):
+        """The error for an entry that cannot be read."""
+        error = self.pager.damaged(
+            self.stretch.cursor.leaf.number, f"a key in it is no entry of the index {self.index.name} of {self.table.name}")
+        error.tree = self.index.tree
+        return error
 
     cdef int take_entries(self, size_t want, size_t budget) except -1:
         """Take the entries of this leaf without a look at their rows."""
@@ -540,22 +547,72 @@ cdef class EntryFeed(Feed):
             some = True
         return 0
 
+    cdef int take_covered(self, size_t want, size_t budget, bint wait) except -1:
+        """Look at entries, one after the other, as if they were rows."""
+        cdef size_t before = self.matched, i
+        cdef bint some = False
+        self.records.size = 0
+        while budget and self.matched - before + self.count < want and self.count < self.capacity:
+            try:
+                if not self.reach(wait):
+                    break
+                self.cover_entry(wait)
+            except ColdPage:
+                if not some:
+                    raise
+                break
+            self.pass_entries(1)
+            budget -= 1
+            some = True
+        for i in range(self.count):
+            self.hits[i].record = self.records.data + <size_t>self.hits[i].record
+        return 0
+
+    cdef int cover_entry(self, bint wait) except -1:
+        """Note the next entry if its record matches. Where that lies is known when all are made."""
+        cdef Stretch stretch = self.stretch
+        cdef Buffer records = self.records
+        cdef size_t key_at = self.read_entry(), start = records.size, size = 0
+        cdef const unsigned char* row
+        cdef int verdict = self.cover.write(records, self.joined.data, self.joined.size, NULL, 0, None)
+        if verdict == NEEDS_ROW:
+            row = self.row_of(key_at, &size, wait)
+            verdict = self.cover.write(
+                records, self.joined.data, self.joined.size, row, size, self.index.extractor(row, size))
+        if verdict == DAMAGED_ENTRY:
+            raise self.no_entry()
+        verdict = self.judge(records.data + start, records.size - start)
+        if verdict < 0:
+            raise self.no_entry()
+        if verdict:
+            self.held.append(stretch.cursor.leaf)
+            self.add(
+                stretch.cursor.leaf, stretch.end - 1 if self.backward else stretch.start, key_at,
+                <const unsigned char*>start, records.size - start, verdict)
+        if verdict == 0 or (verdict == 1 and self.mode == COUNT):
+            records.size = start
+        return 0
+
+    cdef const unsigned char* row_of(self, size_t key_at, size_t* size, bint wait) except NULL:
+        """The record of the row that the entry in `joined` leads to."""
+        cdef Cursor cursor = self.cursor
+        cdef Page leaf = cursor.leaf, extent = cursor.extent
+        cdef const unsigned char* record
+        self.tree = self.table.tree
+        if not cursor.find_near(self.joined.data + key_at, self.joined.size - key_at, wait):
+            raise self.table.stray(self.index)
+        record = cursor.value(size, wait)
+        self.pages += (cursor.leaf is not leaf) + (cursor.extent is not extent)
+        return record
+
     cdef int take_row(self, bint wait) except -1:
         """Note the row of the next entry if it matches."""
         cdef Cursor cursor = self.cursor
         cdef size_t size = 0, key_at = self.read_entry()
-        cdef const unsigned char* record
-        cdef Page leaf = cursor.leaf
-        cdef int verdict
-        self.tree = self.table.tree
-        if not cursor.find_near(self.joined.data + key_at, self.joined.size - key_at, wait):
-            raise self.table.stray(self.index)
-        record = cursor.value(&size, wait)
-        verdict = self.judge(record, size)
+        cdef const unsigned char* record = self.row_of(key_at, &size, wait)
+        cdef int verdict = self.judge(record, size)
         if verdict < 0:
             raise self.damaged_record(cursor.leaf)
-        if cursor.leaf is not leaf:
-            self.pages += 1
         if verdict and (not self.distinct or self.is_first(record, size, key_at)):
             self.held.append(cursor.leaf)
             if cursor.extent is not None:
@@ -617,8 +674,8 @@ cdef RowFeed new_row_feed(Table table, Roots roots, Program program, bint backwa
 
 
 cdef EntryFeed new_entry_feed(
-        Table table, Roots roots, Program program, bint backward, str index, list ranges, bint distinct):
-    """A feed from ranges of an index; KeyError for an unknown index."""
+        Table table, Roots roots, Program program, bint backward, str index, list ranges, bint distinct, Cover cover):
+    """A feed from ranges of an index; KeyError for an unknown index. cover: its entries are all that is looked at."""
     cdef EntryFeed feed = EntryFeed.__new__(EntryFeed)
     feed.table, feed.pager, feed.roots, feed.program, feed.backward = table, table.pager, roots, program, backward
     feed.stretch = new_stretch(backward)
@@ -627,6 +684,9 @@ cdef EntryFeed new_entry_feed(
     feed.shape = feed.index.shape
     feed.ranges, feed.distinct = ranges, distinct
     feed.joined = Buffer()
+    feed.cover = cover
+    if cover is not None:
+        feed.records = Buffer()
     if distinct:
         feed.scratch, feed.other = Entries(), Buffer()
     return feed

@@ -14,6 +14,7 @@ cdef class RecordCodec:
     cdef readonly int version
     cdef readonly str primary
     cdef Object root
+    cdef bint foreign           # reading its records runs code of the user's
     cdef Buffer spare           # lent to encode(); None while it is in use
 
     cdef int write(self, Buffer out, object source) except -1
@@ -23,6 +24,7 @@ cdef class RecordCodec:
 
 cdef class Shape:
     # What records are made into.
+    cdef bint foreign           # by code of the user's, too
     cdef object decode_at(self, const unsigned char* data, size_t size)
 
 

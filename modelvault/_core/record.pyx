@@ -114,6 +114,21 @@ def chained(pairs):
     return dump, load
 
 
+cdef bint is_foreign(object type) except -1:
+    """Whether values of a type are made by functions that came with it: of a custom type, of private attributes."""
+    if type.kind == "custom" and type.python is not None:
+        return True
+    if type.kind == "object" and type.python is not None and type.python.private_defaults is not None:
+        return True
+    for item in type.items:
+        if is_foreign(item):
+            return True
+    for field in type.fields:
+        if is_foreign(field.type):
+            return True
+    return False
+
+
 # Errors
 
 cdef object located(object error, list trail):
@@ -144,6 +159,7 @@ cdef class RecordCodec:
         self.version = version
         self.primary = primary
         self.root = compile_object(type, [], ROW, primary)
+        self.foreign = is_foreign(type)
         self.spare = Buffer()
 
     cdef int write(self, Buffer out, object source) except -1:
@@ -228,6 +244,7 @@ cdef class Face(Shape):
         self.by_version = {}
         for codec in self.codecs:
             self.by_version[codec.version] = codec
+            self.foreign |= codec.foreign
             if codec is not self.newest:
                 codec.root.fill_from(self.newest.root)
         if primary not in self.newest.root.places:

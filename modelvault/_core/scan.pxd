@@ -5,6 +5,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t
 
 from modelvault._core.buffer cimport Buffer
+from modelvault._core.cover cimport Cover
 from modelvault._core.feed cimport Feed, Mode, RowFeed
 from modelvault._core.program cimport Program
 from modelvault._core.record cimport Shape
@@ -27,7 +28,7 @@ cdef class Scan:
     cdef Buffer key
     cdef Buffer copies              # of hits
 
-    cdef int set_source(self, tuple source, Roots roots) except -1
+    cdef int set_source(self, tuple source, Roots roots, Cover cover) except -1
     cdef size_t run(self, Mode mode, Sink sink, size_t count, size_t budget, bint wait, bint release) except? 0
     cdef bint go(self, Mode mode, size_t want, size_t* budget, bint wait, bint release) except -1
     cdef int go_back(self, bytes position) except -1
@@ -41,6 +42,7 @@ cdef class Sink:
     cdef bint keyed                 # it needs keys
     cdef int take(
         self, const unsigned char* key, size_t key_size, const unsigned char* record, size_t size) except -1
+    cdef bint foreign(self) noexcept
 
 
 @final
@@ -77,5 +79,11 @@ cdef class Gathering:
 
 
 # Around the making of so many rows: keep the garbage collector from looking at them.
-cdef bint gc_off(size_t rows) noexcept
-cdef int gc_on(bint collecting, size_t rows) except -1
+cdef enum Collector:
+    COLLECTOR_FAILED = -1
+    ON                          # as it was
+    OFF                         # stopped
+    AGING                       # stopped, and what is young becomes old
+
+cdef Collector gc_off(size_t rows, bint foreign) except COLLECTOR_FAILED
+cdef int gc_on(Collector collector) except -1

@@ -2,6 +2,7 @@ from typing import Any, TypeAlias, final
 
 from typing_extensions import disjoint_base
 
+from modelvault._core.cover import Cover
 from modelvault._core.program import Program
 from modelvault._core.record import Shape
 from modelvault._core.table import Table
@@ -24,6 +25,7 @@ class Scan:
         backward: bool = False,
         after: bytes | None = None,
         held: int = ...,
+        cover: Cover | None = None,
     ) -> None: ...
     @property
     def examined(self) -> int: ...

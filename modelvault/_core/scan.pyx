@@ -18,6 +18,7 @@ from cython cimport final
 from libc.stddef cimport size_t
 
 from modelvault._core.buffer cimport Buffer, put_bytes
+from modelvault._core.cover cimport Cover
 from modelvault._core.feed cimport (
     COUNT, KEYS, ROWS, Feed, Hit, Mode, RowFeed, new_entry_feed, new_row_feed,
 )
@@ -39,11 +40,15 @@ cdef enum:
     KEYS_READ = 1024            # in one go
     FEW_ROWS = 32               # made with the garbage collector on
     MANY_ROWS = 128             # made without it, and old when it is on again
-    MOST_AGED = 1 << 18
+    MOST_AGED = 1 << 18         # objects made old with them
+    GENERATION = 700            # objects that a collection of the youngest leaves, at most
+    OBJECTS = 8                 # of a row, about
 
 cdef size_t ENDLESS = <size_t>-1
 cdef object collections = 0         # full ones, by the time of
-cdef size_t aged = 0                # so many rows that were made old since
+cdef size_t aged = 0                # so many objects were made old since, beside rows
+cdef size_t ours = 0                # objects of rows that are young, from batches too small to be made old
+cdef size_t before = 0              # young objects when the collector was stopped
 cdef bint frozen = False            # the user froze objects
 
 
@@ -58,12 +63,13 @@ cdef class Scan:
     wait=False raises ColdPage where the disk would have to be waited for; nothing is lost, the call can be repeated. release=True
     lets the GIL go meanwhile; the version must be pinned. CorruptionError names page and tree.
 
-    held: keys of a union in memory at a time; what its entries lead to beyond them is read again later. Raises KeyError for an unknown index, ValueError for an unknown source.
+    held: keys of a union in memory at a time; what its entries lead to beyond them is read again later. cover: for entries that
+    lead to each row once; records are made of them, the program and all else is for those. Raises KeyError for an unknown index, ValueError for an unknown source.
     """
 
     def __init__(
             self, Table table not None, Roots roots not None, tuple source not None, Program program=None,
-            bint backward=False, bytes after=None, Py_ssize_t held=MOST_KEYS):
+            bint backward=False, bytes after=None, Py_ssize_t held=MOST_KEYS, Cover cover=None):
         self.table = table
         self.program = program
         self.backward = backward
@@ -71,20 +77,20 @@ cdef class Scan:
         self.returned = 0
         self.gathering = None
         self.key = Buffer()
-        self.set_source(source, roots)
+        self.set_source(source, roots, cover)
         if self.gathering is not None:
             self.gathering.most = held
         if after is not None:
             put_bytes(self.feed.position, <const unsigned char*>PyBytes_AS_STRING(after), PyBytes_GET_SIZE(after))
             self.feed.behind = True
 
-    cdef int set_source(self, tuple source, Roots roots) except -1:
+    cdef int set_source(self, tuple source, Roots roots, Cover cover) except -1:
         cdef str kind = source[0]
         cdef RowFeed feed
         if kind == "entries":
             _, index, ranges, distinct = source
             self.feed = new_entry_feed(
-                self.table, roots, self.program, self.backward, index, list(ranges), distinct)
+                self.table, roots, self.program, self.backward, index, list(ranges), distinct, cover)
             return 0
         feed = new_row_feed(self.table, roots, self.program, self.backward)
         self.feed = feed
@@ -106,7 +112,7 @@ cdef class Scan:
 
     @property
     def pages(self):
-        """Leaves looked into."""
+        """Leaves and long values looked into."""
         return self.feed.pages
 
     @property
@@ -221,17 +227,17 @@ cdef class Scan:
         """Give the hits of a step to the sink, if there is one; how many rows match."""
         cdef Feed feed = self.feed
         cdef size_t found = feed.matched
-        cdef bint collecting
+        cdef Collector collector
         if feed.count == 0:
             return found
-        collecting = gc_off(feed.count)
+        if not release and has_drafts(feed):
+            self.copy_hits()
+        collector = gc_off(feed.count, sink is not None and sink.foreign())
         try:
-            if not release and has_drafts(feed):
-                self.copy_hits()
             found += self.take_hits(sink)
             self.page = 0
         finally:
-            gc_on(collecting, feed.count)
+            gc_on(collector)
         return found
 
     cdef size_t take_hits(self, Sink sink) except? 0:
@@ -283,32 +289,59 @@ cdef class Scan:
         return 0
 
 
-cdef bint gc_off(size_t rows) noexcept:
-    """Stop the garbage collector, unless the rows are few; whether it was on."""
-    return rows > FEW_ROWS and PyGC_Disable()
-
-
-cdef int gc_on(bint collecting, size_t rows) except -1:
-    """Undo gc_off, given its result; many fresh rows then count as old objects.
+cdef Collector gc_off(size_t rows, bint foreign) except COLLECTOR_FAILED:
+    """Stop the garbage collector, unless it is off or the rows are few. foreign: making them runs code of the user's.
 
     Fresh rows hold no garbage, but while a list of them grows they would be searched for it again and again: of 4.9 us for each of
-    100,000 models the collector took 2.9. Freezing and unfreezing moves what is young to the oldest generation without a look at it.
-    Garbage among it waits for the next full collection; so that this one comes, no more than MOST_AGED rows are moved until then.
-    What a user froze stays frozen. To count it takes as long as it is much: where there is some, nobody counts until then either.
+    100,000 models the collector took 2.9, and in the end it searched them all at once, a second for a million. So many rows become old
+    together with what else is young; that was looked at before, which takes some microseconds.
+
+    What it left alive may be garbage later, and then waits for a full collection. So that this one comes, no more than MOST_AGED such
+    objects are moved until then: what was young, and rows of types with code of the user's. What a user froze stays
+    frozen. To count it takes as long as it is much: where there is some, nobody counts until then either.
     """
-    global aged, collections, frozen
-    if not collecting:
-        return 0
+    global aged, before, collections, frozen, ours
+    cdef size_t young, older
+    if rows <= FEW_ROWS:
+        if not foreign:
+            ours += OBJECTS * rows
+        return ON
+    if not gc.isenabled():
+        return ON
     if rows >= MANY_ROWS:
         if gc.get_stats()[2]["collections"] != collections:
             collections = gc.get_stats()[2]["collections"]
             aged, frozen = 0, False
         frozen = frozen or gc.get_freeze_count() > 0
-        if not frozen and aged + rows <= MOST_AGED:
-            aged += rows
-            gc.freeze()
-            gc.unfreeze()
-    PyGC_Enable()
+        if not frozen and aged <= MOST_AGED:
+            young, older, _ = gc.get_count()
+            young += GENERATION * older
+            aged += young - min(young, ours) + (rows if foreign else 0)
+            ours = 0
+            gc.collect(0)
+            PyGC_Disable()
+            return AGING
+    before = ENDLESS if foreign else gc.get_count()[0]
+    PyGC_Disable()
+    return OFF
+
+
+cdef int gc_on(Collector collector) except -1:
+    """Undo gc_off, given its result.
+
+    Freezing and unfreezing moves what is young to the oldest generation without a look at it, and without its being counted
+    there: rows hasten no full collection.
+    """
+    global ours
+    cdef size_t young
+    if collector == AGING:
+        gc.freeze()
+        gc.unfreeze()
+    elif collector == OFF:
+        young = gc.get_count()[0]
+        ours += young - min(young, before)
+    if collector != ON:
+        PyGC_Enable()
     return 0
 
 
@@ -319,6 +352,10 @@ cdef class Sink:
             self, const unsigned char* key, size_t key_size, const unsigned char* record, size_t size) except -1:
         """Take a row. Without `keyed` there is no key."""
         raise TypeError("a sink takes rows in its own way")
+
+    cdef bint foreign(self) noexcept:
+        """Whether rows that it takes become something by code of the user's."""
+        return False
 
 
 @final
@@ -335,6 +372,9 @@ cdef class RowSink(Sink):
         else:
             self.rows.append((key[:key_size], record[:size]))
         return 0
+
+    cdef bint foreign(self) noexcept:
+        return self.shape is not None and self.shape.foreign
 
 
 @final

@@ -53,6 +53,8 @@ cdef class Sort(Sink):
     cdef list runs                  # once all is read: a heap
     cdef object file
 
+    cdef bint is_due(self) noexcept
+    cdef int tidy(self) except -1
     cdef bint is_wanted(self) noexcept
     cdef int make_room(self, size_t size) except -1
     cdef int arrange(self) except -1

@@ -18,7 +18,7 @@ from modelvault._core.buffer cimport Buffer, get32, get64_big, put32, put_bytes,
 from modelvault._core.feed cimport ROWS
 from modelvault._core.order cimport SortKeys
 from modelvault._core.record cimport Shape
-from modelvault._core.scan cimport Scan, Sink, gc_off, gc_on
+from modelvault._core.scan cimport Collector, Scan, Sink, gc_off, gc_on
 
 from modelvault._core.file import open_scratch
 from modelvault.errors import ColdPage
@@ -29,7 +29,9 @@ cdef enum:
     MOST_MEMORY = 1 << 29
     HEADER = 12                 # of a row: bytes of its sort key, of its primary key, of its record
     CHUNK = 1 << 20             # bytes written at a time
-    BLOCK = 1 << 12             # bytes read at a time, at least
+    LEAST_BLOCK = 1 << 12       # bytes read at a time, of a run
+    MOST_BLOCK = 1 << 18
+    FEW_ROWS = 1 << 10          # sorted at once
     SPARE_ROWS = 64             # kept beyond the limit before the worst ones go
 
 cdef size_t ENDLESS = <size_t>-1
@@ -63,6 +65,36 @@ cdef uint64_t head_of(const unsigned char* key, size_t size) noexcept nogil:
     (<uint64_t*>padded)[0] = 0
     memcpy(padded, key, size)
     return get64_big(padded)
+
+
+cdef size_t rows_of(const Item* items, size_t count, size_t most, size_t* size) noexcept nogil:
+    """How many of these rows have at most so many bytes together, at least one; and how many they have."""
+    cdef size_t i
+    size[0] = row_size(<const unsigned char*>items[0].place)
+    for i in range(1, count):
+        if size[0] + row_size(<const unsigned char*>items[i].place) > most:
+            return i
+        size[0] += row_size(<const unsigned char*>items[i].place)
+    return count
+
+
+cdef size_t size_of(const Item* items, size_t count) noexcept nogil:
+    """The bytes of these rows together."""
+    cdef size_t i, size = 0
+    for i in range(count):
+        size += row_size(<const unsigned char*>items[i].place)
+    return size
+
+
+cdef void move_rows(Item* items, size_t count, unsigned char* to) noexcept nogil:
+    """Copy rows one behind the other; their places are counted from there."""
+    cdef unsigned char* at = to
+    cdef size_t i, size
+    for i in range(count):
+        size = row_size(<const unsigned char*>items[i].place)
+        memcpy(at, <const void*>items[i].place, size)
+        items[i].place = at - to
+        at += size
 
 
 cdef object row_of(const unsigned char* row, Shape shape):
@@ -128,13 +160,16 @@ cdef class Sort(Sink):
     # Reading
 
     def step(self, size_t budget=ENDLESS, bint wait=True, bint release=False):
-        """Read on, at most `budget` rows of the scan; whether all is read. wait, release: as in Scan."""
+        """Read on, at most `budget` rows of the scan, or sort what is `due`; whether that was all. wait, release: as in Scan."""
         if self.sorted or self.done:
             return True
         try:
+            if self.is_due():
+                self.tidy()
+                return self.sorted
             if self.limit:
                 self.scan.run(ROWS, self, ENDLESS, budget, wait, release)
-            if self.limit == 0 or self.scan.done:
+            if self.limit == 0 or self.scan.done and self.count <= FEW_ROWS:
                 self.finish()
         except ColdPage:
             raise
@@ -142,6 +177,29 @@ cdef class Sort(Sink):
             self.close()
             raise
         return self.sorted
+
+    @property
+    def due(self):
+        """Whether the next step sorts rows or writes them to the temporary file, and reads none: the GIL is hardly needed for that."""
+        return not self.sorted and not self.done and self.is_due()
+
+    cdef bint is_due(self) noexcept:
+        """Whether all is read, or so much that it has to be put in order before more is."""
+        if self.scan.done:
+            return True
+        if self.limit < ENDLESS // 2 and self.count > self.limit + self.limit // 2 + SPARE_ROWS:
+            return True
+        return self.count > FEW_ROWS and self.rows.size + self.count * sizeof(Item) > self.memory - self.memory // 8
+
+    cdef int tidy(self) except -1:
+        """Do what is due."""
+        if self.scan.done:
+            return self.finish()
+        if self.count > self.limit:
+            self.prune()
+        if self.is_due():
+            self.spill()
+        return 0
 
     cdef int take(
             self, const unsigned char* key, size_t key_size, const unsigned char* record, size_t size) except -1:
@@ -203,11 +261,11 @@ cdef class Sort(Sink):
 
     cdef int arrange(self) except -1:
         """Sort the items; their places are then addresses."""
-        cdef size_t i
-        for i in range(self.count):
-            self.items[i].place += <size_t>self.rows.data
+        cdef size_t i, data = <size_t>self.rows.data
         if self.count:
             with nogil:
+                for i in range(self.count):
+                    self.items[i].place += data
                 qsort(self.items, self.count, sizeof(Item), compare_items)
         return 0
 
@@ -215,37 +273,41 @@ cdef class Sort(Sink):
         """Keep the best rows only. Whoever is not better than the worst of them need not be kept from now on."""
         cdef Buffer rows = Buffer()
         cdef const unsigned char* row
-        cdef size_t i
+        cdef size_t size
         self.arrange()
         self.count = min(self.count, self.limit)
-        for i in range(self.count):
-            row = <const unsigned char*>self.items[i].place
-            self.items[i].place = rows.size
-            put_bytes(rows, row, row_size(row))
-            if i + 1 == self.limit:
-                self.bar.size = 0
-                put_bytes(self.bar, row + HEADER, get32(row))
-                self.barred = True
+        if self.count and self.count == self.limit:
+            row = <const unsigned char*>self.items[self.count - 1].place
+            self.bar.size = 0
+            put_bytes(self.bar, row + HEADER, get32(row))
+            self.barred = True
+        with nogil:
+            size = size_of(self.items, self.count)
+        take(rows, size)
+        with nogil:
+            move_rows(self.items, self.count, rows.data)
         self.rows = rows
         return 0
 
     cdef int spill(self) except -1:
         """Write the rows to the temporary file, as one run."""
-        cdef Buffer chunk = Buffer()
+        cdef Buffer chunk
         cdef Run run = Run.__new__(Run)
-        cdef const unsigned char* row
-        cdef size_t i
+        cdef size_t i = 0, size = 0, count
         if self.file is None:
             self.file = open_scratch(self.scan.table.pager.file)
         run.file, run.at = self.file, self.spilled
         self.arrange()
-        for i in range(self.count):
-            row = <const unsigned char*>self.items[i].place
-            put_bytes(chunk, row, row_size(row))
-            if chunk.size >= CHUNK or i + 1 == self.count:
-                self.file.write_at(self.spilled, [bytes(chunk)])
-                self.spilled += chunk.size
-                chunk.size = 0
+        while i < self.count:
+            chunk = Buffer()
+            with nogil:
+                count = rows_of(self.items + i, self.count - i, CHUNK, &size)
+            take(chunk, size)
+            with nogil:
+                move_rows(self.items + i, count, chunk.data)
+            self.file.write_at(self.spilled, [bytes(chunk)])
+            self.spilled += size
+            i += count
         run.end = self.spilled
         self.runs.append(run)
         self.count = 0
@@ -263,7 +325,7 @@ cdef class Sort(Sink):
         if self.count:
             self.spill()
         for run in self.runs:
-            run.block_size = max(<size_t>BLOCK, self.memory // <size_t>len(self.runs))
+            run.block_size = min(max(<size_t>LEAST_BLOCK, self.memory // <size_t>len(self.runs)), <size_t>MOST_BLOCK)
             run.next()
         for i in range(len(self.runs) // 2, 0, -1):
             self.sink_down(i - 1)
@@ -287,7 +349,7 @@ cdef class Sort(Sink):
     cdef size_t go_on(self, list found, Shape shape, size_t count, bint wait) except? 0:
         """Append the next rows to `found`, unless it is None; how many there were."""
         cdef size_t passed
-        cdef bint collecting
+        cdef Collector collector
         if self.done:
             return 0
         if not self.sorted:
@@ -295,14 +357,14 @@ cdef class Sort(Sink):
         if self.runs and not wait:
             raise ColdPage("the temporary file of a sort")
         count = min(count, self.limit)
-        collecting = gc_off(count)
+        collector = gc_off(count, shape is not None and shape.foreign)
         try:
             passed = self.give_merged(found, shape, count) if self.runs else self.give(found, shape, count)
         except BaseException:
             self.close()
             raise
         finally:
-            gc_on(collecting, count)
+            gc_on(collector)
         if self.limit != ENDLESS:
             self.limit -= passed
         if self.limit == 0 or (self.given == self.count and not self.runs):

@@ -18,7 +18,7 @@ from modelvault._core.format cimport PAGE_LEVEL, REF_SIZE, Ref, Root
 from modelvault._core.index cimport Entries, IndexKeys
 from modelvault._core.pager cimport Draft, Page, Pager
 from modelvault._core.keys cimport KeyCodec
-from modelvault._core.node cimport branch_ref, key_limit, node_count, node_search
+from modelvault._core.node cimport branch_ref, key_limit, leaf_value, node_count, node_search
 from modelvault._core.record cimport Face, Shape
 from modelvault._core.tree cimport (
     ADD_FAILED, ADD_TAKEN, ADD_UNSURE, ADDED, Added, Path, Roots, child_index, fetch, tree_add, tree_delete, tree_find,
@@ -436,6 +436,28 @@ cdef class Table:
         if low is None and high is None:
             return root.entries
         return min(root.entries, <uint64_t>(0.5 + entries_between(self.pager, root, low, high, wait)))
+
+    def density(self, Roots roots not None, str index, bint wait=True):
+        """About how many entries of an index, rows for None, there are to a page, as the first leaf has it; 0 if one leaf has them all.
+
+        A long row has pages of its own. ColdPage as everywhere.
+        """
+        cdef Root* root = roots.at(self.tree if index is None else self.index(index).tree)
+        cdef Page page
+        cdef uint64_t tag
+        cdef size_t i, pages = 1
+        cdef int level
+        if root.ref.number == 0:
+            return 0
+        page = fetch(self.pager, &root.ref, -1, wait)
+        if page.data[PAGE_LEVEL] == 0:
+            return 0
+        for level in range(page.data[PAGE_LEVEL] - 1, -1, -1):
+            page = child_of(self.pager, page, 0, level, wait)
+        for i in range(node_count(page.data)):
+            leaf_value(page.data, i, &tag)
+            pages += tag & 1
+        return <double>node_count(page.data) / pages
 
     # Looking after itself
 

@@ -17,6 +17,7 @@ from modelvault import (
     ModelVaultSchemaError,
     ModelVaultTransactionError,
     ModelVaultValidationError,
+    NotFoundError,
     models,
 )
 from tests.alike import assert_same
@@ -588,3 +589,14 @@ def test_models_module_checks_its_database() -> None:
         models.collection(object(), User)
     with pytest.raises(TypeError, match="argument 'db'"):
         models.async_collection(object(), User)
+
+
+async def test_what_an_error_of_a_query_names(db: Any) -> None:
+    """The field and its collection, and what was asked; not the class that asked, which has two names."""
+    books = await library(db)
+    with pytest.raises(ValueError, match=r'enum value must be one of .*: field "form" of books'):
+        await books.where("form", "papyrus").all()
+    with pytest.raises(NotFoundError, match=r"^no row of books fits: books where id == \.\.\.$"):
+        await books.where("id", -1).one()
+    with pytest.raises(ModelVaultQueryError, match=r"^query error: more than one row of books fits: books where"):
+        await books.where().one()

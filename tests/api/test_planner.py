@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pytest
 
+from modelvault._covered import Covered, covered
 from modelvault._explain import explained
-from modelvault._planner import Planner
+from modelvault._planner import Needs, Planner
 from modelvault._ranges import Range, Ranges, both, either
 from modelvault._ways import Plan
 from modelvault.conditions import ALL, NONE, Condition, Every, Negation, Order, Selection, Some, Test
@@ -70,11 +72,12 @@ def plan_of(condition: Condition = ALL, ordered: bool = True, **options: object)
     """The plan, which has to be the same when it is made again from what the planner remembers."""
     planner = Planner(SCHEMA)
     selection = Selection(condition, **options)  # type: ignore[arg-type]
-    plan = planner.plan(selection, COUNT, estimate, ordered=ordered)
-    again = planner.quick(selection, COUNT, ordered=ordered)
+    needs = Needs(ordered, selection.fields if ordered else ())
+    plan = planner.plan(selection, COUNT, estimate, needs)
+    again = planner.quick(selection, COUNT, needs)
     if again is not None:
         assert (again.source, again.rest, again.sorts) == (plan.source, plan.rest, plan.sorts)
-        assert again.backward == plan.backward
+        assert (again.backward, again.covers) == (plan.backward, plan.covers)
     return plan
 
 
@@ -232,6 +235,109 @@ class TestTheOrder:
         assert plan_of(t("city", "eq", "Bonn"), order=order("age")).lead == b"\x01Bonn\0\0"
         assert plan_of(order=order("age"), limit=9).lead == b""
         assert plan_of(t("age", "gt", 3)).lead == b"", "keys are brought into order"
+
+
+class TestIndexOnly:
+    """What an index has need not be read from the rows."""
+
+    @pytest.mark.parametrize(
+        ("condition", "options", "index"),
+        [
+            (t("city", "eq", "Bonn"), {"fields": (("age",),)}, "by_city"),
+            (t("city", "eq", "Bonn"), {"fields": (("age",), ("id",))}, "by_city"),
+            (t("age", "gt", 3), {"fields": (("id",), ("age",))}, "by_age"),
+            (every(t("city", "eq", "Bonn"), t("age", "ne", 3), t("id", "ne", 4)), {"fields": (("city",),)}, "by_city"),
+            (t("tags", "contains", "x"), {"fields": (("id",),)}, "by_tag"),
+            (every(t("street", "eq", "x"), t("tags", "contains", "x")), {"fields": (("street",),)}, "by_street"),
+            (ALL, {"fields": (("age",),), "order": order("age")}, "by_age"),
+            (ALL, {"fields": (("age",),), "order": order("city"), "distinct": True}, "by_city"),
+        ],
+    )
+    def test_covered(self, condition: Condition, options: dict[str, Any], index: str) -> None:
+        plan = plan_of(condition, **options)
+        assert plan.covers
+        assert plan.way.index is not None
+        assert plan.way.index.name == index
+        assert "  IndexOnly\n" in explained(SCHEMA, Selection(condition, **options), plan)
+
+    @pytest.mark.parametrize(
+        ("condition", "options"),
+        [
+            (t("city", "eq", "Bonn"), {}),
+            (t("city", "eq", "Bonn"), {"fields": (("age",), ("note",))}),
+            (t("city", "eq", "Bonn"), {"fields": (("city",),), "order": order("note")}),
+            (every(t("city", "eq", "Bonn"), t("note", "eq", "x")), {"fields": (("city",),)}),
+            (t("tags", "contains", "x"), {"fields": (("tags",),)}),
+            (t("tags", "in", "x", "y"), {"fields": (("id",),)}),
+            (t("age", "gt", 3), {"fields": (("age",),), "limit": 3}),
+        ],
+    )
+    def test_not_covered(self, condition: Condition, options: dict[str, Any]) -> None:
+        plan = plan_of(condition, **options)
+        assert not plan.covers
+        assert "IndexOnly" not in explained(SCHEMA, Selection(condition, **options), plan)
+
+    def test_keys_found_need_no_rows_in_the_order_of_keys(self) -> None:
+        """Sorted as they are read; where few are wanted, the keys are brought into order and so many rows looked at."""
+        condition = t("age", "gt", 3)
+        assert plan_of(condition, fields=(("age",),)).sorts
+        assert plan_of(condition, fields=(("age",),), limit=3).source[0] == "union"
+
+    def test_long_rows_are_left_alone(self) -> None:
+        """A whole index instead of all rows, where pages hold few of these."""
+        selection, needs = Selection(t("age", "ne", 3)), Needs(False, (("age",),))
+        for rows, way in ((100.0, "rows"), (4.0, "entries")):
+            densities = {None: rows} | dict.fromkeys(("by_age", "by_city", "by_email", "by_tag", "by_street"), 500.0)
+            plan = Planner(SCHEMA).plan(selection, COUNT, estimate_all, needs, densities.__getitem__)
+            assert plan.way.kind == way
+
+    @pytest.mark.parametrize(
+        ("kind", "exact", "compared"),
+        [
+            ("string", True, True),
+            ("float64", True, True),
+            ("timestamp", False, True),
+            ("time", False, True),
+            ("decimal", False, False),
+        ],
+    )
+    def test_kinds(self, kind: str, exact: bool, compared: bool) -> None:
+        """A moment's key is without its zone, a decimal's without zeros at the end."""
+        held = covered_of(Type(kind))
+        assert (("x",) in held.exact, ("x",) in held.compared) == (exact, compared)
+        assert ("id",) in held.exact
+
+    def test_below_an_object_that_may_be_none(self) -> None:
+        """Its entries do not tell the object's None from the field's."""
+        inner = Type("object", fields=(Field("x", NUMBER),))
+        assert ("o", "x") in covered_of(inner, ("o", "x")).exact
+        assert ("o", "x") not in covered_of(Type("optional", (inner,)), ("o", "x")).compared
+
+    def test_older_rows(self) -> None:
+        """They must have the field as it is stored now, or something that stands in for it."""
+        wide, maybe = Type("int64"), Type("optional", (TEXT,))
+        assert ("x",) in covered_of(TEXT, older=[TEXT, None]).compared, "it has a fill"
+        assert ("x",) in covered_of(maybe, older=[None]).compared, "it is None"
+        assert ("x",) not in covered_of(wide, older=[NUMBER]).compared
+        assert ("x",) not in covered_of(TEXT, older=[maybe]).compared
+        assert ("x",) not in covered_of(TEXT, older=[None], fill=None).compared
+
+
+def estimate_all(index: str | None, low: bytes | None, high: bytes | None) -> float:
+    return COUNT
+
+
+def schema_of(type: Type | None, path: tuple[str, ...], fill: bytes | None) -> Schema:
+    fields = () if type is None else (Field(path[0], type, stored_fill=fill),)
+    return Schema("things", "id", Type("object", fields=(Field("id", NUMBER), *fields)), (Index("by_x", (path,)),))
+
+
+def covered_of(
+    type: Type, path: tuple[str, ...] = ("x",), older: Sequence[Type | None] = (), fill: bytes | None = b"fill"
+) -> Covered:
+    """What an index at this path covers."""
+    schema = schema_of(type, path, fill)
+    return covered(schema, [schema_of(one, path, None) for one in older], schema.indexes[0])
 
 
 class TestWhatIsRemembered:

@@ -41,6 +41,7 @@ PATHS: dict[str, tuple[tuple[str, ...], ...]] = {
     "by_s_n": (("s",), ("n",)),
     "by_tags_s": (("tags",), ("s",)),
     "by_id": (("id",),),
+    "by_x_s": (("x",), ("s",)),
 }
 KEYS = {name: IndexKeys(CODEC, paths) for name, paths in PATHS.items()}
 
@@ -107,7 +108,7 @@ def random_row(chance: random.Random, key: str) -> Row:
     return {
         "id": key,
         "n": chance.choice([None, 0, 1, 2, -5, 300, chance.randrange(1000)]),
-        "x": chance.choice([0.0, -1.5, 2.25, chance.random()]),
+        "x": chance.choice([0.0, -0.0, -1.5, 2.25, chance.random()]),
         "s": chance.choice(["", "a", "b\0c", "b", "long " * 5]),
         "tags": [chance.choice("pqrstuv") for _ in range(chance.randrange(4))],
         "blob": chance.randbytes(size),

@@ -511,3 +511,10 @@ def test_groups_of_one_kind_may_be_as_long_and_deep_as_they_like() -> None:
 def test_what_cannot_be_asked(condition: Any, error: type[Exception]) -> None:
     with pytest.raises(error):
         Program([CODEC], condition)
+
+
+def test_an_operator_that_there_is_not_is_an_error() -> None:
+    codec = RecordCodec(Type("object", fields=(Field("n", Type("int")),)), 1)
+    for condition in (Test(("n",), "=="), Test(("n",), "", (1,)), Negation(Test(("n",), "nearly", (1,)))):
+        with pytest.raises(ModelVaultQueryError, match="there is no operator"):
+            Program([codec], Every((condition, Test(("n",), "eq", (1,)))))
