@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from modelvault._core.aggregate import Aggregate
 from modelvault._core.columns import Columns
 from modelvault._explain import analyzed, explained
+from modelvault._portions import Batches
 from modelvault._ranges import WHOLE
 from modelvault._reading import Opened, Opener, Reading, Ready
 from modelvault._rows import Rows
@@ -19,6 +20,7 @@ from modelvault.errors import ColdPage, CorruptionError
 
 if TYPE_CHECKING:
     from modelvault._store import Binding
+    from modelvault.frames import BatchIterator
     from modelvault.query import RowIterator
 
 __all__ = ["Answers"]
@@ -42,6 +44,10 @@ class Answers:
     def rows(self, selection: Selection) -> RowIterator[Any]:
         """An iterator over the rows, of one snapshot."""
         return Rows(self._opener, selection)
+
+    def batches(self, selection: Selection, rows: int) -> BatchIterator:
+        """An iterator over the rows as Arrow's record batches of so many rows, of one snapshot."""
+        return Batches(self._opener, selection, rows)
 
     async def fetch(self, selection: Selection, most: int | None = None) -> list[Any]:
         """The rows; at most `most`."""

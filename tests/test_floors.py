@@ -16,8 +16,8 @@ DESIGN = PACKAGE.parent / "docs" / "design.md"
 ROWS = [
     ["errors", "_frozen"],
     ["_core"],
-    ["types", "conditions"],
-    ["expressions", "pages"],
+    ["types", "conditions", "_plain"],
+    ["expressions", "pages", "_arrow"],
     ["specs", "partials"],
     ["fits", "rules", "conversions"],
     ["fields_json", "lineage", "members"],
@@ -25,6 +25,7 @@ ROWS = [
     ["annotations"],
     ["schema"],
     ["mapping", "patches"],
+    ["frames", "_intake"],
     ["_version", "_keeper"],
     ["_committed"],
     ["_checkpoints", "_following"],
@@ -33,15 +34,16 @@ ROWS = [
     ["_access", "_prepared", "_sql"],
     ["_planner"],
     ["_store", "_explain", "_backup"],
-    ["_leftovers", "_fills", "_search", "_verify"],
+    ["_leftovers", "_fills", "_search", "_verify", "_statements"],
     ["_building", "_job", "_reading", "_salvage"],
-    ["_rewrite", "_rows"],
+    ["_rewrite", "_rows", "_portions"],
     ["_change"],
     ["_repairs"],
     ["_answers"],
     ["collection"],
     ["transaction", "snapshot", "upkeep"],
-    ["database", "sync_upkeep"],
+    ["database", "sync_upkeep", "sync_rows"],
+    ["sync_frames"],
     ["sync"],
     ["models", "dbapi"],
     ["__init__"],
@@ -60,11 +62,12 @@ CORE_ROWS = [
     ["space", "leaf", "entry", "stretch"],
     ["match"],
     ["asked", "order", "columns"],
-    ["program"],
+    ["program", "vector"],
+    ["track"],
     ["table", "commit", "copying", "packing", "survey"],
     ["feed", "batch"],
     ["scan"],
-    ["sorting", "aggregate"],
+    ["sorting", "aggregate", "sheet"],
 ]
 PACKAGE_ROWS = {
     "_sql": [
@@ -116,6 +119,7 @@ FILES = {
 }
 CODECS = {"slots", "buffer", "constraint", "codec", "scalar", "temporal", "container", "keys", "anything", "objects"}
 CODECS |= {"record", "index", "route", "leaf", "match", "asked", "program", "order", "columns", "entry"}
+CODECS |= {"vector", "track"}
 CORE_STRANGERS = {**dict.fromkeys(CODECS, FILES), **dict.fromkeys(FILES, CODECS), "commit": CODECS}
 
 # Who may import what; pydantic only inside functions, so that `import modelvault` stays light.
@@ -125,6 +129,7 @@ ONLY_IN = {
     "fastapi": {"fastapi"},
     "starlette": {"fastapi"},
     "pytest": {"pytest_plugin"},
+    "pyarrow": {"_arrow", "_intake"},
     "sqlglot": {"parse", "nodes"},
     **{
         library: {path.stem for path in (PACKAGE / "cli").glob("*.py")}

@@ -16,6 +16,7 @@ import gc
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cython cimport final
 from libc.stddef cimport size_t
+from libc.stdint cimport uint64_t
 
 from modelvault._core.buffer cimport Buffer, put_bytes
 from modelvault._core.feed cimport (
@@ -221,14 +222,15 @@ cdef class Scan:
         """Give the hits of a step to the sink, if there is one; how many rows match."""
         cdef Feed feed = self.feed
         cdef size_t found = feed.matched
-        cdef bint collecting
+        cdef bint collecting, whole
         if feed.count == 0:
             return found
-        collecting = gc_off(feed.count)
+        whole = sink is not None and sink.whole
+        collecting = not whole and gc_off(feed.count)
         try:
             if not release and has_drafts(feed):
                 self.copy_hits()
-            found += self.take_hits(sink)
+            found += self.take_whole(sink, release) if whole else self.take_hits(sink)
             self.page = 0
         finally:
             gc_on(collecting, feed.count)
@@ -241,7 +243,7 @@ cdef class Scan:
         cdef size_t i, found = 0
         for i in range(feed.count):
             hit = feed.hits + i
-            self.page = hit.page if hit.leaf == NULL else (<Page>hit.leaf).number
+            self.page = page_of(hit)
             if hit.undecided and not self.program.decide(hit.record, hit.size):
                 continue
             found += 1
@@ -256,6 +258,22 @@ cdef class Scan:
             else:
                 sink.take(NULL, 0, hit.record, hit.size)
         return found
+
+    cdef size_t take_whole(self, Sink sink, bint release) except? 0:
+        """Give the hits to a sink that takes them all at once."""
+        cdef Hit* hits = self.feed.hits
+        cdef size_t i, found = 0
+        for i in range(self.feed.count):
+            self.page = page_of(hits + i)
+            if not hits[i].undecided or self.program.decide(hits[i].record, hits[i].size):
+                hits[found] = hits[i]
+                found += 1
+        sink.at = 0
+        try:
+            return sink.take_all(hits, found, release)
+        except CorruptionError:
+            self.page = page_of(hits + sink.at)
+            raise
 
     cdef int copy_hits(self) except -1:
         """Move the hits into a buffer of their own: their pages may change while Python code runs."""
@@ -320,6 +338,10 @@ cdef class Sink:
         """Take a row. Without `keyed` there is no key."""
         raise TypeError("a sink takes rows in its own way")
 
+    cdef size_t take_all(self, Hit* hits, size_t count, bint release) except? 0:
+        """Take rows of which none is undecided; their pages stay as they are meanwhile, with `release` without the GIL too."""
+        raise TypeError("a sink takes rows in its own way")
+
 
 @final
 cdef class RowSink(Sink):
@@ -348,6 +370,11 @@ cdef class KeySink(Sink):
             self, const unsigned char* key, size_t key_size, const unsigned char* record, size_t size) except -1:
         self.keys.append(key[:key_size])
         return 0
+
+
+cdef uint64_t page_of(const Hit* hit) noexcept:
+    """The number of the page that a hit lies in."""
+    return hit.page if hit.leaf == NULL else (<Page>hit.leaf).number
 
 
 cdef bint has_drafts(Feed feed) noexcept:
