@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID
+from typing import TYPE_CHECKING, Any
 
 from modelvault._arrow import library
+from modelvault._values import FAILURES, converters, instance_maker
 from modelvault.errors import ModelVaultValidationError
-from modelvault.patches import built
-from modelvault.types import INTEGERS, MISSING, Shape, Type
+from modelvault.types import MISSING, Shape, Type
 
 if TYPE_CHECKING:
     from modelvault._core.batch import Batch
@@ -19,11 +16,6 @@ if TYPE_CHECKING:
     from modelvault._runner import Runner
 
 __all__ = ["Intake"]
-
-Convert = Callable[[Any], Any]
-
-LISTS: Final[dict[str, Any]] = {"list": list, "set": set, "frozenset": frozenset, "vartuple": tuple}
-FAILURES: Final = (TypeError, ValueError, ArithmeticError, AttributeError, LookupError)
 
 
 class Intake:
@@ -40,12 +32,8 @@ class Intake:
         self._runner = runner
         self._names = list(self._reader.schema.names)
         check_columns(row, self._names)
-        types = {field.name: field.type for field in row.fields}
-        self._converts = [
-            converter(types[name], kind) if name in types else None
-            for name, kind in zip(self._names, self._reader.schema.types, strict=True)
-        ]
-        self._make = maker(cls, row)
+        self._converts = converters(row, dict(zip(self._names, self._reader.schema.types, strict=True)))
+        self._make = instance_maker(row.python) if isinstance(row.python, Shape) else dict
         self._batch: Any = None
         self._at = 0  # rows of the batch that were taken
         self._before = 0  # rows of the batches before
@@ -88,7 +76,7 @@ class Intake:
         names, make, cls, face = self._names, self._make, self._cls, self._face
         for number, values in enumerate(zip(*columns, strict=True)):
             try:
-                batch.add(face, make(dict(zip(names, values, strict=True))), cls, no_check)
+                batch.add(face, make(zip(names, values, strict=True)), cls, no_check)
             except FAILURES as error:
                 raise self._wrong(number, error) from error
 
@@ -149,16 +137,6 @@ def check_columns(row: Type, names: list[str]) -> None:
             raise ModelVaultValidationError(f'insert_arrow: there is no column for the field "{name}"')
 
 
-def maker(cls: Any, row: Type) -> Callable[[dict[str, Any]], Any]:
-    """What makes a row of its values by name."""
-    if cls is dict:
-        return lambda values: values
-    if isinstance(row.python, Shape) and row.python.style == "pydantic":
-        validate = cls.__pydantic_validator__.validate_python
-        return lambda values: validate(values, by_alias=False, by_name=True)
-    return lambda values: built(row, values)
-
-
 def in_microseconds(array: Any) -> Any:
     """An array without nanoseconds; pyarrow.ArrowInvalid if something would be lost."""
     import pyarrow as pa
@@ -169,127 +147,3 @@ def in_microseconds(array: Any) -> Any:
     if pa.types.is_timestamp(type):
         return array.cast(pa.timestamp("us", type.tz))
     return array.cast(pa.duration("us") if pa.types.is_duration(type) else pa.time64("us"))
-
-
-# Values, from what pyarrow makes of them
-
-
-def converter(type: Type, kind: Any) -> Convert | None:
-    """What makes a value of a type of one that is not None; None if there is nothing to do. kind: its type in Arrow."""
-    kind = getattr(kind, "value_type", kind) if type.kind not in LISTS and type.kind != "tuple" else kind
-    if type.kind == "optional":
-        return converter(type.items[0], kind)
-    if type.kind == "custom":
-        return customized(converter(type.items[0], kind) if type.items else parser(kind), type.python)
-    if parser(kind) is not None:
-        return parser(kind)
-    if type.kind == "object":
-        return of_object({field.name: converter(field.type, part(kind, field.name)) for field in type.fields})
-    if type.kind in LISTS:
-        return of_list(LISTS[type.kind], converter(type.items[0], getattr(kind, "value_type", None)))
-    if type.kind == "tuple":
-        inner = getattr(kind, "value_type", None)
-        return of_tuple([converter(item, inner or part(kind, str(at))) for at, item in enumerate(type.items)])
-    if type.kind == "dict":
-        return of_dict(
-            converter(type.items[0], getattr(kind, "key_type", None)),
-            converter(type.items[1], getattr(kind, "item_type", None)),
-        )
-    if type.kind == "uuid":
-        return to_uuid
-    return to_integer if type.kind in INTEGERS else None
-
-
-def part(kind: Any, name: str) -> Any:
-    """The type of a field of a struct, None if it has none."""
-    found = kind.get_field_index(name) if hasattr(kind, "get_field_index") else -1
-    return kind.field(found).type if found >= 0 else None
-
-
-def parser(kind: Any) -> Convert | None:
-    """What reads JSON, if that is what Arrow has."""
-    return json.loads if getattr(kind, "extension_name", None) == "arrow.json" else None
-
-
-def customized(inner: Convert | None, python: Any) -> Convert | None:
-    """What loads a custom type from what it is stored as."""
-    if python is None or inner is None:
-        return inner if python is None else python[1]
-    return lambda value: python[1](inner(value))
-
-
-def each(inner: Convert | None, values: Any) -> Any:
-    """The values inside, each converted."""
-    return values if inner is None else [None if value is None else inner(value) for value in values]
-
-
-def of_object(inner: dict[str, Convert | None]) -> Convert | None:
-    """The fields of a struct."""
-    converts = {name: convert for name, convert in inner.items() if convert is not None}
-    if not converts:
-        return None
-
-    def convert(value: Any) -> Any:
-        if not isinstance(value, Mapping):
-            return value
-        found = dict(value)
-        for name, change in converts.items():
-            if found.get(name) is not None:
-                found[name] = change(found[name])
-        return found
-
-    return convert
-
-
-def of_list(make: Any, inner: Convert | None) -> Convert | None:
-    """A list, or what else holds values of one type."""
-    if make is list and inner is None:
-        return None
-    return lambda value: make(each(inner, value)) if isinstance(value, list) else value
-
-
-def of_tuple(inner: list[Convert | None]) -> Convert:
-    """A tuple, from a list or from a struct."""
-
-    def convert(value: Any) -> Any:
-        values = list(value.values()) if isinstance(value, Mapping) else value
-        if not isinstance(values, list) or len(values) != len(inner):
-            return value
-        return tuple(
-            part if part is None or change is None else change(part) for part, change in zip(values, inner, strict=True)
-        )
-
-    return convert
-
-
-def of_dict(key: Convert | None, item: Convert | None) -> Convert:
-    """A dict, from pairs; polars has structs of key and value."""
-
-    def convert(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            pairs = list(value.items())
-        elif isinstance(value, list):
-            pairs = [tuple(pair.values()) if isinstance(pair, Mapping) else pair for pair in value]
-        else:
-            return value
-        keys, items = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-        return dict(zip(map(hashable, each(key, keys)), each(item, items), strict=True))
-
-    return convert
-
-
-def hashable(key: Any) -> Any:
-    """A key of a dict."""
-    return tuple(key) if isinstance(key, list) else key
-
-
-def to_uuid(value: Any) -> Any:
-    """A UUID, also from its bytes or its text."""
-    if isinstance(value, bytes):
-        return UUID(bytes=value)
-    return UUID(value) if isinstance(value, str) else value
-
-
-def to_integer(value: Any) -> Any:
-    """An integer, also from a float that is one: so has pandas columns with gaps."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -52,11 +52,13 @@ def moment(micros: int) -> str | int:
         return micros
 
 
-def fields_of(value: Any) -> dict[str, Any] | None:
-    """The fields of a model's or dataclass's instance, and its extras; None for anything else."""
+def fields_of(value: Any) -> Any:
+    """The fields and extras of a model's or dataclass's instance, a RootModel's root; None for anything else."""
     cls: Any = type(value)
-    if hasattr(cls, "__pydantic_fields__") and hasattr(cls, "__pydantic_validator__") and hasattr(value, "__dict__"):
-        return {**value.__dict__, **(getattr(value, "__pydantic_extra__", None) or {})}
+    if getattr(cls, "__pydantic_root_model__", False):
+        return value.root
+    if hasattr(cls, "__pydantic_extra__"):
+        return {**value.__dict__, **(value.__pydantic_extra__ or {})}
     if hasattr(cls, "__dataclass_fields__"):
         return {name: getattr(value, name) for name in cls.__dataclass_fields__ if hasattr(value, name)}
     return None

@@ -3,7 +3,7 @@
 from cython cimport final
 from libc.stddef cimport size_t
 
-from modelvault._core.objects cimport Object, Part, Step
+from modelvault._core.objects cimport Object, Part
 from modelvault._core.record cimport Shape
 from modelvault._core.route cimport Route, Span
 
@@ -32,6 +32,3 @@ cdef class Columns(Shape):
     cdef Py_ssize_t version_of(self, const unsigned char* record, size_t size) except -1
     cdef tuple read(self, const unsigned char* record, size_t size)
     cdef dict pick(self, const unsigned char* record, size_t size)
-
-
-cdef object read_field(Step* step, const Part* part, bint present, int depth)

@@ -9,7 +9,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from modelvault._core.buffer cimport Reader, fail_corrupt, get16
 from modelvault._core.codec cimport Codec
 from modelvault._core.container cimport Custom
-from modelvault._core.objects cimport bare_codec, fill_of
+from modelvault._core.objects cimport Part, Step, bare_codec, fill_of
 from modelvault._core.record cimport RecordCodec
 from modelvault._core.route cimport element_of, find, leave, take_part, take_present, take_size
 

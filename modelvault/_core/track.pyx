@@ -227,7 +227,7 @@ cdef Track track_behind(
         track = track_of(codec, newest, vector)
         if track.way.turn == THING:
             track.way.reader = <uint32_t>len(vector.readers)
-            vector.readers.append((place, number))
+            vector.readers.append(bare_codec(codec))
         return track
     element = element_of(codec, &holes)
     step = Track()

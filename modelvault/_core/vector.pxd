@@ -5,7 +5,6 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, int64_t, uint32_t
 
 from modelvault._core.leaf cimport Form
-from modelvault._core.objects cimport Object
 
 
 cdef enum:
@@ -102,7 +101,7 @@ cdef class Vector:
     cdef str path
     cdef tuple names            # of the inner columns
     cdef tuple values           # of CODES
-    cdef list readers           # (Object, number of a field) of THINGS
+    cdef list readers           # of THINGS: Codecs
     cdef list inner
 
     cdef int hold(self, list inner) except -1

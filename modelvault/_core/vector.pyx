@@ -12,12 +12,11 @@ from libc.stdint cimport INT32_MIN, uint8_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
 
-from modelvault._core.buffer cimport get16, get32, get64, put32, put64
-from modelvault._core.columns cimport read_field
+from modelvault._core.buffer cimport Reader, get16, get32, get64, put32, put64
+from modelvault._core.codec cimport Codec
 from modelvault._core.leaf cimport (
     BOOL, BYTES, CHOICE, DATE, DECIMAL, DELTA, FLOAT, INT64, STAMP, STRING, TIME, UINT64, UUID,
 )
-from modelvault._core.objects cimport Part
 from modelvault._core.route cimport DAMAGED, PRESENT
 
 cdef enum:
@@ -447,19 +446,18 @@ cdef class Vector:
         return piece
 
     cdef list things(self):
-        """The values of stored bytes, in Python."""
-        cdef Part part
-        cdef Object place
+        """The values of stored bytes, in Python; custom types as what they are stored as."""
+        cdef Reader reader
+        cdef Codec codec
         cdef size_t i, start, end
         cdef list found = []
         cdef const unsigned char* data = self.vec.data.data
-        part.wide = False
         for i in range(self.vec.count):
             start, end = get32(self.vec.offsets.data + 4 * i), get32(self.vec.offsets.data + 4 * i + 4)
             if start == end:
                 found.append(None)
                 continue
-            place, number = self.readers[get32(data + start)]
-            part.data, part.size = data + start + 4, end - start - 4
-            found.append(read_field(&place.steps[<Py_ssize_t>number], &part, True, 1))
+            codec = self.readers[get32(data + start)]
+            reader.at, reader.end, reader.depth = data + start + 4, data + end, 1
+            found.append(codec.read_fixed(reader.at, False) if codec.width else codec.read(&reader))
         return found
