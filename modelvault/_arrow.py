@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from modelvault._plain import as_json
-from modelvault.errors import ModelVaultQueryError
+from modelvault.errors import CorruptionError, ModelVaultQueryError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -120,7 +120,13 @@ def array_of(piece: Piece, type: Any) -> Any:
     parts = [array_of(part, inner) for part, inner in zip(piece.inner, inner_types(piece, type), strict=True)]
     if kind == "map":
         parts = [pa.StructArray.from_arrays(parts, fields=[type.key_field, type.item_field])]
-    return pa.Array.from_buffers(type, count, buffers, piece.nulls, children=parts or None)
+    array = pa.Array.from_buffers(type, count, buffers, piece.nulls, children=parts or None)
+    if piece.doubtful:
+        try:
+            array.validate(full=True)
+        except pa.ArrowInvalid as error:
+            raise CorruptionError(f'damaged record: a string is not UTF-8, in column "{piece.path}"') from error
+    return array
 
 
 def inner_types(piece: Piece, type: Any) -> list[Any]:

@@ -94,7 +94,7 @@ class Batches:
         search = reading.search
 
         def step(slice: Slice) -> None:
-            search.fill(slice, sheet)
+            search.fill(slice._replace(most=min(slice.most, self._rows - sheet.held)), sheet)
             if search.done and (sheet.held or not sheet.sealed):
                 sheet.seal()
 

@@ -63,6 +63,7 @@ cdef struct Vec:
     Kind kind
     Fault fault
     Zone zone                   # of the points in time in it, also in those that were sealed
+    bint doubtful               # there is text that may not be UTF-8
     int width                   # bytes of a value, 0 for none
     size_t count
     size_t nulls
@@ -90,6 +91,7 @@ cdef class Piece:
     cdef readonly size_t count
     cdef readonly size_t nulls
     cdef readonly object aware
+    cdef readonly bint doubtful
     cdef readonly tuple buffers
     cdef readonly tuple inner
 

@@ -16,6 +16,7 @@ class Piece:
     count: int
     nulls: int
     aware: bool | None
+    doubtful: bool
     buffers: tuple[Memory | None, ...]
     inner: tuple[Piece, ...]
 

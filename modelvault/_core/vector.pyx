@@ -12,7 +12,7 @@ from libc.stdint cimport INT32_MIN, uint8_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
 
-from modelvault._core.buffer cimport Reader, get16, get32, get64, put32, put64
+from modelvault._core.buffer cimport Reader, get16, get32, get64, is_ascii, put32, put64
 from modelvault._core.codec cimport Codec
 from modelvault._core.leaf cimport (
     BOOL, BYTES, CHOICE, DATE, DECIMAL, DELTA, FLOAT, INT64, STAMP, STRING, TIME, UINT64, UUID,
@@ -182,6 +182,8 @@ cdef int put_bytes_of(Vec* vec, const unsigned char* data, size_t size) noexcept
     if place == NULL or put_present(vec) < 0:
         return FULL
     memcpy(place, data, size)
+    if vec.kind == TEXTS and not is_ascii(data, size):
+        vec.doubtful = True
     return put_offset(vec, vec.data.size)
 
 
@@ -374,7 +376,7 @@ cdef class Piece:
     `kind`, `path` for messages; `count` values, of which `nulls` are None; `buffers`: bitmap (None if all are there), then offsets,
     then values, as the kind has them; `inner`: the Pieces inside, of a struct called `names`, of an array `length` for each value.
     values: those that the codes of "code" are places of, and the values of "object" themselves. aware: of points in time, None if
-    there was none yet.
+    there was none yet. doubtful: text that is not only ASCII, and was not checked to be UTF-8.
     """
 
 
@@ -442,7 +444,9 @@ cdef class Vector:
             buffers.append(given_away(&vec.data))
         piece.buffers = tuple(buffers)
         piece.inner = tuple([inner.seal() for inner in self.inner])
+        piece.doubtful = vec.doubtful
         vec.count = vec.nulls = 0
+        vec.doubtful = False
         return piece
 
     cdef list things(self):
