@@ -66,7 +66,7 @@ def type_of(piece: Piece) -> Any:
 
     kind, inner = piece.kind, [type_of(part) for part in piece.inner]
     if kind == "timestamp":
-        return pa.timestamp("us", None if piece.aware is False else "UTC")
+        return pa.timestamp("us") if piece.aware is False else pa.timestamp("us", "UTC")
     if kind == "code":
         return pa.dictionary(pa.int32(), pa.string()) if is_text(piece) else pa.int64()
     if kind == "list":

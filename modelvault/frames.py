@@ -92,7 +92,7 @@ class AsyncFrames:
         frame: pl.DataFrame = await self._table("to_polars()", polars.DataFrame)
         return frame
 
-    async def _table(self, what: str, make: Callable[[Any], Any]) -> Any:
+    async def _table(self, what: str, make: Callable[[pa.Table], T]) -> T:
         library("pyarrow", what)
         return await self._source.batches(self._selection, BATCH).table(make)
 

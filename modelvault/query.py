@@ -179,7 +179,7 @@ class Questions(AsyncFrames, Generic[M]):
 
     __slots__ = ()
 
-    _source: Source
+    _source: Source  # pyright: ignore[reportIncompatibleVariableOverride]  # and never set again
     _make: Callable[[Any], M] | None  # what makes a result of what the source gives, if that is not it
 
     # Narrowing

@@ -245,7 +245,7 @@ class Questions(Frames, Generic[M]):
 
     __slots__ = ()
 
-    _twin: AsyncQuestions[M]
+    _twin: AsyncQuestions[M]  # pyright: ignore[reportIncompatibleVariableOverride]  # and never set again
 
     # Narrowing
 

@@ -17,7 +17,7 @@ ROWS = [
     ["errors", "_frozen"],
     ["_core"],
     ["types", "conditions", "_plain"],
-    ["expressions", "pages", "_arrow"],
+    ["expressions", "pages", "_arrow", "_values"],
     ["specs", "partials"],
     ["fits", "rules", "conversions"],
     ["fields_json", "lineage", "members"],
