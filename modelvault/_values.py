@@ -26,6 +26,7 @@ LISTS: Final[dict[str, Any]] = {"list": list, "set": set, "frozenset": frozenset
 FAILURES: Final = (TypeError, ValueError, ArithmeticError, AttributeError, LookupError)
 """What making a value may raise."""
 
+FLOATS: Final = ("double", "float", "halffloat")
 JSON: Final = object()
 """In place of a type of Arrow: the value is what JSON has for it."""
 
@@ -254,7 +255,7 @@ def of_scalar(type: Type, kind: Any) -> Convert | None:
         return lambda value: timedelta(seconds=value) if isinstance(value, int | float) else value
     if type.kind == "uuid":
         return to_uuid
-    return to_integer if type.kind in INTEGERS and kind is not JSON else None
+    return to_integer if type.kind in INTEGERS and str(kind) in FLOATS else None
 
 
 def of_choice(type: Type) -> Convert | None:
