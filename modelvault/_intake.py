@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from modelvault._arrow import library
@@ -128,6 +127,8 @@ def check_columns(row: Type, names: list[str]) -> None:
         if names.count(name) > 1:
             raise ModelVaultValidationError(f'insert_arrow: there are several columns "{name}"')
         if name not in known and not row.extras:
+            from difflib import get_close_matches
+
             near = get_close_matches(name, known, 1)
             hint = f': did you mean "{near[0]}"?' if near else ""
             raise ModelVaultValidationError(f'insert_arrow: there is no field for the column "{name}"{hint}')
