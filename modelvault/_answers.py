@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from modelvault._core.aggregate import Aggregate
 from modelvault._core.columns import Columns
 from modelvault._explain import analyzed, explained
-from modelvault._portions import Batches
 from modelvault._ranges import WHOLE
 from modelvault._reading import Opened, Opener, Reading, Ready
 from modelvault._rows import Rows
@@ -47,6 +46,8 @@ class Answers:
 
     def batches(self, selection: Selection, rows: int) -> BatchIterator:
         """An iterator over the rows as Arrow's record batches of so many rows, of one snapshot."""
+        from modelvault._portions import Batches  # which most programs never need
+
         return Batches(self._opener, selection, rows)
 
     async def fetch(self, selection: Selection, most: int | None = None) -> list[Any]:

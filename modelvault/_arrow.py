@@ -18,23 +18,12 @@ if TYPE_CHECKING:
 
     from modelvault._core.vector import Piece
 
-__all__ = ["Portion", "batch_of", "library", "schema_of", "table_of"]
+__all__ = ["Portion", "batch_of", "schema_of", "table_of"]
 
 Portion = tuple[int, "list[Piece]"]
 """How many rows, and a Piece for each column."""
 
 PRECISION: Final = (38, 18)  # digits of a decimal, and of them behind the point
-
-
-def library(name: str, what: str) -> Any:
-    """A library that is not needed for anything else; ImportError says what to install."""
-    import importlib
-
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        advice = "modelvault[arrow]" if name == "pyarrow" else f"modelvault[arrow] {name}"
-        raise ImportError(f"{what} needs {name}: pip install {advice}", name=name) from error
 
 
 def schema_of(pieces: Sequence[Piece]) -> pa.Schema:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from modelvault._arrow import library
+from modelvault._libraries import library
 from modelvault._values import FAILURES, converters, instance_maker
 from modelvault.errors import ModelVaultValidationError
 from modelvault.types import MISSING, Shape, Type

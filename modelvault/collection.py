@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from modelvault._access import Work
 from modelvault._answers import Answers
 from modelvault._core.batch import Batch
-from modelvault._intake import Intake
 from modelvault._progress import Progress
 from modelvault._reading import Opened, Ready, opened
 from modelvault._rows import Filler, Supply
@@ -309,6 +308,8 @@ class AsyncCollection(Questions[M]):
         validated as the model and its constraints say: ModelVaultValidationError names row, from 0 on, and column.
         A stream is read batch by batch. chunk, progress: as of `insert_many`.
         """
+        from modelvault._intake import Intake  # which most programs never need
+
         binding = await self._ready()
         source = Intake(data, binding.schema.type, binding.face, self._cls, self._access.runner)
         return await self._insert_all(binding, source, chunk, progress)

@@ -6,7 +6,7 @@ import operator
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-from modelvault._arrow import library
+from modelvault._libraries import library
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from modelvault._arrow import library
 from modelvault._core.drive import drive
+from modelvault._libraries import library
 from modelvault.frames import BATCH
 from modelvault.sync_rows import Rows
 
