@@ -17,9 +17,9 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from annotated_types import Ge
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, create_model
 
 from modelvault import Database, DuplicateKeyError, ModelVaultQueryError, ModelVaultValidationError, fields, models
 from tests.api.cases import CASES, custom_given, dataclass_of, model_of
@@ -131,6 +131,76 @@ def test_a_column_has_the_values_and_gives_them_back(name: str) -> None:
     for value in case.edges:
         for cls in classes:
             check_case(cls, name, [value])
+
+
+MANY = [
+    *(
+        "bool",
+        "int",
+        "float",
+        "str",
+        "bytes",
+        "uuid",
+        "aware",
+        "date",
+        "timedelta",
+        "decimal",
+        "enum",
+        "str enum",
+        "int flag",
+    ),
+    *(
+        "list",
+        "list of optional",
+        "matrix",
+        "tuple",
+        "long tuple",
+        "set",
+        "dict",
+        "dict by date",
+        "model",
+        "list of models",
+    ),
+    *(
+        "dict of models",
+        "tuple of models",
+        "dataclass",
+        "pydantic dataclass",
+        "models",
+        "path",
+        "complex",
+        "int or str",
+    ),
+]
+Wide: Any = create_model(
+    "Wide", id=(int, ...), **{f"f{n}": (CASES[name].annotation | None, None) for n, name in enumerate(MANY)}
+)
+Wide.__modelvault_primary_key__ = "id"
+WIDE = st.fixed_dictionaries(
+    {},
+    optional={
+        f"f{n}": st.none() | CASES[name].values.filter(lambda value: not any(map(is_unfit, leaves(value))))
+        for n, name in enumerate(MANY)
+    },
+)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+@given(st.lists(WIDE, min_size=1, max_size=5))
+def test_rows_with_fields_of_every_type(values: list[dict[str, Any]]) -> None:
+    with Database.open_in_memory() as db, Database.open_in_memory() as other:
+        wide, copy = db.collection(Wide), other.collection(Wide)
+        wide.insert_many(Wide(id=number, **part) for number, part in enumerate(values))
+        table = wide.to_arrow()
+        table.validate(full=True)
+        rows = wide.all()
+        for row, found in zip(rows, table.to_pylist(), strict=True):
+            for n, name in enumerate(MANY):
+                value = getattr(row, f"f{n}")
+                plain = None if value is None else (CASES[name].into or custom_given)(value)
+                assert same(found[f"f{n}"], plain, table.schema.field(f"f{n}").type), (name, value)
+        assert copy.insert_arrow(wide) == len(rows)
+        assert repr(copy.all()) == repr(rows) or copy.all() == rows
 
 
 def test_the_types_of_columns() -> None:
