@@ -18,6 +18,7 @@ from modelvault.errors import ColdPage, CorruptionError
 
 if TYPE_CHECKING:
     from modelvault._store import Binding
+    from modelvault.frames import BatchIterator
     from modelvault.query import RowIterator
 
 __all__ = ["Answers"]
@@ -42,6 +43,12 @@ class Answers:
     def rows(self, selection: Selection) -> RowIterator[Any]:
         """An iterator over the rows, of one snapshot."""
         return Rows(self._opener, selection)
+
+    def batches(self, selection: Selection, rows: int) -> BatchIterator:
+        """An iterator over the rows as Arrow's record batches of so many rows, of one snapshot."""
+        from modelvault._portions import Batches  # which most programs never need
+
+        return Batches(self._opener, selection, rows)
 
     def at_once(self, selection: Selection, most: int | None = None) -> list[Any] | None:
         """The rows, at most `most`, if they are few and in memory; None if they have to be fetched."""

@@ -31,7 +31,7 @@ from modelvault._ways import (
 from modelvault.conditions import ALL, WHOLE, Condition, Every, Negation, Order, Selection, Test
 from modelvault.schema import Schema
 
-__all__ = ["NEEDS", "Needs", "Planner", "name_of"]
+__all__ = ["NEEDS", "RECORDS", "Needs", "Planner", "name_of"]
 
 SCAN: Final = 200.0  # what a scan has to save: few rows are found anyway, and more may come
 FETCH: Final = 6.0  # a row by its key, one of many
@@ -80,6 +80,8 @@ class Needs(NamedTuple):
 
 
 NEEDS: Final = Needs()
+RECORDS: Final = Needs(paths=((),))
+"""For those who need the records as they are: no index has them."""
 
 
 class Chooser:

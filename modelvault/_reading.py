@@ -15,7 +15,7 @@ from modelvault._planner import NEEDS, Needs
 from modelvault._search import Search, Slice, needs_of, plan_of
 
 if TYPE_CHECKING:
-    from modelvault._access import Access, View
+    from modelvault._access import Access, Unit, View
     from modelvault._core.gate import Shortcut
     from modelvault._engine import Version
     from modelvault._store import Binding
@@ -120,16 +120,21 @@ class Reading:
             view.close()
             raise
 
+    @property
+    def unit(self) -> Unit | None:
+        """The transaction that is read, if it is one."""
+        return self._view.unit
+
     def close(self) -> None:
         """Give the state up."""
         self._view.close()
 
-    async def go(self, step: Callable[[Slice], T], *, bare: bool = False) -> T:
-        """A slice: what the step makes of it. bare: it makes nothing of the rows."""
+    async def go(self, step: Callable[[Slice], T], *, bare: bool = False, free: bool = False) -> T:
+        """A slice: what the step makes of it. bare: it makes nothing of the rows. free: it makes it without the GIL."""
         search, scan = self.search, self.search.scan
         runner = self._access.runner
-        away = not runner.waits and (search.is_long or (search.is_test and (bare or self._sparse)))
-        if runner.waits:
+        away = not runner.waits and (free or search.is_long or (search.is_test and (bare or self._sparse)))
+        if runner.waits or free:
             count, budget = min(BLOCKING, self._most), BLOCKING_LOOK
         else:
             count, budget = self._count, self._away if away and search.is_test else LOOK * self._count
@@ -148,11 +153,11 @@ class Reading:
             return result
 
         result = await self._view.read(reader, away=away)
-        if not runner.waits:
+        if not runner.waits and not free:
             self._sparse = scan.examined - before >= SPARSE * (scan.returned - returned + 1)
             self._adapt(away, seconds)
-            if not search.done:
-                await runner.rest()
+        if not runner.waits and not search.done:
+            await runner.rest()
         return result
 
     def _adapt(self, away: bool, seconds: float) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Iterable
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from modelvault._reading import Opener, Reading
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from modelvault._core.record import Face
     from modelvault.conditions import Selection
 
-__all__ = ["Rows", "Supply"]
+__all__ = ["Filler", "Rows", "Supply"]
 
 M = TypeVar("M")
 
@@ -89,6 +89,14 @@ class Rows(Generic[M]):
         if not rows:
             self._selection = None
         return rows
+
+
+class Filler(Protocol):
+    """Where the rows of an insert come from."""
+
+    async def fill(self, batch: Batch, count: int) -> int:
+        """Encode the next `count` rows into a batch, fewer at the end; how many there were."""
+        ...
 
 
 class Supply(Generic[M]):

@@ -20,6 +20,7 @@ from modelvault.errors import ModelVaultQueryError
 
 if TYPE_CHECKING:
     from modelvault._core.record import Face, Shape
+    from modelvault._core.sheet import Sheet
     from modelvault._reading import Opened
     from modelvault._store import Binding
     from modelvault._ways import Plan
@@ -124,8 +125,21 @@ class Search:
     def rows(self, slice: Slice) -> list[Any]:
         """The next rows, perhaps none; `done` says whether there may be more."""
         if self._seen is not None:
-            return self._values(slice, self._seen)
+            return [self.shape.make(record) for _, record in self._fresh(slice, self._seen)]
         return [] if self._pass_over(slice) else self._given(self._next(self.shape, slice))
+
+    def fill(self, slice: Slice, sheet: Sheet) -> None:
+        """Put the next rows into a sheet."""
+        if self._seen is not None:
+            sheet.add_rows(self._fresh(slice, self._seen))
+        elif self.sort is not None:
+            sheet.add_rows(self.pairs(slice))
+        elif not self._pass_over(slice):
+            found = sheet.step(self.scan, self._wanted(slice.most), *slice[1:])
+            self.done = self.scan.done
+            if self._left is not None:
+                self._left -= found
+                self.done = self.done or self._left == 0
 
     def pairs(self, slice: Slice) -> list[tuple[bytes, bytes]]:
         """The next rows as (primary key, record)."""
@@ -214,8 +228,8 @@ class Search:
             self.done = self.done or self._left == 0
         return found
 
-    def _values(self, slice: Slice, seen: Seen) -> list[Any]:
-        """The next values that were not there before; offset and limit count them."""
+    def _fresh(self, slice: Slice, seen: Seen) -> list[tuple[bytes, bytes]]:
+        """The next rows whose values were not there before; offset and limit count them."""
         if self.done or (self.sort is not None and not self.sort.step(slice.budget, slice.wait, slice.release)):
             return []
         found = seen.fresh(self._next_pairs(slice), self.shape)
@@ -244,20 +258,15 @@ class Seen:
         except ModelVaultQueryError:  # a list, an object
             self._keys = None
 
-    def fresh(self, pairs: list[tuple[bytes, bytes]], shape: Any) -> list[Any]:
-        """What is made of the records that have new values."""
+    def fresh(self, pairs: list[tuple[bytes, bytes]], shape: Shape) -> list[tuple[bytes, bytes]]:
+        """The rows that have new values, as (primary key, record)."""
         found = []
-        for _, record in pairs:
-            if self._keys is not None:
-                name: bytes | str = self._keys.key(record, b"")
-                if name not in self._known:
-                    found.append(shape.make(record))
-            else:
-                value = shape.make(record)
-                name = repr(value)
-                if name not in self._known:
-                    found.append(value)
-            self._known.add(name)
+        for pair in pairs:
+            record = pair[1]
+            name = repr(shape.make(record)) if self._keys is None else self._keys.key(record, b"")
+            if name not in self._known:
+                found.append(pair)
+                self._known.add(name)
         return found
 
 

@@ -18,7 +18,8 @@ from modelvault._core.batch import Batch
 from modelvault._core.gate import LONG, Shortcut
 from modelvault._progress import Progress
 from modelvault._reading import Opened, Ready
-from modelvault._rows import Supply
+from modelvault._rows import Filler, Supply
+from modelvault._statements import atomically, find_part, put_part, put_whole, records_of, remove_part
 from modelvault._store import Binding, Catalog, shape, unknown_collection
 from modelvault.conditions import EVERYTHING
 from modelvault.errors import ColdPage, CorruptionError, ModelVaultSchemaError, NotFoundError, StaleSchemaError
@@ -273,10 +274,31 @@ class AsyncCollection(Questions[M]):
         If a row fails, nothing of its commit is stored. More than a thousand rows keep other writers waiting until
         they are in. progress: True shows a line on standard error, a function is called with the count now and then.
         """
+        binding = await self._ready()
+        return await self._insert_all(binding, Supply(rows, binding.face, self._cls, check_row), chunk, progress)
+
+    async def insert_arrow(
+        self, data: Any, *, chunk: int | None = None, progress: bool | Callable[[int], object] = False
+    ) -> int:
+        """Insert or replace the rows of a table, in one commit or in commits of `chunk` rows; how many there were.
+
+        data: anything with `__arrow_c_stream__`: a table, batch or stream of pyarrow, a frame of pandas or polars, a
+        relation of DuckDB, a query. A column for each field, by name; fields with a default may lack one. Values are
+        validated as the model and its constraints say: ModelVaultValidationError names row, from 0 on, and column.
+        A stream is read batch by batch. chunk, progress: as of `insert_many`.
+        """
+        from modelvault._intake import Intake  # which most programs never need
+
+        binding = await self._ready()
+        source = Intake(data, binding.schema.type, binding.face, self._cls, self._access.runner)
+        return await self._insert_all(binding, source, chunk, progress)
+
+    async def _insert_all(
+        self, binding: Binding, source: Filler, chunk: int | None, progress: bool | Callable[[int], object]
+    ) -> int:
+        """Store all that the source has; how many rows."""
         if chunk is not None and chunk < 1:
             raise ValueError(f"chunk must be at least 1, not {chunk}")
-        binding = await self._ready()
-        source = Supply(rows, binding.face, self._cls, check_row)
         meter = Progress(self._name, progress)
         more = True
         while more:
@@ -284,7 +306,7 @@ class AsyncCollection(Questions[M]):
         meter.close()
         return meter.count
 
-    async def _insert_chunk(self, binding: Binding, source: Supply[M], chunk: int | None, meter: Progress) -> bool:
+    async def _insert_chunk(self, binding: Binding, source: Filler, chunk: int | None, meter: Progress) -> bool:
         """Store at most `chunk` rows in one commit; False if the source has come to its end."""
         unit = self._unit or self._access.attend()
         if unit is not None:
@@ -301,7 +323,7 @@ class AsyncCollection(Questions[M]):
             return await self._insert_into(unit, binding, first, source, chunk, meter)
 
     async def _insert_into(
-        self, unit: Unit, binding: Binding, batch: Batch, source: Supply[M], chunk: int | None, meter: Progress
+        self, unit: Unit, binding: Binding, batch: Batch, source: Filler, chunk: int | None, meter: Progress
     ) -> bool:
         """Store a batch and what the source has left, at most `chunk` rows, in a transaction; all or nothing."""
         async with unit.savepoint(alone=True):
@@ -315,7 +337,7 @@ class AsyncCollection(Questions[M]):
                 batch = Batch()
         return True
 
-    async def _gather(self, binding: Binding, source: Supply[M], batch: Batch, rows: int) -> bool:
+    async def _gather(self, binding: Binding, source: Filler, batch: Batch, rows: int) -> bool:
         """Encode rows into a batch until it has so many, or takes much memory; False if the source comes to its end."""
         while batch.count < rows and batch.size < binding.batch_size:
             found = await source.fill(batch, min(SLICE, rows - batch.count))
@@ -652,48 +674,3 @@ def change_memory(access: Access, binding: Binding, key: bytes, changed: Callabl
             return LONG
         access.engine.publish_inline(write)
     return row
-
-
-def find_part(binding: Binding, keys: list[Any], roots: Any, wait: bool) -> list[Any]:
-    """The rows with these keys, None where there is no row."""
-    find, face = binding.find, binding.face
-    return [find(roots, key, face, wait) for key in keys]
-
-
-def records_of(binding: Binding, keys: list[bytes], roots: Any, wait: bool) -> list[bytes]:
-    """The records of rows that are there, by their packed keys."""
-    records = [binding.record(roots, key, wait) for key in keys]
-    assert all(record is not None for record in records)
-    return records  # type: ignore[return-value]
-
-
-def remove_part(binding: Binding, keys: list[bytes], write: Write, wait: bool) -> None:
-    """Delete rows by their packed keys. After a ColdPage it may be called again: some are gone already."""
-    for key in keys:
-        binding.remove(write, key, wait)
-
-
-def put_part(binding: Binding, rows: list[Any], write: Write, wait: bool) -> None:
-    """Put encoded rows. After a ColdPage it may be called again: what is there already is replaced by itself."""
-    put = binding.put
-    for key, record in rows:
-        put(write, key, record, False, wait)
-
-
-def put_whole(binding: Binding, batch: Batch, write: Write, wait: bool) -> None:
-    """Put all of a batch into a write that has nothing of it."""
-    batch.restart()
-    while not binding.put_batch(batch, write, wait):
-        pass
-
-
-def atomically(statement: Statement, write: Write, wait: bool) -> Any:
-    """Apply a statement of several steps, all or nothing."""
-    savepoint = write.savepoint()
-    try:
-        result = statement(write, wait)
-    except BaseException:
-        write.rewind(savepoint)
-        raise
-    write.release(savepoint)
-    return result

@@ -12,6 +12,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar, overload
 from modelvault.conditions import ALL, EVERYTHING, Condition, Every, Order, Selection, Some, Test
 from modelvault.errors import ModelVaultQueryError, NotFoundError
 from modelvault.expressions import Aggregate, Expression, FieldRef, Formula, Ordering, segments_of, spelled
+from modelvault.frames import AsyncFrames, BatchIterator
 from modelvault.pages import Page, read_cursor, write_cursor
 from modelvault.targets import Target
 
@@ -131,6 +132,10 @@ class Source(Protocol):
         """An iterator over the rows, of one snapshot."""
         ...
 
+    def batches(self, selection: Selection, rows: int) -> BatchIterator:
+        """An iterator over the rows as Arrow's record batches of so many rows, of one snapshot."""
+        ...
+
     def at_once(self, selection: Selection, most: int | None = None) -> list[Any] | None:
         """The rows, at most `most`, if they are few and in memory; None if they have to be fetched."""
         ...
@@ -175,13 +180,12 @@ class Source(Protocol):
         ...
 
 
-class Questions(Generic[M]):
+class Questions(AsyncFrames, Generic[M]):
     """What can be asked of a collection or a query: each method that narrows gives a new query."""
 
     __slots__ = ()
 
-    _source: Source
-    _selection: Selection
+    _source: Source  # pyright: ignore[reportIncompatibleVariableOverride]  # and never set again
     _make: Callable[[Any], M] | None  # what makes a result of what the source gives, if that is not it
 
     # Narrowing

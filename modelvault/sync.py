@@ -16,6 +16,8 @@ from modelvault._engine import CACHE_SIZE, PAGE_SIZE, file_name
 from modelvault._queue import TIMEOUT
 from modelvault._runner import BlockingRunner
 from modelvault.database import AsyncDatabase, Durability, content, open_copy, open_file, open_memory
+from modelvault.sync_frames import Frames
+from modelvault.sync_rows import Rows
 from modelvault.sync_upkeep import Upkeep
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from modelvault.expressions import Aggregate, Expression, FieldRef, Ordering
     from modelvault.migrations import Plan
     from modelvault.pages import Page
-    from modelvault.query import AsyncQuery, Path, PathOf, RowIterator
+    from modelvault.query import AsyncQuery, Path, PathOf
     from modelvault.query import Groups as AsyncGroups
     from modelvault.query import Questions as AsyncQuestions
     from modelvault.snapshot import AsyncSnapshot
@@ -239,12 +241,12 @@ class Database(Upkeep):
         return Transaction(self._twin.transaction(timeout=timeout))
 
 
-class Questions(Generic[M]):
+class Questions(Frames, Generic[M]):
     """What can be asked of a collection or a query: each method that narrows gives a new query."""
 
     __slots__ = ()
 
-    _twin: AsyncQuestions[M]
+    _twin: AsyncQuestions[M]  # pyright: ignore[reportIncompatibleVariableOverride]  # and never set again
 
     # Narrowing
 
@@ -488,6 +490,18 @@ class Collection(Questions[M]):
         """
         return drive(self._twin.insert_many(rows, chunk=chunk, progress=progress))
 
+    def insert_arrow(
+        self, data: Any, *, chunk: int | None = None, progress: bool | Callable[[int], object] = False
+    ) -> int:
+        """Insert or replace the rows of a table, in one commit or in commits of `chunk` rows; how many there were.
+
+        data: anything with `__arrow_c_stream__`: a table, batch or stream of pyarrow, a frame of pandas or polars, a
+        relation of DuckDB, a query. A column for each field, by name; fields with a default may lack one. Values are
+        validated as the model and its constraints say: ModelVaultValidationError names row, from 0 on, and column.
+        A stream is read batch by batch. chunk, progress: as of `insert_many`.
+        """
+        return drive(self._twin.insert_arrow(data, chunk=chunk, progress=progress))
+
     def update(self, key: Any, patch: Any) -> M:
         """Change the fields that `patch` names (a dict, or an instance), validated; the row as it is then.
 
@@ -575,39 +589,6 @@ class Groups(Generic[M]):
 
     def __repr__(self) -> str:
         return repr(self._twin)
-
-
-class Rows(Generic[M]):
-    """An iterator over rows: one snapshot, one batch in memory. It may be left at any point.
-
-    `close` gives the snapshot up at once, else it goes with the object.
-    """
-
-    __slots__ = ("_twin",)
-
-    def __init__(self, twin: RowIterator[M]) -> None:
-        self._twin = twin
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> M:
-        try:
-            return drive(self._twin.__anext__())
-        except StopAsyncIteration:
-            raise StopIteration from None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Give the snapshot up; there are no more rows."""
-        drive(self._twin.aclose())
 
 
 class Transaction:

@@ -33,9 +33,9 @@ def program(page: Path) -> str:
 def strict(code: str) -> str:
     """The program with a word to pyright in its first line, which is empty: pages do not begin with code.
 
-    Not where it uses a library that has no types.
+    Not where it uses a library that has no types of its own.
     """
-    return code if "import pandas" in code else "# pyright: strict" + code
+    return code if re.search("import (pandas|pyarrow)", code) else "# pyright: strict" + code
 
 
 def name(page: Path) -> str:

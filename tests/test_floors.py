@@ -14,10 +14,10 @@ DESIGN = PACKAGE.parent / "docs" / "design.md"
 
 # From the ground up. A module may import from the rows below its own; `_core` has rows of its own.
 ROWS = [
-    ["errors", "_frozen"],
+    ["errors", "_frozen", "_libraries"],
     ["_core"],
-    ["types", "conditions"],
-    ["expressions", "pages"],
+    ["types", "conditions", "_plain"],
+    ["expressions", "pages", "_arrow", "_values"],
     ["specs", "partials"],
     ["fits", "rules", "conversions"],
     ["fields_json", "lineage", "members"],
@@ -25,6 +25,7 @@ ROWS = [
     ["annotations"],
     ["schema"],
     ["mapping", "patches"],
+    ["frames", "_intake"],
     ["_version", "_keeper"],
     ["_committed"],
     ["_checkpoints", "_following"],
@@ -33,16 +34,17 @@ ROWS = [
     ["_access", "_prepared", "_sql"],
     ["_planner"],
     ["_store", "_explain", "_backup"],
-    ["_leftovers", "_fills", "_search", "_verify"],
+    ["_leftovers", "_fills", "_search", "_verify", "_statements"],
     ["_building", "_job", "_reading", "_salvage"],
-    ["_rows", "_remake", "_twins"],
+    ["_rows", "_remake", "_twins", "_portions"],
     ["_rewrite"],
     ["_change"],
     ["_repairs"],
     ["_answers"],
     ["collection"],
     ["transaction", "snapshot", "upkeep", "_dated"],
-    ["database", "sync_upkeep"],
+    ["database", "sync_upkeep", "sync_rows"],
+    ["sync_frames"],
     ["sync"],
     ["models", "dbapi"],
     ["__init__"],
@@ -61,11 +63,12 @@ CORE_ROWS = [
     ["space", "leaf", "entry", "stretch"],
     ["match"],
     ["asked", "order", "columns", "cover"],
-    ["program"],
+    ["program", "vector"],
+    ["track"],
     ["table", "commit", "copying", "packing", "survey"],
     ["feed", "batch", "gate"],
     ["scan", "recoding"],
-    ["sorting", "aggregate"],
+    ["sorting", "aggregate", "sheet"],
 ]
 PACKAGE_ROWS = {
     "_sql": [
@@ -118,6 +121,7 @@ FILES = {
 }
 CODECS = {"slots", "buffer", "constraint", "codec", "scalar", "temporal", "container", "keys", "anything", "objects"}
 CODECS |= {"record", "index", "route", "leaf", "match", "asked", "program", "order", "columns", "entry", "cover"}
+CODECS |= {"vector", "track"}
 CORE_STRANGERS = {**dict.fromkeys(CODECS, FILES), **dict.fromkeys(FILES, CODECS), "commit": CODECS}
 
 # Who may import what; pydantic only inside functions, so that `import modelvault` stays light.
@@ -127,6 +131,7 @@ ONLY_IN = {
     "fastapi": {"fastapi"},
     "starlette": {"fastapi"},
     "pytest": {"pytest_plugin"},
+    "pyarrow": {"_arrow", "_intake"},
     "sqlglot": {"parse", "nodes"},
     **{
         library: {path.stem for path in (PACKAGE / "cli").glob("*.py")}

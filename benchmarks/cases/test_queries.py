@@ -51,6 +51,19 @@ def test_every_row_one_by_one(benchmark: BenchmarkFixture, users: Collection[Use
     assert benchmark.pedantic(lambda: sum(1 for _ in users), rounds=3) == COUNT
 
 
+def test_every_row_as_a_table(benchmark: BenchmarkFixture, users: Collection[User]) -> None:
+    assert benchmark.pedantic(users.to_arrow, rounds=10).num_rows == COUNT
+
+
+def test_every_row_as_a_polars_frame(benchmark: BenchmarkFixture, users: Collection[User]) -> None:
+    assert len(benchmark.pedantic(users.to_polars, rounds=5)) == COUNT
+
+
+def test_three_fields_as_a_table(benchmark: BenchmarkFixture, users: Collection[User]) -> None:
+    query = users.select(u.id, u.age, u.address.city)
+    assert benchmark.pedantic(query.to_arrow, rounds=10).num_rows == COUNT
+
+
 def test_every_row_of_a_snapshot(benchmark: BenchmarkFixture, db: Database) -> None:
     with db.snapshot() as then:
         users = then.collection(User)

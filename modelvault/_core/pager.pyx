@@ -647,7 +647,8 @@ cdef class Draft:
             head >>= 7
         record.items[record.count] = <uint8_t> head
         record.count += 1
-        memcpy(record.items + record.count, data, size)
+        if size:                # else there may be no data
+            memcpy(record.items + record.count, data, size)
         record.count += size
         return 0
 

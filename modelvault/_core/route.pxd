@@ -63,6 +63,8 @@ cdef class Route:
 
 cdef object unknown_path(tuple path)
 cdef Codec element_of(Codec codec, bint* holes)
+cdef int write_value(Step* step, object value, Buffer out, Part* part) except -1
+cdef int aim(Hop* hop, Object place, Step* step) except -1
 
 
 cdef inline int leave(int found) except -1:

@@ -33,6 +33,18 @@ cdef Codec element_of(Codec codec, bint* holes):
     return bare_codec((<Optional>codec).item) if holes[0] else codec
 
 
+cdef int aim(Hop* hop, Object place, Step* step) except -1:
+    """Let a hop lead from an object to one of its fields."""
+    cdef int flags
+    for flags in range(MAX_FLAGS + 1):
+        hop.heads[flags] = place.heads[flags]
+    hop.ends_at = place.ends_at
+    hop.offset, hop.end, hop.width = step.offset, step.end, (<Codec>step.codec).width
+    hop.null_byte, hop.null_mask = step.null_byte, step.null_mask
+    hop.wide_byte, hop.wide_mask = step.wide_byte, step.wide_mask
+    return 0
+
+
 cdef class Route:
     """A path in the records of one schema version. `newest`: the same path in the newest version, None when this is that.
 
@@ -60,9 +72,7 @@ cdef class Route:
         cdef Object place = root
         cdef Codec codec = root
         cdef Step* step
-        cdef Hop* hop
         cdef Py_ssize_t i
-        cdef int flags
         for i in range(len(self.path)):
             if i:
                 codec = self.enter(&self.hops[i - 1], codec)
@@ -73,13 +83,7 @@ cdef class Route:
                 return 0
             place = codec
             step = &place.steps[<Py_ssize_t>place.places[self.path[i]]]
-            hop = &self.hops[i]
-            for flags in range(MAX_FLAGS + 1):
-                hop.heads[flags] = place.heads[flags]
-            hop.ends_at = place.ends_at
-            hop.offset, hop.end, hop.width = step.offset, step.end, (<Codec>step.codec).width
-            hop.null_byte, hop.null_mask = step.null_byte, step.null_mask
-            hop.wide_byte, hop.wide_mask = step.wide_byte, step.wide_mask
+            aim(&self.hops[i], place, step)
             self.objects.append(place)
             codec = <Codec>step.codec
             self.codecs.append(codec)
@@ -124,26 +128,29 @@ cdef class Route:
 
     cdef int stand_in(self, Buffer out, Part* part) except -1:
         """The same as bytes, as the newest version stores it: ABSENT for None, and for a default that cannot be stored."""
-        cdef Step* step = self.newest.step(self.count)
-        value = self.value()
-        if value is None:
-            return ABSENT
-        cdef unsigned char fixed[16]
-        cdef size_t start = out.size
-        try:
-            if step.outer != NULL:
-                value = (<Custom>step.outer).dump(value)
-            if step.offset >= 0:
-                part.wide = (<Codec>step.codec).write_fixed(value, fixed)
-                put_bytes(out, fixed, (<Codec>step.codec).width)
-            else:
-                part.wide = False
-                (<Codec>step.codec).write(out, value)
-        except (TypeError, ValueError, ArithmeticError, AttributeError):
-            out.size = start
-            out.depth = 0
-            out.trail = None
-            return ABSENT
-        part.data = out.data + start
-        part.size = out.size - start
-        return PRESENT
+        return write_value(self.newest.step(self.count), self.value(), out, part)
+
+
+cdef int write_value(Step* step, object value, Buffer out, Part* part) except -1:
+    """Append the bytes of a field's value; ABSENT for None, and for a value that cannot be stored."""
+    cdef unsigned char fixed[16]
+    cdef size_t start = out.size
+    if value is None:
+        return ABSENT
+    try:
+        if step.outer != NULL:
+            value = (<Custom>step.outer).dump(value)
+        if step.offset >= 0:
+            part.wide = (<Codec>step.codec).write_fixed(value, fixed)
+            put_bytes(out, fixed, (<Codec>step.codec).width)
+        else:
+            part.wide = False
+            (<Codec>step.codec).write(out, value)
+    except (TypeError, ValueError, ArithmeticError, AttributeError):
+        out.size = start
+        out.depth = 0
+        out.trail = None
+        return ABSENT
+    part.data = out.data + start
+    part.size = out.size - start
+    return PRESENT

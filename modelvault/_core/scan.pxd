@@ -6,7 +6,7 @@ from libc.stdint cimport uint64_t
 
 from modelvault._core.buffer cimport Buffer
 from modelvault._core.cover cimport Cover
-from modelvault._core.feed cimport Feed, Mode, RowFeed
+from modelvault._core.feed cimport Feed, Hit, Mode, RowFeed
 from modelvault._core.program cimport Program
 from modelvault._core.record cimport Shape
 from modelvault._core.table cimport Table
@@ -35,14 +35,18 @@ cdef class Scan:
     cdef object locate(self, object error)
     cdef size_t take(self, Sink sink, bint release) except? 0
     cdef size_t take_hits(self, Sink sink) except? 0
+    cdef size_t take_whole(self, Sink sink, bint release) except? 0
     cdef int copy_hits(self) except -1
 
 
 cdef class Sink:
     cdef bint keyed                 # it needs keys
+    cdef bint whole                 # it takes the hits of a step all at once, without keys
+    cdef size_t at                  # of those, the one that raised an error
     cdef int take(
         self, const unsigned char* key, size_t key_size, const unsigned char* record, size_t size) except -1
     cdef bint foreign(self) noexcept
+    cdef size_t take_all(self, Hit* hits, size_t count, bint release) except? 0
 
 
 @final

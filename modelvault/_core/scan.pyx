@@ -16,6 +16,7 @@ import gc
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cython cimport final
 from libc.stddef cimport size_t
+from libc.stdint cimport uint64_t
 
 from modelvault._core.buffer cimport Buffer, put_bytes
 from modelvault._core.cover cimport Cover
@@ -232,6 +233,10 @@ cdef class Scan:
             return found
         if not release and has_drafts(feed):
             self.copy_hits()
+        if sink is not None and sink.whole:
+            found += self.take_whole(sink, release)
+            self.page = 0
+            return found
         collector = gc_off(feed.count, sink is not None and sink.foreign())
         try:
             found += self.take_hits(sink)
@@ -247,7 +252,7 @@ cdef class Scan:
         cdef size_t i, found = 0
         for i in range(feed.count):
             hit = feed.hits + i
-            self.page = hit.page if hit.leaf == NULL else (<Page>hit.leaf).number
+            self.page = page_of(hit)
             if hit.undecided and not self.program.decide(hit.record, hit.size):
                 continue
             found += 1
@@ -262,6 +267,22 @@ cdef class Scan:
             else:
                 sink.take(NULL, 0, hit.record, hit.size)
         return found
+
+    cdef size_t take_whole(self, Sink sink, bint release) except? 0:
+        """Give the hits to a sink that takes them all at once."""
+        cdef Hit* hits = self.feed.hits
+        cdef size_t i, found = 0
+        for i in range(self.feed.count):
+            self.page = page_of(hits + i)
+            if not hits[i].undecided or self.program.decide(hits[i].record, hits[i].size):
+                hits[found] = hits[i]
+                found += 1
+        sink.at = 0
+        try:
+            return sink.take_all(hits, found, release)
+        except CorruptionError:
+            self.page = page_of(hits + sink.at)
+            raise
 
     cdef int copy_hits(self) except -1:
         """Move the hits into a buffer of their own: their pages may change while Python code runs."""
@@ -357,6 +378,10 @@ cdef class Sink:
         """Whether rows that it takes become something by code of the user's."""
         return False
 
+    cdef size_t take_all(self, Hit* hits, size_t count, bint release) except? 0:
+        """Take rows of which none is undecided; their pages stay as they are meanwhile, with `release` without the GIL too."""
+        raise TypeError("a sink takes rows in its own way")
+
 
 @final
 cdef class RowSink(Sink):
@@ -388,6 +413,11 @@ cdef class KeySink(Sink):
             self, const unsigned char* key, size_t key_size, const unsigned char* record, size_t size) except -1:
         self.keys.append(key[:key_size])
         return 0
+
+
+cdef uint64_t page_of(const Hit* hit) noexcept:
+    """The number of the page that a hit lies in."""
+    return hit.page if hit.leaf == NULL else (<Page>hit.leaf).number
 
 
 cdef bint has_drafts(Feed feed) noexcept:

@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from modelvault.cli.values import as_json, as_text
+from modelvault._plain import as_json
+from modelvault.cli.values import as_text
 
 __all__ = ["Output", "progress", "rows", "size"]
 

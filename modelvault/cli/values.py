@@ -4,51 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-from base64 import b64decode, b64encode
+from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping
-from datetime import date, datetime, time, timedelta, timezone
-from decimal import Decimal
+from datetime import datetime, timedelta
 from typing import Any, Final
-from uuid import UUID
 
+from modelvault._plain import EPOCH, as_json
 from modelvault._sql.functions import fitted
 from modelvault.schema import Type
 
-__all__ = ["as_json", "as_text", "columns", "dumper", "from_json", "from_text", "nested"]
+__all__ = ["as_text", "columns", "dumper", "from_json", "from_text", "nested"]
 
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 PLAIN: Final = frozenset(("bool", "int", "int64", "uint64", "float64", "string", "enum"))
 INTEGERS: Final = frozenset(("int", "int64", "uint64"))
 LISTS: Final = frozenset(("list", "set", "frozenset", "vartuple"))
-
-
-def as_json(value: Any, kind: str | None = None) -> Any:
-    """A value as JSON has it. A timestamp, known by its kind, is ISO text in UTC; bytes are base64."""
-    if kind == "timestamp" and isinstance(value, int):
-        return moment(value)
-    if isinstance(value, bytes):
-        return b64encode(value).decode()
-    if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
-    if isinstance(value, date | time):
-        return value.isoformat()
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if isinstance(value, Decimal | UUID):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {str(key): as_json(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [as_json(inner) for inner in value]
-    return value
-
-
-def moment(micros: int) -> str | int:
-    """A timestamp as ISO text in UTC; the number where Python's calendar ends."""
-    try:
-        return (EPOCH + timedelta(microseconds=micros)).isoformat().replace("+00:00", "Z")
-    except OverflowError:
-        return micros
 
 
 def as_text(value: Any, kind: str | None = None) -> str:

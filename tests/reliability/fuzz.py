@@ -101,6 +101,7 @@ def thing_questions(db: Database) -> Iterator[Callable[[], Any]]:
     yield lambda: things.where(f.numbers == [7, None, -7, 2**64 - 1]).select(f.id, f.raw, f.key).all()
     yield lambda: things.where(f.color == Color.GREEN).agg(n=count(), a=avg(f.ratio))
     yield lambda: things.group_by("place.city").agg(n=count())
+    yield lambda: things.select(f.name, f.raw, f.tags, f.place, f.made, f.color, f.key).to_arrow()
 
 
 def rich_questions(db: Database) -> Iterator[Callable[[], Any]]:
@@ -114,6 +115,7 @@ def rich_questions(db: Database) -> Iterator[Callable[[], Any]]:
     yield lambda: rows.where(f.places.city == "c1", f.color != None).count()  # noqa: E711
     yield lambda: rows.group_by("size").agg(n=count())
     yield lambda: rows.order_by(f.size.desc(), f.day).limit(3).all()
+    yield lambda: rows.select(f.day, f.span, f.size, f.names, f.pair, f.table, f.free, f.either, f.places).to_arrow()
 
 
 def changes(db: Database) -> Iterator[Callable[[], Any]]:

@@ -1,0 +1,19 @@
+from collections.abc import Sequence
+from typing import final
+
+from modelvault._core.record import RecordCodec
+from modelvault._core.scan import Scan, Sink
+from modelvault._core.vector import Piece
+
+@final
+class Sheet(Sink):
+    sealed: int
+    ready: list[tuple[int, list[Piece]]]
+    def __init__(
+        self, codecs: Sequence[RecordCodec], paths: Sequence[Sequence[str]] | None, rows: int, bytes: int = ...
+    ) -> None: ...
+    def step(self, scan: Scan, count: int, budget: int, wait: bool = True, release: bool = False) -> int: ...
+    def add_rows(self, rows: list[tuple[bytes, bytes]]) -> None: ...
+    def seal(self) -> None: ...
+    @property
+    def held(self) -> int: ...
