@@ -414,7 +414,8 @@ class Access(Gate):
     """One open database: its engine, its way to wait, its queue of writers and the transaction that is open."""
 
     def __init__(self, engine: Engine, runner: Runner, path: str, *, read_only: bool) -> None:
-        self.engine = self.newest = engine
+        self.engine: Engine = engine
+        self.newest = engine
         self.runner = runner
         self.path = path
         self.read_only = read_only

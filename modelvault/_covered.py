@@ -73,8 +73,9 @@ def is_sound(schema: Schema, older: Iterable[Schema], path: Path) -> bool:
     for one in older:
         there = one.find(path)
         if there is None:
-            field = next(field for field in schema.fields if field.name == path[0])
-            if len(path) > 1 or (field.stored_fill is None and not is_optional(here)):
+            name, *below = path
+            field = next(field for field in schema.fields if field.name == name)
+            if below or (field.stored_fill is None and not is_optional(here)):
                 return False
         elif stored(there) != stored(here) or is_optional(there) != is_optional(here):
             return False
