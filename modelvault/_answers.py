@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from modelvault._core.aggregate import Aggregate
 from modelvault._core.columns import Columns
 from modelvault._core.gate import LONG
-from modelvault._planner import NEEDS, Needs
 from modelvault._reading import Opened, Opener, Reading
 from modelvault._rows import Rows
 from modelvault._search import Function, Search, Slice, needs_of
-from modelvault.conditions import EVERYTHING, Every, Negation, Order, Selection, Test
+from modelvault.conditions import EVERYTHING, NEEDS, Every, Needs, Negation, Order, Selection, Test
 from modelvault.errors import ColdPage, CorruptionError
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ order of primary keys, whatever the way. Costs count steps of the core: one row 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-from modelvault._covered import Paths, paths_of
+from modelvault._covered import paths_of
 from modelvault._prepared import Prepared, prepared
 from modelvault._ways import (
     EVERYTHING,
@@ -28,10 +28,10 @@ from modelvault._ways import (
     are_points,
     rest_of,
 )
-from modelvault.conditions import ALL, WHOLE, Condition, Every, Negation, Order, Selection, Test
+from modelvault.conditions import ALL, NEEDS, WHOLE, Condition, Every, Needs, Negation, Order, Selection, Test
 from modelvault.schema import Schema
 
-__all__ = ["NEEDS", "RECORDS", "Needs", "Planner", "name_of"]
+__all__ = ["Planner", "name_of"]
 
 SCAN: Final = 200.0  # what a scan has to save: few rows are found anyway, and more may come
 FETCH: Final = 6.0  # a row by its key, one of many
@@ -70,18 +70,6 @@ def serves(way: Way, terms: tuple[Order, ...], desc: bool) -> bool:
     if way.source[3] or any(term.desc != desc for term in terms):
         return False
     return way.index.paths[way.fixed :] == tuple(term.path for term in terms)
-
-
-class Needs(NamedTuple):
-    """What is made of the rows. ordered: their order matters. paths: only these fields are shown; None: all are."""
-
-    ordered: bool = True
-    paths: Paths | None = None
-
-
-NEEDS: Final = Needs()
-RECORDS: Final = Needs(paths=((),))
-"""For those who need the records as they are: no index has them."""
 
 
 class Chooser:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from modelvault._arrow import batch_of, schema_of, table_of
 from modelvault._core.sheet import Sheet
-from modelvault._planner import RECORDS
 from modelvault._reading import Opener, Reading
+from modelvault.conditions import RECORDS
 
 if TYPE_CHECKING:
     import pyarrow as pa

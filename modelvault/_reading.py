@@ -11,8 +11,8 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar
 
-from modelvault._planner import NEEDS, Needs
 from modelvault._search import Search, Slice, needs_of, plan_of
+from modelvault.conditions import NEEDS, Needs
 
 if TYPE_CHECKING:
     from modelvault._access import Access, Unit, View

@@ -14,8 +14,7 @@ from modelvault._core.order import SortKeys
 from modelvault._core.program import Program
 from modelvault._core.scan import Scan
 from modelvault._core.sorting import Sort
-from modelvault._planner import NEEDS, Needs
-from modelvault.conditions import ALL, Order, Selection
+from modelvault.conditions import ALL, NEEDS, Needs, Order, Selection
 from modelvault.errors import ModelVaultQueryError
 
 if TYPE_CHECKING:

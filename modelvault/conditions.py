@@ -14,11 +14,14 @@ from modelvault._frozen import frozen
 __all__ = [
     "ALL",
     "EVERYTHING",
+    "NEEDS",
     "NONE",
     "OPERATORS",
+    "RECORDS",
     "WHOLE",
     "Condition",
     "Every",
+    "Needs",
     "Negation",
     "Order",
     "Selection",
@@ -123,3 +126,15 @@ class Selection(NamedTuple):
 
 EVERYTHING: Final = Selection()
 """All rows, by primary key."""
+
+
+class Needs(NamedTuple):
+    """What is made of the rows. ordered: their order matters. paths: only these fields are shown; None: all are."""
+
+    ordered: bool = True
+    paths: tuple[tuple[str, ...], ...] | None = None
+
+
+NEEDS: Final = Needs()
+RECORDS: Final = Needs(paths=((),))
+"""For those who need the records as they are: no index has them."""

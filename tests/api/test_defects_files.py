@@ -386,7 +386,7 @@ async def test_d36_a_handle_can_be_closed(disk_world: World) -> None:
 
 
 ALONE = """
-import os, sys
+import json, os, sys  # json is imported late, when nobody may read root's modules any more
 from modelvault import Database
 Database.open_in_memory().close()
 if os.geteuid() == 0:

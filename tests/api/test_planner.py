@@ -9,10 +9,10 @@ import pytest
 
 from modelvault._covered import Covered, covered
 from modelvault._explain import explained
-from modelvault._planner import Needs, Planner
+from modelvault._planner import Planner
 from modelvault._ranges import Range, Ranges, both, either
 from modelvault._ways import Plan
-from modelvault.conditions import ALL, NONE, Condition, Every, Negation, Order, Selection, Some, Test
+from modelvault.conditions import ALL, NONE, Condition, Every, Needs, Negation, Order, Selection, Some, Test
 from modelvault.schema import Field, Index, Schema, Type
 
 TEXT, NUMBER = Type("string"), Type("int")
