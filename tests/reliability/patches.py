@@ -194,7 +194,7 @@ PATCHES = [
     ),
     Patch(
         "a statement of many rows is not undone alone",
-        "collection.py",
+        "_statements.py",
         (
             (
                 "        result = statement(write, wait)\n    except BaseException:\n        write.rewind(savepoint)",
