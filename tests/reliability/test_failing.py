@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from contextlib import suppress
 
 import pytest
 
@@ -50,6 +51,30 @@ def test_a_full_disk_takes_deletes_and_then_rows_again() -> None:
         for key in range(0, 40, 2):
             rows.insert(filler(key))
             expected[key] = filler(key)
+        db.close()
+        assert len(medium.content) <= medium.capacity
+        assert look() == expected
+
+
+def test_commits_to_the_log_leave_room_for_their_checkpoint() -> None:
+    """Each changes other pages, on a disk that is full: what is acknowledged gets into the trees, and deletes work."""
+    with Installed(keeper=Lazy) as disk:
+        db = Database.open(PATH, page_size=4096)
+        rows = db.collection(Row)
+        expected = {key: filler(key) for key in range(3000)}
+        rows.insert_many(expected.values())
+        for key in range(0, 200, 10):  # until there is a log
+            rows.insert(expected[key])
+        db.checkpoint()
+        medium = disk.media[PATH]
+        medium.capacity = len(medium.content)
+        for key in range(0, 3000, 13):
+            with suppress(OSError):
+                expected[key] = rows.update(key, {"email": f"{key * 7919 % 1009}@example.org", "batch": key % 7})
+        assert rows_of(db) == expected
+        for key in range(0, 3000, 3):
+            assert rows.delete(key)
+            del expected[key]
         db.close()
         assert len(medium.content) <= medium.capacity
         assert look() == expected
