@@ -386,9 +386,12 @@ async def test_d36_a_handle_can_be_closed(disk_world: World) -> None:
 
 
 ALONE = """
-import json, os, sys  # json is imported late, when nobody may read root's modules any more
+import json, os, sys
 from modelvault import Database
-Database.open_in_memory().close()
+with Database.open_in_memory() as db:  # some modules are imported late, when nobody may read root's any more
+    db.register_collection("c", json.dumps([{"path": ["id"], "type": "int64"}]), "id")
+    db.insert("c", {"id": 1})
+    db.get("c", 1)
 if os.geteuid() == 0:
     os.setgid(65534)
     os.setuid(65534)
