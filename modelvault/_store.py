@@ -14,7 +14,6 @@ from modelvault._core.keys import KeyCodec
 from modelvault._core.pager import Pager
 from modelvault._core.record import Face, RecordCodec
 from modelvault._core.table import Table
-from modelvault._covered import part_of
 from modelvault._engine import Definition, Write
 from modelvault._frozen import replace
 from modelvault.errors import ColdPage, CorruptionError, ModelVaultQueryError, ModelVaultSchemaError
@@ -124,6 +123,8 @@ class Binding:
         """The records made of an index's entries: their codec, and what makes them."""
         found = self._covers.get(index.name)
         if found is None:
+            from modelvault._covered import part_of  # see `planner`
+
             primary = self.schema.primary
             paths = {(primary,), *self.planner.layout.covers[index.name].compared}
             codec = RecordCodec(part_of(self.schema.type, paths), 0, primary)

@@ -308,29 +308,29 @@ class Questions(AsyncFrames, Generic[M]):
         A string or FieldRef is one field, a list or tuple holds several.
         """
         if fields is None:
-            return await self._listed(self._selection, self._make)
+            return await self._fetched(self._selection, self._make)
         one = isinstance(fields, FieldRef | str) or not isinstance(fields, Iterable)  # pyright: ignore[reportUnnecessaryIsInstance]
         listed: Any = (fields,) if one else fields
         paths = read_fields(self._source, listed)
         plain = self._source.cls is dict or self._selection.shape != "row"
         make = None if plain else self._source.partial(paths)
-        return await self._listed(self._selection._replace(fields=paths, shape="dict"), make)
+        return await self._fetched(self._selection._replace(fields=paths, shape="dict"), make)
 
     async def first(self) -> M | None:
         """The first row, None if there is none."""
-        found = self._made(await self._fetched(self._selection, 1))
+        found = await self._fetched(self._selection, self._make, 1)
         return found[0] if found else None
 
     async def one(self) -> M:
         """The only row. NotFoundError (a LookupError) if there is none, ModelVaultQueryError if there are more."""
-        found = self._made(await self._fetched(self._selection, 2))
+        found = await self._fetched(self._selection, self._make, 2)
         if not found:
             raise NotFoundError(f"no row of {self._source.name} fits: {self._asked()}", collection=self._source.name)
         return self._single(found)
 
     async def one_or_none(self) -> M | None:
         """The only row, None if there is none. ModelVaultQueryError if there are more."""
-        found = self._made(await self._fetched(self._selection, 2))
+        found = await self._fetched(self._selection, self._make, 2)
         return self._single(found) if found else None
 
     async def count(self) -> int:
@@ -418,17 +418,14 @@ class Questions(AsyncFrames, Generic[M]):
             return AsyncQuery(self._source, Selection(condition), self._make)
         return self._but(selection._replace(condition=both(selection.condition, condition)))
 
-    async def _listed(self, selection: Selection, make: Callable[[Any], Any] | None) -> list[Any]:
-        """What becomes of the rows: a few at once, many in slices."""
-        found = self._source.at_once(selection)
-        if found is None:
-            return await self._source.fetch(selection, make=make)
-        return found if make is None else [make(row) for row in found]
-
-    async def _fetched(self, selection: Selection, most: int | None = None) -> list[Any]:
-        """The rows, at most `most`."""
+    async def _fetched(
+        self, selection: Selection, make: Callable[[Any], Any] | None, most: int | None = None
+    ) -> list[Any]:
+        """What `make` makes of the rows, at most `most`: of a few at once, of many in slices."""
         found = self._source.at_once(selection, most)
-        return await self._source.fetch(selection, most) if found is None else found
+        if found is None:
+            return await self._source.fetch(selection, most, make)
+        return found if make is None else [make(row) for row in found]
 
     def _made(self, found: list[Any]) -> list[M]:
         make = self._make

@@ -136,6 +136,7 @@ cdef class EntryFeed(Feed):
     cdef int take_rows(self, size_t want, size_t budget, bint wait) except -1
     cdef int take_row(self, bint wait) except -1
     cdef int take_covered(self, size_t want, size_t budget, bint wait) except -1
+    cdef int take_each(self, size_t want, size_t budget, bint wait, bint covered) except -1
     cdef int cover_entry(self, bint wait) except -1
     cdef const unsigned char* row_of(self, size_t key_at, size_t* size, bint wait) except NULL
     cdef object no_entry(self)

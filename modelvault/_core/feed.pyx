@@ -531,13 +531,29 @@ cdef class EntryFeed(Feed):
 
     cdef int take_rows(self, size_t want, size_t budget, bint wait) except -1:
         """Look at the rows of entries, one after the other."""
+        return self.take_each(want, budget, wait, False)
+
+    cdef int take_covered(self, size_t want, size_t budget, bint wait) except -1:
+        """Look at entries, one after the other, as if they were rows."""
+        cdef size_t i
+        self.records.size = 0
+        self.take_each(want, budget, wait, True)
+        for i in range(self.count):
+            self.hits[i].record = self.records.data + <size_t>self.hits[i].record
+        return 0
+
+    cdef int take_each(self, size_t want, size_t budget, bint wait, bint covered) except -1:
+        """Look at entries, or at their rows; ColdPage if the first of them would have to be waited for."""
         cdef size_t before = self.matched
         cdef bint some = False
         while budget and self.matched - before + self.count < want and self.count < self.capacity:
             try:
                 if not self.reach(wait):
                     break
-                self.take_row(wait)
+                if covered:
+                    self.cover_entry(wait)
+                else:
+                    self.take_row(wait)
             except ColdPage:
                 if not some:
                     raise
@@ -545,27 +561,6 @@ cdef class EntryFeed(Feed):
             self.pass_entries(1)
             budget -= 1
             some = True
-        return 0
-
-    cdef int take_covered(self, size_t want, size_t budget, bint wait) except -1:
-        """Look at entries, one after the other, as if they were rows."""
-        cdef size_t before = self.matched, i
-        cdef bint some = False
-        self.records.size = 0
-        while budget and self.matched - before + self.count < want and self.count < self.capacity:
-            try:
-                if not self.reach(wait):
-                    break
-                self.cover_entry(wait)
-            except ColdPage:
-                if not some:
-                    raise
-                break
-            self.pass_entries(1)
-            budget -= 1
-            some = True
-        for i in range(self.count):
-            self.hits[i].record = self.records.data + <size_t>self.hits[i].record
         return 0
 
     cdef int cover_entry(self, bint wait) except -1:

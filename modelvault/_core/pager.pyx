@@ -253,7 +253,7 @@ cdef class Pager:
         while self.retired_start < self.retired.count and self.retired.items[self.retired_start] < stamp:
             self.free_draft(self.retired.items[self.retired_start + 1])
             self.retired_start += 2
-        if 2 * self.retired_start >= self.retired.count:
+        if self.retired_start and 2 * self.retired_start >= self.retired.count:
             self.retired.count -= self.retired_start
             memmove(self.retired.items, self.retired.items + self.retired_start, self.retired.count * sizeof(uint64_t))
             self.retired_start = 0
