@@ -2,17 +2,21 @@
 
 import asyncio
 import gc
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from functools import partial
+from itertools import islice, repeat
 from time import perf_counter
 from typing import Any
 
-from benchmarks.batch import Batch
+from benchmarks.batch import WARM, Batch
 from benchmarks.data import row, rows, shuffled
 from benchmarks.job import Site, job
 
 SECTION = "Async"
 AIOSQLITE = {"aiosqlite": 50.0}
+
+Verb = Callable[[Any], Coroutine[Any, Any, Any]]
+Way = Callable[[Verb, Sequence[Any]], Awaitable[None]]
 
 
 async def gather_asyncio(awaitables: list[Coroutine[Any, Any, Any]]) -> None:
@@ -46,72 +50,54 @@ def run(loop: str, main: Callable[[], Awaitable[float]]) -> float:
 GATHER = {"asyncio": gather_asyncio, "uvloop": gather_asyncio, "trio": gather_trio}
 
 
-async def gets(site: Site) -> float:
-    """Gets one after another."""
-    keys = shuffled(site.rows, 500)
-    async with site.peer.session(site.loaded()) as store:
-        for key in keys:
-            await store.get(key)
+async def warmed(work: Callable[[Sequence[Any]], Awaitable[None]], given: Iterable[Sequence[Any]]) -> float:
+    """Do the work with what is given, one by one, for WARM seconds and once more: the last one's seconds an item."""
+    spent = 0.0
+    for some in given:
         start = perf_counter()
-        for key in keys:
-            await store.get(key)
-        return (perf_counter() - start) / len(keys)
+        await work(some)
+        taken = perf_counter() - start
+        if spent >= WARM:
+            return taken / len(some)
+        spent += taken
+    raise AssertionError("too little was given")
 
 
-async def gathered_gets(site: Site, loop: str) -> float:
-    """A thousand gets at once."""
-    keys = shuffled(site.rows, 1000)
-    async with site.peer.session(site.loaded()) as store:
-        for key in keys:
-            await store.get(key)
-        start = perf_counter()
-        await GATHER[loop]([store.get(key) for key in keys])
-        return (perf_counter() - start) / len(keys)
+async def one_by_one(verb: Verb, arguments: Sequence[Any]) -> None:
+    for argument in arguments:
+        await verb(argument)
 
 
-def awaited_gets(loop: str, site: Site) -> Batch:
+def at_once(loop: str) -> Way:
+    gather = GATHER[loop]
+
+    async def way(verb: Verb, arguments: Sequence[Any]) -> None:
+        await gather([verb(argument) for argument in arguments])
+
+    return way
+
+
+def gets(loop: str, way: Way, count: int, site: Site) -> Batch:
+    keys = shuffled(site.rows, count)
     site.release()
-    return lambda: run(loop, partial(gets, site))
-
-
-def thousand_gets(loop: str, site: Site) -> Batch:
-    site.release()
-    return lambda: run(loop, partial(gathered_gets, site, loop))
-
-
-def thousand_inserts(loop: str, site: Site) -> Batch:
-    """A thousand durable inserts at once, each with its own promise, in a session that had a thousand before."""
-    path = site.private()
-    fresh = rows(10**9, site.rows + 1)
 
     async def main() -> float:
-        first, users = ([next(fresh) for _ in range(1000)] for _ in range(2))
-        async with site.peer.session(path) as store:
-            await store.insert(next(fresh))
-            await GATHER[loop]([store.insert(user) for user in first])
-            start = perf_counter()
-            await GATHER[loop]([store.insert(user) for user in users])
-            return (perf_counter() - start) / len(users)
+        async with site.peer.session(site.loaded()) as store:
+            return await warmed(partial(way, store.get), repeat(keys))
 
     return lambda: run(loop, main)
 
 
-def lonely_inserts(site: Site) -> Batch:
-    """Durable inserts awaited one after another."""
+def inserts(loop: str, way: Way, count: int, site: Site) -> Batch:
+    """Durable inserts, each with its own promise."""
     path = site.private()
     fresh = rows(10**9, site.rows + 1)
 
     async def main() -> float:
-        users = [next(fresh) for _ in range(50)]
         async with site.peer.session(path) as store:
-            for _ in range(10):
-                await store.insert(next(fresh))
-            start = perf_counter()
-            for user in users:
-                await store.insert(user)
-            return (perf_counter() - start) / len(users)
+            return await warmed(partial(way, store.insert), iter(lambda: list(islice(fresh, count)), []))
 
-    return lambda: run("asyncio", main)
+    return lambda: run(loop, main)
 
 
 MOST = {"asyncio": 2.2, "uvloop": 2.2, "trio": 3.0}
@@ -124,9 +110,11 @@ for name in ("asyncio", "uvloop", "trio"):
         most=MOST[name],
         times=AIOSQLITE if name == "asyncio" else {},
         rounds=11,
-    )(partial(awaited_gets, name))
+    )(partial(gets, name, one_by_one, 500))
 for name in ("asyncio", "uvloop", "trio"):
-    job(f"1,000 gets gathered on {name}, each", SECTION, "session", name, rounds=11)(partial(thousand_gets, name))
+    job(f"1,000 gets gathered on {name}, each", SECTION, "session", name, rounds=11)(
+        partial(gets, name, at_once(name), 1000)
+    )
 for name in ("asyncio", "uvloop", "trio"):
     job(
         f"1,000 durable inserts gathered on {name}, each",
@@ -136,12 +124,12 @@ for name in ("asyncio", "uvloop", "trio"):
         most=15,
         times={"aiosqlite": 12.0} if name == "asyncio" else {},
         rounds=7,
-    )(partial(thousand_inserts, name))
+    )(partial(inserts, name, at_once(name), 1000))
 
 
 job(
     "await insert, durable, one at a time, asyncio", SECTION, "session", "asyncio", times={"aiosqlite": 1.0}, rounds=11
-)(lonely_inserts)
+)(partial(inserts, "asyncio", one_by_one, 50))
 
 
 async def ticks(gaps: list[float]) -> None:

@@ -2,7 +2,7 @@
 
 from itertools import count
 
-from benchmarks.batch import Batch, each, whole
+from benchmarks.batch import WARM, Batch, each, whole
 from benchmarks.job import Site, job
 
 SECTION = "Queries"
@@ -23,25 +23,25 @@ def in_cities(site: Site) -> Batch:
 def scored(site: Site) -> Batch:
     store = site.shared()
     assert len(store.scored(10.0)) == site.rows // 100
-    return whole(lambda: store.scored(next(LIMITS)), site.rows)
+    return whole(lambda: store.scored(next(LIMITS)), site.rows, WARM)
 
 
 @job("count of a filter, per scanned row", SECTION, "count_scored", unit="ns", rounds=11)
 def count_scored(site: Site) -> Batch:
     store = site.shared()
     assert store.count_scored(10.0) == site.rows // 100
-    return whole(lambda: store.count_scored(next(LIMITS)), site.rows)
+    return whole(lambda: store.count_scored(next(LIMITS)), site.rows, WARM)
 
 
 @job("average by group, per row", SECTION, "averages", unit="ns", rounds=11)
 def averages(site: Site) -> Batch:
     store = site.shared()
     assert len(store.averages()) == 60
-    return whole(store.averages, site.rows)
+    return whole(store.averages, site.rows, WARM)
 
 
 @job("all rows as models, per row", SECTION, "all", most=2.5, times={"sqlite3": 2.0}, rounds=5)
 def every(site: Site) -> Batch:
     store = site.shared()
     assert len(store.all()) == site.rows
-    return whole(store.all, site.rows)
+    return whole(store.all, site.rows, WARM)

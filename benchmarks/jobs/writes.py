@@ -1,7 +1,9 @@
 """Writes: in memory, in bulk, and durable one by one. Two indexes are kept in step everywhere."""
 
+from collections.abc import Iterator
+
 from benchmarks.batch import Batch, each, portions, whole
-from benchmarks.data import row, rows, shuffled
+from benchmarks.data import rows, shuffled
 from benchmarks.job import CHUNK, Site, job
 
 SECTION = "Writes"
@@ -12,7 +14,7 @@ DURABLE = dict.fromkeys((*EVERY_PEER, "aiosqlite", "modelvault 0.16"), 1.0)
 
 @job("insert in memory", SECTION, "insert", "in_memory", most=3)
 def insert_in_memory(site: Site) -> Batch:
-    return portions(site.memory().insert, rows(1_000_000), 200)
+    return portions(site.memory().insert, rows(10**9), 200)
 
 
 @job("bulk load on disk, per row", SECTION, "load", most=3, times=BULK, rounds=3)
@@ -47,8 +49,7 @@ def size(site: Site) -> Batch:
 
 @job("insert, durable, one at a time", SECTION, "insert", "durable", times=DURABLE, grows=1.3, floor=1.3)
 def durable_insert(site: Site) -> Batch:
-    """Others had the machine for seconds before: caches are cold, and who stores in the background has done so."""
-    return portions(site.copy().insert, rows(1_000_000, site.rows + 1), 50, warm=10)
+    return portions(site.copy().insert, rows(10**9, site.rows + 1), 50)
 
 
 @job("transaction of 100 inserts, durable, per row", SECTION, "load", "durable")
@@ -71,6 +72,11 @@ def update(site: Site) -> Batch:
 
 @job("delete, in memory", SECTION, "delete", "in_memory")
 def delete(site: Site) -> Batch:
-    store = site.memory()
-    store.load([row(number) for number in range(1, 10_001)])
-    return portions(store.delete, iter(shuffled(10_000, 10_000)), 100)
+    store, count = site.memory(), 10_000
+
+    def keys() -> Iterator[int]:
+        while True:  # the last portion has been deleted when the next one is asked for
+            store.load(list(rows(count)))
+            yield from shuffled(count, count)
+
+    return portions(store.delete, keys(), 100)
