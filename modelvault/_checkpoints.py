@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Final, NoReturn, Protocol
 
 from modelvault._committed import Committed
-from modelvault._core.commit import name_pages, reveal, seal, write_pages
+from modelvault._core.commit import RESERVE, Outlook, name_pages, seal, write_pages
 from modelvault._core.log import RECORD_SHARE
 from modelvault._core.meta import Meta
 from modelvault._core.pager import Draft
@@ -32,8 +32,6 @@ FIRST_LOG: Final = 64 * 1024  # bytes
 SMALL_LOG: Final = 512 * 1024  # a log grows to this size in any file,
 LOG_SHARE: Final = 8  # and then up to this part of the file
 LAST_LOG: Final = 8 * 1024 * 1024
-RESERVE: Final = 16  # pages behind the last one that let deletes happen on a full disk; see Space
-SLACK: Final = 32  # pages that a checkpoint may need for the catalog and the free tree
 GROWTH: Final = 16  # pages by which the file grows at least ahead of need
 IDLE: Final = 1.0  # seconds without a commit before the log is made into a checkpoint
 WINDOW: Final = 0.05  # seconds after which a relaxed commit is durable
@@ -64,13 +62,14 @@ class Turns(Protocol):
         """Give it up."""
 
 
-class Checkpoints:
+class Checkpoints(Outlook):
     """The checkpoints of one writable file.
 
     durability: "full", "relaxed" or "off", as the engine has it. turns: whose turn it is to write, for the background.
     """
 
     def __init__(self, state: Committed, durability: str) -> None:
+        super().__init__(state)
         self.count: int = 0
         self.turns: Turns | None = None
         self.naming: bool = False
@@ -80,11 +79,8 @@ class Checkpoints:
         self._keeper = Keeper()
         self._storing = threading.Lock()
         self._sealed: Sealed | None = None
-        self._reserved = 0  # bytes of the file that surely have their disk space
-        self._spare = 0  # free pages that the next checkpoint may use, whatever readers come
         self._logged = False  # has there been a commit that could have gone to the log?
-        self._active = 0.0  # when the last commit went to the log
-        self._watching = self._flushing = False  # jobs of the keeper that are due
+        self.unsynced = durability == "relaxed"
         self._ended = False
 
     # By way of the log
@@ -103,11 +99,11 @@ class Checkpoints:
 
     def reserve(self, draft: Draft, more: int = 0) -> bool:
         """See that the file has room for a checkpoint after this write, and `more` pages; False if the disk is full."""
-        needed = self._size_needed(draft, more)
-        if needed > self._reserved and self._sealed is not None:
+        needed = self.size_needed(draft, more)
+        if needed > self.reserved and self._sealed is not None:
             self.wait()  # rather than let the file grow: what is given up when it is stored may do
-            needed = self._size_needed(draft, more)
-        if needed <= self._reserved:
+            needed = self.size_needed(draft, more)
+        if needed <= self.reserved:
             return True
         meta, file = self._state.meta, self._state.file
         size = file.size()
@@ -122,28 +118,18 @@ class Checkpoints:
                     file.resize(size)
                 return False
             size = needed + growth
-        self._reserved = size
+        self.reserved = size
         return True
-
-    def _size_needed(self, draft: Draft, more: int) -> int:
-        """Bytes of the file with what a checkpoint may take behind its last page after this write, and `more` pages."""
-        pager, meta = self._state.pager, self._state.meta
-        single = pager.live_pages + draft.single_pages - draft.replaced_pages
-        pages = max(0, single - self._spare) + pager.live_extent_pages + draft.extent_pages + more + RESERVE + SLACK
-        return (meta.page_count + pages + pages // 16) * meta.page_size
 
     def tend(self) -> None:
         """After a commit to the log: see to it that it becomes durable, and a checkpoint before the log is full."""
-        self._active = time.monotonic()
-        if self._durability == "relaxed" and not self._flushing:
-            self._flushing = True
+        if self.unsynced:
+            self.unsynced = False
             self._keeper.call(self._flush, WINDOW)
-        log, pager = self._state.log, self._state.pager
-        full = log.is_full
-        if full or 2 * pager.draft_bytes > pager.cache_size:
-            self._begin(full)
-        elif not self._watching:
-            self._watching = True
+        if self.is_near():
+            self._begin(self._state.log.is_full)
+        elif not self.watched:
+            self.watched = True
             self._keeper.call(self._watch, IDLE)
 
     def _begin(self, full: bool) -> None:
@@ -168,7 +154,7 @@ class Checkpoints:
 
     def _flush(self) -> None:
         """Make relaxed commits durable."""
-        self._flushing = False
+        self.unsynced = True
         state = self._state
         sequence = state.log.sequence
         if self._is_over():
@@ -181,11 +167,11 @@ class Checkpoints:
 
     def _watch(self) -> None:
         """When nothing has been committed for a while, make the log into a checkpoint."""
-        self._watching = False
+        self.watched = False
         if self._is_over() or not self._state.log.used:
             return
         turns = self.turns
-        idle = time.monotonic() - self._active >= IDLE
+        idle = time.monotonic() - self.active >= IDLE
         if idle and turns is not None and turns.try_enter():
             try:
                 if not self._is_over() and self._state.write is None:
@@ -193,7 +179,7 @@ class Checkpoints:
             finally:
                 turns.leave()
             return
-        self._watching = True
+        self.watched = True
         self._keeper.call(self._watch, IDLE)
 
     def _is_over(self) -> bool:
@@ -236,7 +222,7 @@ class Checkpoints:
         state = self._state
         size = (state.meta.page_count + RESERVE) * state.meta.page_size
         if state.file.size() > size:
-            self._reserved = 0
+            self.reserved = 0
             state.file.resize(size)
 
     def commit(self, write: Write) -> None:
@@ -265,7 +251,7 @@ class Checkpoints:
             state.log.skip(new.sequence)
             if synced:
                 state.log.synced(new.sequence)
-            reveal(state, state.version(write.roots.copy(), write.definitions))
+            state.reveal(state.version(write.roots.copy(), write.definitions))
             state.write = None
             state.pager.release(state.least_stamp())
         self._count_spare(work)
@@ -345,9 +331,9 @@ class Checkpoints:
         """
         new, oldest = work.new, self._state.oldest_reader()
         if oldest >= new.generation:
-            self._spare = new.free_pages
+            self.spare = new.free_pages
         else:
-            self._spare = max(0, new.free_pages - work.given_up) if oldest + 1 == new.generation else 0
+            self.spare = max(0, new.free_pages - work.given_up) if oldest + 1 == new.generation else 0
 
     def wait(self) -> None:
         """Store what is sealed, or wait for who does. OSError: it failed, now or before."""

@@ -9,28 +9,25 @@ from __future__ import annotations
 import threading
 from typing import Any, Final
 
-from modelvault._core.commit import reveal
 from modelvault._core.file import File
-from modelvault._core.gate import Newest
+from modelvault._core.history import History
 from modelvault._core.log import Log
 from modelvault._core.meta import Meta
 from modelvault._core.pager import Draft, Pager
 from modelvault._core.space import check_space, free_runs
 from modelvault._core.tree import Roots
 from modelvault._core.walk import Tree
-from modelvault._version import Definition, Version, Write, apply_entries, load_catalog
+from modelvault._version import Definition, Version, apply_entries, load_catalog
 from modelvault.errors import CorruptionError
 
 NO_PIN: Final = 2**64 - 1
 
 
-class Committed(Newest):
-    """The state of one open database. `latest` may be read without a lock; it changes in the writer's turn only.
+class Committed(History):
+    """The state of one open database.
 
     log_file: a second handle of the file, for the log. volatile: the database is in memory; its drafts are all of it.
     """
-
-    latest: Version
 
     def __init__(self, file: File, log_file: File, pager: Pager, meta: Meta, *, volatile: bool) -> None:
         self.file = file
@@ -39,9 +36,9 @@ class Committed(Newest):
         self.volatile = volatile
         self.closed = False
         self.poisoned: BaseException | None = None
-        self.write: Write | None = None  # the one that is open
-        self.lock: threading.Lock = threading.Lock()  # held while the newest version is exchanged, or pinned
-        self._pinned: dict[int, int] = {}  # stamp of each pinned version -> its generation
+        self.write = None
+        self.lock = threading.Lock()
+        self.pinned = {}
         self.load(meta)
 
     @property
@@ -57,16 +54,16 @@ class Committed(Newest):
                 self.pager.retire_all()
             self.pager.start_over()
             self.pager.page_count, self.pager.free_pages = meta.page_count, meta.free_pages
-            self.meta: Meta = meta  # of the newest checkpoint, stored or not
-            self.next_ids: tuple[int, int] = (meta.next_tree, meta.next_collection)
+            self.meta = meta
+            self.next_ids = (meta.next_tree, meta.next_collection)
             self.stored: Roots = stored  # what the meta names
             self.stored_definitions: dict[str, Definition] = definitions
-            self.log: Log = Log(self.log_file, meta)
+            self.log = Log(self.log_file, meta)
             self.show(stored.copy(), definitions)
 
     def show(self, roots: Any, definitions: dict[str, Definition]) -> None:
         """These trees are the newest version, in this process."""
-        self.latest: Version = self.version(roots, definitions)
+        self.latest = self.version(roots, definitions)
 
     def version(self, roots: Any, definitions: dict[str, Definition]) -> Version:
         """The version with these trees."""
@@ -94,16 +91,6 @@ class Committed(Newest):
             self.show(roots, definitions)
             self.pager.release(self.least_stamp())
 
-    def publish(self, write: Write, sequence: int, meta: Meta) -> None:
-        """The drafts of the write are the newest version from now on."""
-        with self.lock:
-            write.draft.publish()
-            self.next_ids = (write.next_tree, write.next_collection)
-            self.meta = meta
-            reveal(self, Version(write.roots, meta, sequence, write.definitions, self.pager.unnoted))
-            self.write = None
-            self.pager.release(self.least_stamp())
-
     # Who reads what
 
     def pin(self) -> Version:
@@ -112,7 +99,7 @@ class Committed(Newest):
             latest = self.latest
             version = latest.twin(latest.roots.copy() if self.volatile else latest.roots)
             version.stamp, version.pins = self.pager.freeze(), 1
-            self._pinned[version.stamp] = version.generation
+            self.pinned[version.stamp] = version.generation
             return version
 
     def share(self, version: Version) -> Version:
@@ -127,7 +114,7 @@ class Committed(Newest):
             version.pins -= 1
             if version.pins:
                 return
-            del self._pinned[version.stamp]
+            del self.pinned[version.stamp]
             if self.closed:
                 return
             self.pager.release(self.least_stamp())
@@ -142,24 +129,19 @@ class Committed(Newest):
 
     def generations(self) -> set[int]:
         """The generations that somebody here reads."""
-        return {self.meta.generation, *self._pinned.values()}
+        return {self.meta.generation, *self.pinned.values()}
 
     @property
     def pins(self) -> int:
         """How many versions are pinned."""
-        return len(self._pinned)
-
-    def least_stamp(self) -> int:
-        """Drafts that were retired before this stamp are seen by nobody."""
-        least = min(self._pinned, default=NO_PIN)
-        return least if self.write is None else min(least, self.write.draft.begin)
+        return len(self.pinned)
 
     def oldest_reader(self) -> int:
         """The oldest generation that somebody here or in another process reads."""
         elsewhere = self.file.oldest_snapshot(0, self.meta.generation)
         with self.lock:  # pin() may have read `latest` a while ago and not have entered it yet
             generation = self.meta.generation
-            return min(generation, *self._pinned.values(), generation if elsewhere is None else elsewhere)
+            return min(generation, *self.pinned.values(), generation if elsewhere is None else elsewhere)
 
     # Looking after itself
 

@@ -66,7 +66,6 @@ class Engine(Committed):
     """
 
     closed: bool
-    next_ids: tuple[int, int]
     poisoned: BaseException | None
 
     def __init__(
@@ -89,6 +88,7 @@ class Engine(Committed):
         self.listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
         self.checkpoints: Checkpoints = Checkpoints(self, durability)
         self.follower: Follower = Follower(self)
+        self._room = None if volatile else self.checkpoints.give_room
         self.forked = False  # is this a copy in a forked child?
         self._identity = file.identity
         self._inline: Write | None = None
@@ -206,7 +206,7 @@ class Engine(Committed):
             self.log_file.sync()  # what was read may stand in the system's cache only
             self.log.synced(self.log.sequence)
         self.file.publish(self.log.sequence)
-        if self.log.used:
+        if self.log.used and self.checkpoints.is_due():
             self.checkpoints.tend()
 
     def close(self, *, writer: bool = False) -> None:
@@ -294,8 +294,8 @@ class Engine(Committed):
         """
         if not self.volatile or self.write is not None:
             return None
-        if self._inline is None or self._pinned:
-            draft = Draft(self.pager, 0, not self._pinned)
+        if self._inline is None or self.pinned:
+            draft = Draft(self.pager, 0, not self.pinned)
             self._inline = Write(self.latest, self.latest.roots, draft, None, self.next_ids)
         return self._inline
 
@@ -305,22 +305,23 @@ class Engine(Committed):
         write.draft.publish()
         latest.sequence += 1
         latest.definitions = write.definitions
-        if self._pinned:
+        if self.pinned:
             self._inline = None
         self.next_ids = (write.next_tree, write.next_collection)
 
     def begin(self) -> Write:
         """Open the one Write. OSError on a read-only engine, and what poisoned the engine if something did."""
-        self._check_writable()
+        if self.closed or self.forked or self.read_only or self.poisoned is not None:
+            self._check_writable()
         if self.write is not None:
             raise ModelVaultTransactionError("transaction error: a write is open on this engine")
         latest = self.latest
         limit = 0 if self.volatile else self.checkpoints.record_limit
         draft = Draft(self.pager, record_limit=limit)
-        room = None if self.volatile else self.checkpoints.give_room
-        self.write = Write(latest, latest.roots.copy(), draft, room, self.next_ids)
+        write = Write(latest, latest.roots.copy(), draft, self._room, self.next_ids)
+        self.write = write
         self._inline = None
-        return self.write
+        return write
 
     def _check_writable(self) -> None:
         self.check_open()
@@ -369,7 +370,7 @@ class Engine(Committed):
                 self.checkpoints.wait()
                 if not log.has_room(record):
                     return False
-            if not self.checkpoints.reserve(write.draft):
+            if not (self.checkpoints.has_room(write.draft) or self.checkpoints.reserve(write.draft)):
                 return False
         except BaseException as error:
             self._fail(write, error, unsure=False)
@@ -382,7 +383,8 @@ class Engine(Committed):
             self._fail(write, error, unsure=self.durability == "full")
             raise
         self.publish(write, log.sequence, self.meta)
-        self.checkpoints.tend()
+        if self.checkpoints.is_due():
+            self.checkpoints.tend()
         return True
 
     def _fail(self, write: Write, error: BaseException, unsure: bool) -> None:

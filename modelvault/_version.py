@@ -1,23 +1,37 @@
-"""What a reader reads and what a writer changes: versions of all trees, by their roots.
+"""The catalog: the roots of all trees and the definitions of the collections, as they stand in the file.
 
-A `Version` is what one commit left behind. A `Write` works on its own copy of the newest version's roots and on private
-pages (drafts), and becomes the next version, or never was.
+Every `Version` has them, and a `Write` makes the next ones; both are the core's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final
 
-from modelvault._core.commit import spill, unpack_root
+from modelvault._core.commit import unpack_root
 from modelvault._core.cursor import Cursor
-from modelvault._core.gate import State
+from modelvault._core.history import Savepoint, Version, Write
 from modelvault._core.meta import Meta
-from modelvault._core.pager import Draft, Pager
-from modelvault._core.space import Space
+from modelvault._core.pager import Pager
 from modelvault._core.tree import Roots
-from modelvault._core.walk import Tree
 from modelvault.errors import CorruptionError
+
+__all__ = [
+    "CATALOG",
+    "FREE",
+    "NO_ROOT",
+    "Definition",
+    "Entries",
+    "Root",
+    "Savepoint",
+    "Version",
+    "Write",
+    "apply_entries",
+    "changed_entries",
+    "entries",
+    "entry_key",
+    "load_catalog",
+]
 
 CATALOG: Final = 0
 FREE: Final = 1
@@ -27,191 +41,6 @@ Root = tuple[int, int, int, int]
 Definition = dict[str, Any]
 Entries = list[tuple[bytes, bytes | None]]
 """What changes in the catalog: keys, and values or None for an entry that goes."""
-
-
-class Version(State):
-    """What a reader reads: the tree roots and definitions of one commit.
-
-    sequence: how many commits there were. stamp: the pager's when it was pinned. pins: how many times it is.
-    meta: of the checkpoint before it.
-    freed: sealed pages that its trees no longer reach and that are not in its free tree.
-    """
-
-    __slots__ = ("_freed", "meta", "pins", "sequence", "stamp")
-
-    def __init__(
-        self,
-        roots: Roots,
-        meta: Meta,
-        sequence: int,
-        definitions: dict[str, Definition],
-        unnoted: list[tuple[int, int]],
-    ) -> None:
-        self.roots: Roots = roots
-        self.meta: Meta = meta
-        self.sequence: int = sequence
-        self.definitions: dict[str, Definition] = definitions
-        self.stamp: int = 0
-        self.pins: int = 0
-        self._freed = (unnoted, len(unnoted))  # the list only grows while this checkpoint is the newest
-
-    @property
-    def generation(self) -> int:
-        """The checkpoint that it follows."""
-        return self.meta.generation
-
-    @property
-    def page_count(self) -> int:
-        """Pages in use by the format, as of that checkpoint."""
-        return self.meta.page_count
-
-    @property
-    def freed(self) -> list[tuple[int, int]]:
-        """(first page, pages) that belong to no tree and are not in the free tree yet."""
-        unnoted, count = self._freed
-        return unnoted[:count]
-
-    def twin(self, roots: Roots) -> Version:
-        """The same version with an array of its own for the roots."""
-        twin = Version.__new__(Version)
-        twin.roots, twin.meta, twin.sequence = roots, self.meta, self.sequence
-        twin.definitions, twin.stamp, twin._freed = self.definitions, self.stamp, self._freed
-        return twin
-
-
-class Write:
-    """A private copy of the newest version that `Engine.commit` makes the next one.
-
-    room: gives it a Space, with which it can store pages ahead of its commit; None in memory. waits: whether who uses
-    it now may wait for the disk.
-    """
-
-    __slots__ = (
-        "base",
-        "definitions",
-        "draft",
-        "next_collection",
-        "next_tree",
-        "room",
-        "roots",
-        "space",
-        "start",
-        "waits",
-    )
-
-    def __init__(
-        self,
-        base: Version,
-        roots: Roots,
-        draft: Draft,
-        room: Callable[[Write], None] | None,
-        next_ids: tuple[int, int],
-    ) -> None:
-        self.base: Version = base
-        self.roots: Roots = roots
-        self.draft: Draft = draft
-        self.room: Callable[[Write], None] | None = room
-        self.space: Space | None = None
-        self.start: tuple[Root, Root] = (NO_ROOT, NO_ROOT)  # catalog and free tree when it got its Space
-        self.definitions: dict[str, Definition] = base.definitions
-        self.next_tree: int
-        self.next_collection: int
-        self.next_tree, self.next_collection = next_ids
-        self.waits: bool = True
-
-    def new_tree(self) -> int:
-        """The id of a new, empty tree."""
-        tree = self.next_tree
-        self.next_tree += 1
-        self.roots[tree] = NO_ROOT
-        return tree
-
-    def put(self, tree: int, key: bytes, value: bytes) -> bool:
-        """Insert or replace an entry of a tree that no table looks after; whether the key was there."""
-        target = Tree(self.draft, self.roots[tree])
-        there = target.put(key, value)
-        self.roots[tree] = target.root
-        self.draft.note_change(tree, key, value)
-        return there
-
-    def delete(self, tree: int, key: bytes) -> bool:
-        """Delete an entry; whether it was there."""
-        target = Tree(self.draft, self.roots[tree])
-        there = target.delete(key)
-        if there:
-            self.roots[tree] = target.root
-            self.draft.note_change(tree, key, None)
-        return there
-
-    def new_collection(self) -> int:
-        """The id of a new collection."""
-        number = self.next_collection
-        self.next_collection += 1
-        return number
-
-    def define(self, definition: Definition) -> None:
-        """Add or replace a collection's definition; it has at least `name` and `id`."""
-        self.definitions = {**self.definitions, definition["name"]: definition}
-
-    @property
-    def is_large(self) -> bool:
-        """Whether private pages take half of the cache, and `spill` should be called."""
-        pager = self.draft.pager
-        return self.room is not None and 2 * pager.draft_bytes > pager.cache_size
-
-    def take_room(self) -> None:
-        """Go past the log: due before trees are changed that no table looks after, the catalog too; may block.
-
-        The commit will be a checkpoint, and what was committed before is made into one now. OSError ends the write.
-        """
-        if self.room is not None and self.space is None:
-            if not self.waits:
-                raise AssertionError("a statement that takes room must be performed away from the event loop")
-            self.room(self)
-
-    def spill(self) -> None:
-        """Write private pages to their final places ahead of the commit; blocking. OSError ends the write."""
-        self.take_room()
-        if self.space is not None:
-            spill(self.space, self.roots)
-
-    def allot(self, space: Space, catalog: tuple[int, int, int, int], free: tuple[int, int, int, int]) -> None:
-        """Take a Space, with the catalog and the free tree that it works on."""
-        self.space = space
-        self.start = (catalog, free)
-        self.roots[CATALOG], self.roots[FREE] = self.start
-        self.draft.settle_places()
-
-    def savepoint(self) -> Savepoint:
-        """A state to come back to; end it with `rewind` or `release`, the newest first."""
-        return Savepoint(self)
-
-    def rewind(self, savepoint: Savepoint) -> None:
-        """Undo everything since the savepoint, and end it."""
-        self.draft.rewind(savepoint.mark)
-        self.draft.forget(savepoint.mark)
-        self.roots = savepoint.roots
-        if self.space is not None and not savepoint.had_space:
-            self.roots[CATALOG], self.roots[FREE] = self.start
-        self.definitions = savepoint.definitions
-        self.next_tree, self.next_collection = savepoint.next_ids
-
-    def release(self, savepoint: Savepoint) -> None:
-        """Keep what was done since the savepoint, and end it."""
-        self.draft.forget(savepoint.mark)
-
-
-class Savepoint:
-    """What a Write was at one moment."""
-
-    __slots__ = ("definitions", "had_space", "mark", "next_ids", "roots")
-
-    def __init__(self, write: Write) -> None:
-        self.mark: int = write.draft.mark()
-        self.roots: Roots = write.roots.copy()
-        self.had_space: bool = write.space is not None
-        self.definitions: dict[str, Definition] = write.definitions
-        self.next_ids: tuple[int, int] = (write.next_tree, write.next_collection)
 
 
 def changed_entries(before: dict[str, Definition], after: dict[str, Definition]) -> Entries:

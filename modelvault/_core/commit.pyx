@@ -5,21 +5,70 @@ inside. `seal` works in memory, and can only fail for lack of space; `write_page
 """
 
 import errno
+from time import monotonic
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
 from modelvault._core.format cimport CATALOG_TREE, FIRST_TREE, FREE_TREE, Root
+from modelvault._core.history cimport History
 from modelvault._core.pager cimport DRAFT_SHIFT, Draft, Pager
 from modelvault._core.space cimport Space
 from modelvault._core.tree cimport Roots, tree_delete, tree_put
-from modelvault._core.walk cimport tree_seal, tree_spill
+from modelvault._core.walk cimport tree_seal
 
 from modelvault._core.meta import is_named, write_meta
 from modelvault._frozen import replace
 from modelvault.errors import CorruptionError
 
 ZEROS = 1 << 20         # bytes of a log that are written at once
+RESERVE = 16            # pages behind the last one that let deletes happen on a full disk; see Space
+SLACK = 32              # pages that a checkpoint may need for the catalog and the free tree
+
+cdef uint64_t ROOM = RESERVE + SLACK
+
+
+cdef class Outlook:
+    """What the next checkpoint will need, and whether it is due: every commit to the log asks, so numbers answer.
+
+    reserved: bytes of the file that surely have their disk space. spare: free pages that the next checkpoint may use,
+    whatever readers come. watched: somebody will see to it when nothing has been committed for a while. unsynced: commits
+    are made durable behind their callers' backs, and nobody has been told to. active: when the last one went to the log.
+    """
+
+    cdef readonly History history
+    cdef public uint64_t reserved
+    cdef public uint64_t spare
+    cdef public bint watched
+    cdef public bint unsynced
+    cdef public double active
+
+    def __init__(self, History history not None):
+        self.history = history
+
+    cpdef uint64_t size_needed(self, Draft draft, uint64_t more=0):
+        """Bytes of the file with what a checkpoint may take behind its last page after this write, and `more` pages."""
+        cdef Pager pager = self.history.pager
+        cdef uint64_t end = self.history.meta.page_count
+        cdef int64_t single = <int64_t> (pager.live_pages + draft.single_pages - draft.replaced_pages)
+        cdef uint64_t pages = pager.live_extent_pages + draft.extent_pages + more + ROOM
+        if single > <int64_t> self.spare:
+            pages += single - <int64_t> self.spare
+        return (end + pages + pages // 16) * pager.page_size
+
+    def has_room(self, Draft draft not None):
+        """Whether the file surely has room for a checkpoint after this write."""
+        return self.size_needed(draft) <= self.reserved
+
+    def is_due(self):
+        """After a commit to the log: whether something has to be begun, `Checkpoints.tend`."""
+        self.active = monotonic()
+        return not self.watched or self.unsynced or self.is_near()
+
+    cpdef bint is_near(self):
+        """Whether there shall be a checkpoint now: the log is nearly full, or drafts take half of the cache."""
+        cdef Pager pager = self.history.pager
+        return self.history.log.is_full or 2 * pager.draft_bytes > pager.cache_size
 
 
 def seal(Space space not None, Roots roots not None, Roots base not None, entries not None, meta, uint64_t log_pages):
@@ -83,15 +132,6 @@ def name_pages(file not None, new, meta, bint sync):
         raise
 
 
-def reveal(state not None, version not None):
-    """Make a version the newest one, `state.latest`, for this process and for others.
-
-    In one step: no thread here sees it before other processes do, and none of those before every thread here.
-    """
-    state.file.publish(version.sequence)
-    state.latest = version
-
-
 def write_zeros(file not None, uint64_t offset, uint64_t size):
     """Write zeros, so that what is written there later needs no new blocks of the file system."""
     zeros = bytes(min(size, <uint64_t> ZEROS))
@@ -100,19 +140,6 @@ def write_zeros(file not None, uint64_t offset, uint64_t size):
         file.write_at(offset, [zeros[:part]])
         offset += part
         size -= part
-
-
-def spill(Space space not None, Roots roots not None):
-    """Write the leaves of a large write to their places ahead of the commit, so that memory can be given back.
-
-    OSError, CorruptionError: the write must be rolled back.
-    """
-    cdef Draft draft = space.draft
-    cdef uint32_t tree
-    space.supply(roots, draft.single_pages)
-    for tree in range(FIRST_TREE, roots.count):
-        tree_spill(draft, roots.at(tree))
-    draft.write_out()
 
 
 def changed_trees(Roots roots, Roots base):

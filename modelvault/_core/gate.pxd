@@ -4,25 +4,17 @@ from cython cimport final
 from libc.stddef cimport size_t
 
 from modelvault._core.buffer cimport Buffer
+from modelvault._core.history cimport History
 from modelvault._core.keys cimport KeyCodec
 from modelvault._core.record cimport Face
 from modelvault._core.table cimport Table, TableIndex
 from modelvault._core.tree cimport Roots
 
 
-cdef class State:
-    cdef public Roots roots
-    cdef public dict definitions    # of the collections, by name: another object after each change
-
-
-cdef class Newest:
-    cdef public State latest
-
-
 cdef class Gate:
     cdef public int alert           # why an operation cannot take the short way; 0: it can
     cdef public Py_ssize_t credit   # operations left before others shall have a chance to run
-    cdef public Newest newest       # the engine, for C code: in Python an attribute of its own is three times as quick
+    cdef public History newest       # the engine, for C code: in Python an attribute of its own is three times as quick
 
     cpdef bint concerns(self)
 

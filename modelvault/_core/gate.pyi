@@ -5,18 +5,8 @@ from typing_extensions import disjoint_base
 from modelvault._core.keys import KeyCodec
 from modelvault._core.record import Face
 from modelvault._core.table import Table
-from modelvault._core.tree import Roots
 
 LONG: Final[Any]
-
-@disjoint_base
-class State:
-    roots: Roots
-    definitions: dict[str, dict[str, Any]]
-
-@disjoint_base
-class Newest:
-    latest: Any
 
 @disjoint_base
 class Gate:

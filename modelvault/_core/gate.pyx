@@ -14,6 +14,7 @@ from libc.string cimport memcpy
 
 from modelvault._core.buffer cimport Buffer, put_byte, put_bytes, take
 from modelvault._core.format cimport PAGE_LEVEL, REF_SIZE, Ref, Root
+from modelvault._core.history cimport Version
 from modelvault._core.keys cimport NONE_TAG, VALUE_TAG, KeyCodec
 from modelvault._core.node cimport branch_ref, node_begins, node_count, node_prefix, node_search, node_slots, node_suffix
 from modelvault._core.pager cimport Page
@@ -24,14 +25,6 @@ from modelvault._core.tree cimport Roots, child_index, fetch, tree_find
 from modelvault.errors import ColdPage, CorruptionError
 
 LONG = object()
-
-
-cdef class State:
-    """The roots of all trees and the definitions of all collections, as one commit left them."""
-
-
-cdef class Newest:
-    """Who knows the newest State."""
 
 
 cdef class Gate:
@@ -81,7 +74,7 @@ cdef class Shortcut:
     cdef Roots open(self):
         """The roots to look into; None: not by this way."""
         cdef Gate gate = self.gate
-        cdef State latest
+        cdef Version latest
         if gate.alert and gate.concerns():
             return None
         gate.credit -= 1

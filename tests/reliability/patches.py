@@ -93,7 +93,7 @@ PATCHES = [
         "_committed.py",
         (
             (
-                "return min(generation, *self._pinned.values(), generation if elsewhere is None else elsewhere)",
+                "return min(generation, *self.pinned.values(), generation if elsewhere is None else elsewhere)",
                 "return generation",
             ),
         ),
@@ -205,7 +205,7 @@ PATCHES = [
     ),
     Patch(
         "a savepoint does not put the roots back",
-        "_version.py",
+        "_core/history.pyx",
         (("        self.roots = savepoint.roots\n        if self.space", "        if self.space"),),
         MACHINE,
     ),
@@ -222,13 +222,8 @@ PATCHES = [
     ),
     Patch(
         "no room is kept for the checkpoint of a commit to the log",
-        "_checkpoints.py",
-        (
-            (
-                "        single = pager.live_pages + draft.single_pages",
-                "        return True\n        single = pager.live_pages + draft.single_pages",
-            ),
-        ),
+        "_core/commit.pyx",
+        (("return self.size_needed(draft) <= self.reserved", "return True"),),
         FULL,
     ),
     Patch(

@@ -131,6 +131,6 @@ def test_a_commit_waits_for_a_checkpoint_rather_than_let_the_file_grow(disk: Sim
             if checkpoints._sealed is not None:
                 break
         assert checkpoints._sealed is not None, "nobody stores in the background here"
-        checkpoints._reserved = 0
+        checkpoints.reserved = 0
         rows.insert(plain(0))
         assert checkpoints._sealed is None
