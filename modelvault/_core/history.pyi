@@ -15,7 +15,7 @@ _Definition = dict[str, Any]
 
 @final
 class Version:
-    roots: _Roots
+    roots: Roots
     definitions: dict[str, _Definition]
     meta: Meta
     sequence: int
@@ -23,7 +23,7 @@ class Version:
     pins: int
     def __init__(
         self,
-        roots: _Roots,
+        roots: Roots,
         meta: Meta,
         sequence: int,
         definitions: dict[str, _Definition],
@@ -35,11 +35,11 @@ class Version:
     def page_count(self) -> int: ...
     @property
     def freed(self) -> list[tuple[int, int]]: ...
-    def twin(self, roots: _Roots) -> Version: ...
+    def twin(self, roots: Roots) -> Version: ...
 
 @final
 class Write:
-    roots: _Roots
+    roots: Roots
     space: Space | None
     start: tuple[_Root, _Root]
     definitions: dict[str, _Definition]
@@ -49,7 +49,7 @@ class Write:
     def __init__(
         self,
         base: Version,
-        roots: _Roots,
+        roots: Roots,
         draft: Draft,
         room: Callable[[Write], None] | None,
         next_ids: tuple[int, int],
