@@ -9,6 +9,7 @@ from modelvault._core.log import Log
 from modelvault._core.meta import Meta
 from modelvault._core.pager import Draft, Pager
 from modelvault._core.space import Space
+from modelvault._core.tree import Roots
 
 _Root = tuple[int, int, int, int]
 _Definition = dict[str, Any]
