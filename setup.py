@@ -44,7 +44,7 @@ def extensions() -> list[Extension]:
             f"modelvault._core.{source.stem}",
             [str(source)],
             include_dirs=[str(CORE)],
-            depends=[str(CORE / "system.h")],
+            depends=[str(CORE / "file.h"), str(CORE / "system.h")],
             extra_compile_args=[*FLAGS, *SANITIZERS],
             extra_link_args=SANITIZERS,
         )

@@ -15,7 +15,8 @@ from typing import Any, Final
 from modelvault._access import Access
 from modelvault._compaction import compacting
 from modelvault._copying import copy_pages, pour_into, pour_to_file
-from modelvault._core.file import File, MemoryFile, Replacement
+from modelvault._core.file import File, MemoryFile
+from modelvault._core.replacement import Replacement
 from modelvault._engine import Engine, Version, file_name
 from modelvault._progress import Progress
 from modelvault._queue import TIMEOUT
