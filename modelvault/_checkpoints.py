@@ -17,9 +17,9 @@ from typing import Final, NoReturn, Protocol
 
 from modelvault._committed import Committed
 from modelvault._core.commit import RESERVE, Outlook, name_pages, seal, write_pages
+from modelvault._core.draft import Draft
 from modelvault._core.log import RECORD_SHARE
 from modelvault._core.meta import Meta
-from modelvault._core.pager import Draft
 from modelvault._core.space import Space
 from modelvault._frozen import frozen, replace
 from modelvault._keeper import Keeper

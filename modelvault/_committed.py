@@ -9,11 +9,12 @@ from __future__ import annotations
 import threading
 from typing import Any, Final
 
+from modelvault._core.draft import Draft
 from modelvault._core.file import File
 from modelvault._core.history import History
 from modelvault._core.log import Log
 from modelvault._core.meta import Meta
-from modelvault._core.pager import Draft, Pager
+from modelvault._core.pager import Pager
 from modelvault._core.space import check_space, free_runs
 from modelvault._core.tree import Roots
 from modelvault._core.walk import Tree

@@ -21,10 +21,11 @@ from typing import Any, Final, Protocol
 from modelvault._checkpoints import Checkpoints, is_full, refuse
 from modelvault._committed import Committed
 from modelvault._core.commit import changed_trees
+from modelvault._core.draft import Draft
 from modelvault._core.file import DiskFile, File, MemoryFile
 from modelvault._core.log import LOG_HEADER
 from modelvault._core.meta import PAGE_SIZES, Meta, first_pages, read_meta, unpack
-from modelvault._core.pager import Draft, Pager
+from modelvault._core.pager import Pager
 from modelvault._following import META_SIZE, Follower, lock_newest
 from modelvault._frozen import replace
 from modelvault._version import CATALOG, Definition, Savepoint, Version, Write, changed_entries, entries

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+from modelvault._core.draft import Draft
 from modelvault._core.entry import EntryShape
-from modelvault._core.pager import Draft
 from modelvault._core.record import Face, RecordCodec
 from modelvault._core.space import free_runs
 from modelvault._core.survey import Survey

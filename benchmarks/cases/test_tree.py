@@ -6,8 +6,9 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.data import shuffled
+from modelvault._core.draft import Draft
 from modelvault._core.file import MemoryFile
-from modelvault._core.pager import Draft, Pager, checksum
+from modelvault._core.pager import Pager, checksum
 from modelvault._core.walk import Tree
 
 ROWS = 100_000

@@ -5,7 +5,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t, uint64_t
 
 from modelvault._core.buffer cimport Buffer
-from modelvault._core.pager cimport Draft
+from modelvault._core.draft cimport Draft
 from modelvault._core.record cimport Face
 from modelvault._core.table cimport Table, TableIndex
 from modelvault._core.tree cimport Path, Roots

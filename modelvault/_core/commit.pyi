@@ -2,10 +2,10 @@ from typing import Any
 
 from typing_extensions import disjoint_base
 
+from modelvault._core.draft import Draft
 from modelvault._core.file import File
 from modelvault._core.history import History
 from modelvault._core.meta import Meta
-from modelvault._core.pager import Draft
 from modelvault._core.space import Space
 from modelvault._core.tree import Roots
 

@@ -10,9 +10,10 @@ from time import monotonic
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
+from modelvault._core.draft cimport Draft
 from modelvault._core.format cimport CATALOG_TREE, FIRST_TREE, FREE_TREE, Root
 from modelvault._core.history cimport History
-from modelvault._core.pager cimport DRAFT_SHIFT, Draft, Pager
+from modelvault._core.pager cimport DRAFT_SHIFT, Pager
 from modelvault._core.space cimport Space
 from modelvault._core.tree cimport Roots, tree_delete, tree_put
 from modelvault._core.walk cimport tree_seal

@@ -1,6 +1,7 @@
 from typing import Any, final
 
-from modelvault._core.pager import Draft, Pager
+from modelvault._core.draft import Draft
+from modelvault._core.pager import Pager
 from modelvault._core.tree import Roots
 
 def used_pages(pager: Pager, roots: Roots, page_count: int, log_page: int, log_pages: int) -> bytearray: ...

@@ -10,6 +10,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from modelvault._core.cursor cimport Cursor
+from modelvault._core.draft cimport Draft
 from modelvault._core.format cimport (
     BRANCH, LEAF, META_COUNT, OVERFLOW, PAGE_BIRTH, PAGE_CHECKSUM, PAGE_GARBAGE, PAGE_LEVEL, PAGE_NUMBER, PAGE_SLOTS,
     PAGE_TYPE, REF_SIZE, Ref, Root,
@@ -17,7 +18,7 @@ from modelvault._core.format cimport (
 from modelvault._core.node cimport (
     branch_ref, leaf_value, node_count, node_damage, node_heap, node_is_leaf, node_validate,
 )
-from modelvault._core.pager cimport DRAFT_SHIFT, Draft, Page, Pager
+from modelvault._core.pager cimport DRAFT_SHIFT, Page, Pager, get_u64
 from modelvault._core.space import free_runs
 from modelvault._core.tree cimport Roots, fetch, fetch_extent, tree_put
 from modelvault._core.xxh64 cimport xxh64
@@ -35,12 +36,6 @@ def used_pages(Pager pager not None, Roots roots not None, uint64_t page_count, 
     for _, first, pages in free_runs(pager, roots, page_count):
         used[first:first + pages] = bytes(pages)
     return used
-
-
-cdef inline uint64_t get_u64(const unsigned char* p) noexcept nogil:
-    cdef uint64_t value
-    memcpy(&value, p, 8)
-    return value
 
 
 cdef inline uint64_t mixed(const Ref* ref) noexcept nogil:

@@ -3,8 +3,9 @@
 from cython cimport final
 from libc.stdint cimport uint32_t, uint64_t
 
+from modelvault._core.draft cimport Draft
 from modelvault._core.log cimport Log
-from modelvault._core.pager cimport Draft, Pager
+from modelvault._core.pager cimport Pager
 from modelvault._core.space cimport Space
 from modelvault._core.tree cimport Roots
 

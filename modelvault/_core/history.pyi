@@ -4,10 +4,11 @@ from typing import Any, final
 
 from typing_extensions import disjoint_base
 
+from modelvault._core.draft import Draft
 from modelvault._core.file import File
 from modelvault._core.log import Log
 from modelvault._core.meta import Meta
-from modelvault._core.pager import Draft, Pager
+from modelvault._core.pager import Pager
 from modelvault._core.space import Space
 from modelvault._core.tree import Roots
 

@@ -4,7 +4,7 @@ from cython cimport final
 from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t
 
-from modelvault._core.pager cimport Draft
+from modelvault._core.draft cimport Draft
 from modelvault._core.tree cimport Roots
 
 

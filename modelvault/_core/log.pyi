@@ -1,8 +1,8 @@
 from typing import final
 
+from modelvault._core.draft import Draft
 from modelvault._core.file import File
 from modelvault._core.meta import Meta
-from modelvault._core.pager import Draft
 from modelvault._core.tree import Roots
 
 RECORD_SHARE: int

@@ -16,9 +16,10 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
+from modelvault._core.draft cimport Draft
 from modelvault._core.file cimport make_way
 from modelvault._core.format cimport CATALOG_TREE, FIRST_TREE
-from modelvault._core.pager cimport Draft
+from modelvault._core.pager cimport get_u32, get_u64, set_u32, set_u64
 from modelvault._core.tree cimport Roots, tree_delete, tree_put
 from modelvault._core.xxh64 cimport xxh64
 
@@ -41,26 +42,6 @@ cdef uint64_t NOWHERE = <uint64_t> -1
 
 RECORD_SHARE = 2        # a record may take this part of the log
 LOG_HEADER = HEADER
-
-
-cdef inline uint64_t get_u64(const unsigned char* p) noexcept nogil:
-    cdef uint64_t value
-    memcpy(&value, p, 8)
-    return value
-
-
-cdef inline uint32_t get_u32(const unsigned char* p) noexcept nogil:
-    cdef uint32_t value
-    memcpy(&value, p, 4)
-    return value
-
-
-cdef inline void set_u64(unsigned char* p, uint64_t value) noexcept nogil:
-    memcpy(p, &value, 8)
-
-
-cdef inline void set_u32(unsigned char* p, uint32_t value) noexcept nogil:
-    memcpy(p, &value, 4)
 
 
 cdef inline size_t aligned(size_t size) noexcept nogil:

@@ -1,6 +1,7 @@
 from typing import final
 
-from modelvault._core.pager import Draft, Pager
+from modelvault._core.draft import Draft
+from modelvault._core.pager import Pager
 from modelvault._core.tree import Roots
 
 def height(pager: Pager, roots: Roots, tree: int) -> int: ...

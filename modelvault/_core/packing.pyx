@@ -15,11 +15,12 @@ from libc.string cimport memcpy
 from modelvault._core.cells cimport (
     Measure, compare_cells, fill, measure_all, measure_next, measured, read_cells, refill, write_separator,
 )
+from modelvault._core.draft cimport Draft
 from modelvault._core.format cimport (
     BRANCH, FREE_TREE, LEAF, PAGE_LEVEL, PAGE_SLOTS, REF_SIZE, Ref, Root,
 )
 from modelvault._core.node cimport Cell, branch_ref, leaf_value, node_count, node_is_leaf, node_read, node_used
-from modelvault._core.pager cimport DRAFT_SHIFT, Draft, Page, Pager
+from modelvault._core.pager cimport DRAFT_SHIFT, Page, Pager
 from modelvault._core.space cimport Space
 from modelvault._core.tree cimport Roots, child_index, fetch, fetch_extent
 

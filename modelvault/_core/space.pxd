@@ -4,8 +4,9 @@ from cython cimport final
 from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t, uint64_t
 
+from modelvault._core.draft cimport Allocator, Draft
 from modelvault._core.format cimport Root
-from modelvault._core.pager cimport Allocator, Draft, Pager, Words
+from modelvault._core.pager cimport Pager, Words
 from modelvault._core.tree cimport Roots
 
 

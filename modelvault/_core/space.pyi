@@ -1,7 +1,8 @@
 from collections.abc import Iterable
 from typing import final
 
-from modelvault._core.pager import Allocator, Draft, Pager
+from modelvault._core.draft import Allocator, Draft
+from modelvault._core.pager import Pager
 from modelvault._core.tree import Roots
 
 @final

@@ -4,10 +4,11 @@ from libc.stdint cimport uint32_t
 
 from modelvault._core.buffer cimport Buffer
 from modelvault._core.cursor cimport Cursor
+from modelvault._core.draft cimport Draft
 from modelvault._core.entry cimport EntryShape
 from modelvault._core.index cimport Entries, IndexKeys
 from modelvault._core.keys cimport KeyCodec
-from modelvault._core.pager cimport Draft, Pager
+from modelvault._core.pager cimport Pager
 from modelvault._core.record cimport Shape
 from modelvault._core.tree cimport ADD_FAILED, Added, Path, Roots
 

@@ -13,10 +13,11 @@ from libc.string cimport memcmp, memcpy
 
 from modelvault._core.buffer cimport Buffer, get16, put_bytes
 from modelvault._core.cursor cimport Cursor
+from modelvault._core.draft cimport Draft
 from modelvault._core.entry cimport EntryShape
 from modelvault._core.format cimport PAGE_LEVEL, REF_SIZE, Ref, Root
 from modelvault._core.index cimport Entries, IndexKeys
-from modelvault._core.pager cimport Draft, Page, Pager
+from modelvault._core.pager cimport Page, Pager
 from modelvault._core.keys cimport KeyCodec
 from modelvault._core.node cimport branch_ref, key_limit, leaf_value, node_count, node_search
 from modelvault._core.record cimport Face, Shape

@@ -5,9 +5,10 @@ from cython cimport final
 from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t
 
+from modelvault._core.draft cimport Draft
 from modelvault._core.format cimport Ref, Root
 from modelvault._core.node cimport MAX_LEVEL
-from modelvault._core.pager cimport Draft, Page, Pager
+from modelvault._core.pager cimport Page, Pager
 
 
 cdef struct Path:

@@ -16,6 +16,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from modelvault._core.cells cimport node_in_order, node_in_row, node_join, node_place, node_split
+from modelvault._core.draft cimport Draft
 from modelvault._core.format cimport (
     BRANCH, LEAF, OVERFLOW, PAGE_HEAP, PAGE_LEVEL, PAGE_SLOTS, PAGE_TYPE, REF_SIZE, SLOT_SIZE, Ref, Root,
 )
@@ -23,7 +24,7 @@ from modelvault._core.node cimport (
     MAX_LEVEL, MAX_VALUE, Cell, branch_ref, key_limit, leaf_value, node_begins, node_cell_size, node_compare, node_count,
     node_damage, node_heap, node_read, node_remove, node_replace, node_search, node_used, node_validate,
 )
-from modelvault._core.pager cimport DRAFT_SHIFT, Draft, Page, Pager
+from modelvault._core.pager cimport DRAFT_SHIFT, Page, Pager
 
 from modelvault.errors import ColdPage, CorruptionError, ModelVaultSchemaError
 

@@ -2,8 +2,9 @@
 
 from libc.stdint cimport uint64_t
 
+from modelvault._core.draft cimport Draft
 from modelvault._core.format cimport Root
-from modelvault._core.pager cimport Draft, Pager
+from modelvault._core.pager cimport Pager
 
 
 cdef int tree_seal(Draft draft, Root* root) except -1

@@ -2,7 +2,7 @@ from collections.abc import Iterator
 from typing import TypeAlias, final
 
 from modelvault._core.cursor import Cursor
-from modelvault._core.pager import Draft
+from modelvault._core.draft import Draft
 
 _Root: TypeAlias = tuple[int, int, int, int]
 

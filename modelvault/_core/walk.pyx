@@ -7,11 +7,12 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
 
 from modelvault._core.cursor cimport Cursor
+from modelvault._core.draft cimport Draft
 from modelvault._core.format cimport PAGE_LEVEL, REF_SIZE, Ref, Root
 from modelvault._core.node cimport (
     Cell, branch_ref, leaf_value, node_count, node_damage, node_is_leaf, node_read, node_validate,
 )
-from modelvault._core.pager cimport DRAFT_SHIFT, Draft, Page, Pager
+from modelvault._core.pager cimport DRAFT_SHIFT, Page, Pager
 from modelvault._core.tree cimport fetch, fetch_extent, root_tuple, tree_delete, tree_find, tree_put, tuple_root
 
 from modelvault.errors import CorruptionError

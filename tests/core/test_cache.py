@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from modelvault._core.draft import Draft
 from modelvault._core.file import DiskFile, File, MemoryFile
-from modelvault._core.pager import Draft, Pager
+from modelvault._core.pager import Pager
 from modelvault.errors import ColdPage, CorruptionError
 from tests.faults import Faults, FaultyDisk
 
@@ -264,7 +265,8 @@ def test_memory_stays_within_the_cache(tmp_path: Path) -> None:
     code = f"""
 import resource, sys
 from modelvault._core.file import DiskFile
-from modelvault._core.pager import Draft, Pager
+from modelvault._core.draft import Draft
+from modelvault._core.pager import Pager
 file = DiskFile({path!r})
 pager = Pager(file, 4096, 1 << 20, 7)
 pager.page_count = 4

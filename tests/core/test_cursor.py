@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelvault._core.cursor import Cursor
+from modelvault._core.draft import Draft
 from modelvault._core.file import MemoryFile
-from modelvault._core.pager import Draft, Pager, checksum
+from modelvault._core.pager import Pager, checksum
 from modelvault._core.walk import Tree
 from modelvault.errors import CorruptionError, ModelVaultSchemaError
 

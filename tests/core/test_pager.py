@@ -5,8 +5,9 @@ import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modelvault._core.draft import Draft
 from modelvault._core.file import MemoryFile
-from modelvault._core.pager import Draft, Pager, checksum
+from modelvault._core.pager import Pager, checksum
 
 LEAF = 1
 PAGE = 4096

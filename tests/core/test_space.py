@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from modelvault._core.draft import Draft
 from modelvault._core.file import DiskFile, File, MemoryFile
 from modelvault._core.meta import Meta, first_pages, read_meta, write_meta
-from modelvault._core.pager import Draft, Pager
+from modelvault._core.pager import Pager
 from modelvault._core.space import Space, check_space, free_runs
 from modelvault._core.tree import Roots
 from modelvault._core.walk import Tree

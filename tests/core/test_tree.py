@@ -8,8 +8,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from modelvault._core.draft import Draft
 from modelvault._core.file import MemoryFile
-from modelvault._core.pager import Draft, Pager
+from modelvault._core.pager import Pager
 from modelvault._core.tree import Roots
 from modelvault._core.walk import Tree
 from modelvault.errors import ColdPage, CorruptionError, ModelVaultSchemaError
