@@ -154,9 +154,10 @@ def run(operation: str, error: int, folder: Path) -> dict[str, Any]:
     if not library.exists():
         subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    preloaded = f"{os.environ.get('LD_PRELOAD', '')} {library}"  # behind a sanitizer's, which have to be first
     done = subprocess.run(
         [sys.executable, "-m", "tests.reliability.syscalls", operation, str(error)],
-        env={**os.environ, "PYTHONPATH": path, "LD_PRELOAD": str(library)},
+        env={**os.environ, "PYTHONPATH": path, "LD_PRELOAD": preloaded},
         cwd=ROOT,
         capture_output=True,
         text=True,
