@@ -41,16 +41,12 @@ WINDOW: Final = 0.05  # seconds after which a relaxed commit is durable
 
 @frozen
 class Sealed:
-    """What is sealed and not stored yet: pages, the meta that names them, the one before, the log's head.
-
-    given_up: pages that the one before needs, and the new one does not.
-    """
+    """What is sealed and not stored yet: pages, the meta that names them, the one before, the log's head."""
 
     draft: Draft
     new: Meta
     meta: Meta
     position: int
-    given_up: int
 
 
 class Turns(Protocol):
@@ -82,6 +78,8 @@ class Checkpoints:
         self._sealed: Sealed | None = None
         self._reserved = 0  # bytes of the file that surely have their disk space
         self._spare = 0  # free pages that the next checkpoint may use, whatever readers come
+        self._first = state.meta.generation  # of those whose pages are counted in
+        self._given_up: dict[int, int] = {}  # pages by the generation that does not need them, but maybe a reader does
         self._logged = False  # has there been a commit that could have gone to the log?
         self._active = 0.0  # when the last commit went to the log
         self._watching = self._flushing = False  # jobs of the keeper that are due
@@ -103,10 +101,11 @@ class Checkpoints:
 
     def reserve(self, draft: Draft, more: int = 0) -> bool:
         """See that the file has room for a checkpoint after this write, and `more` pages; False if the disk is full."""
+        if self._size_needed(draft, more) <= self._reserved:
+            return True
+        self.wait()  # rather than let the file grow: what is given up when a checkpoint is stored may do,
+        self._count_spare()  # and readers may have gone
         needed = self._size_needed(draft, more)
-        if needed > self._reserved and self._sealed is not None:
-            self.wait()  # rather than let the file grow: what is given up when it is stored may do
-            needed = self._size_needed(draft, more)
         if needed <= self._reserved:
             return True
         meta, file = self._state.meta, self._state.file
@@ -255,9 +254,10 @@ class Checkpoints:
             state.file.sync()
         self.naming = True
         name_pages(state.file, new, before, synced)
-        work = Sealed(write.draft, new, before, state.log.head, given_up(write.draft))
+        work = Sealed(write.draft, new, before, state.log.head)
+        self._given_up[new.generation] = given_up(write.draft)
         with state.lock:
-            write.draft.complete()
+            write.draft.complete(state.newest_stamp())
             state.stored, state.stored_definitions = write.roots, write.definitions
             state.next_ids = (write.next_tree, write.next_collection)
             state.meta = new
@@ -268,7 +268,7 @@ class Checkpoints:
             reveal(state, state.version(write.roots.copy(), write.definitions))
             state.write = None
             state.pager.release(state.least_stamp())
-        self._count_spare(work)
+        self._count_spare()
 
     def give_room(self, write: Write) -> None:
         """Let a write have pages of the file, after everything that was committed before it."""
@@ -327,27 +327,28 @@ class Checkpoints:
                 draft.rollback()
                 pager.page_count, pager.free_pages = state.meta.page_count, state.meta.free_pages
             raise
-        work = Sealed(draft, new, state.meta, state.log.head, given_up(draft))
-        self._count_spare(work)
+        work = Sealed(draft, new, state.meta, state.log.head)
+        self._given_up[new.generation] = given_up(draft)
         with state.lock:
-            draft.complete()
+            draft.complete(state.newest_stamp())
             pager.start_over()
             state.meta = new
             state.stored, state.stored_definitions = roots, latest.definitions
             state.show(roots.copy(), latest.definitions)
             pager.release(state.least_stamp())
             self._sealed = work
+        self._count_spare()
 
-    def _count_spare(self, work: Sealed) -> None:
-        """Find out how many free pages the checkpoint after this one may use, whatever readers come.
+    def _count_spare(self) -> None:
+        """Find out how many free pages the next checkpoint may use, whatever readers come.
 
-        Until it is stored readers may come who need what it gave up.
+        What a generation gave up is used when nobody reads an older one: neither here nor in another process, nor who
+        comes while the file still names the older one.
         """
-        new, oldest = work.new, self._state.oldest_reader()
-        if oldest >= new.generation:
-            self._spare = new.free_pages
-        else:
-            self._spare = max(0, new.free_pages - work.given_up) if oldest + 1 == new.generation else 0
+        stored, meta = self._sealed is None, self._state.meta
+        oldest = min(self._state.oldest_reader(), meta.generation - (not stored))
+        self._given_up = {number: pages for number, pages in self._given_up.items() if number > oldest}
+        self._spare = max(0, meta.free_pages - sum(self._given_up.values())) if oldest >= self._first else 0
 
     def wait(self) -> None:
         """Store what is sealed, or wait for who does. OSError: it failed, now or before."""
@@ -373,7 +374,6 @@ class Checkpoints:
                     state.poisoned = error
                 raise
             self._end(work)
-            self._count_spare(work)
             self._sealed = None
 
     def _end(self, work: Sealed) -> None:

@@ -90,18 +90,18 @@ class Committed(Newest):
         with self.lock:
             if next_tree is not None and next_collection is not None:
                 self.next_ids = (next_tree, next_collection)
-            draft.publish()
+            draft.publish(self.newest_stamp())
             self.show(roots, definitions)
             self.pager.release(self.least_stamp())
 
     def publish(self, write: Write, sequence: int, meta: Meta) -> None:
         """The drafts of the write are the newest version from now on."""
         with self.lock:
-            write.draft.publish()
+            self.write = None
+            write.draft.publish(self.newest_stamp())
             self.next_ids = (write.next_tree, write.next_collection)
             self.meta = meta
             reveal(self, Version(write.roots, meta, sequence, write.definitions, self.pager.unnoted))
-            self.write = None
             self.pager.release(self.least_stamp())
 
     # Who reads what
@@ -153,6 +153,11 @@ class Committed(Newest):
         """Drafts that were retired before this stamp are seen by nobody."""
         least = min(self._pinned, default=NO_PIN)
         return least if self.write is None else min(least, self.write.draft.begin)
+
+    def newest_stamp(self) -> int:
+        """Drafts with this stamp or a later one are seen by nobody but who reads the newest version."""
+        newest = max(self._pinned, default=0)
+        return newest if self.write is None else max(newest, self.write.draft.begin)
 
     def oldest_reader(self) -> int:
         """The oldest generation that somebody here or in another process reads."""

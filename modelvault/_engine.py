@@ -302,7 +302,7 @@ class Engine(Committed):
     def publish_inline(self, write: Write) -> None:
         """Make known what was changed through `inline`."""
         latest = self.latest
-        write.draft.publish()
+        write.draft.publish(self.newest_stamp())
         latest.sequence += 1
         latest.definitions = write.definitions
         if self._pinned:

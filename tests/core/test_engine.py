@@ -346,6 +346,35 @@ def test_a_pinned_version_is_sound_after_a_checkpoint_has_sealed_its_pages(tmp_p
     engine.close()
 
 
+@pytest.mark.parametrize("checkpoints", [False, True])
+def test_a_pinned_version_keeps_its_own_pages_in_memory_and_no_later_ones(engine: Engine, checkpoints: bool) -> None:
+    """What came and went while somebody reads was never seen by them: memory does not grow with the commits."""
+    write = engine.begin()
+    tree = write.new_tree()
+    for number in range(300):
+        put(write, tree, b"%04d" % number, b"x" * 200)
+    engine.commit(write)
+    version = engine.pin()
+    expected = items(engine, version, tree)
+    draw, drafts = random.Random(5), []
+    for number in range(400):
+        write = engine.begin()
+        for _ in range(3):
+            put(write, tree, b"%04d" % draw.randrange(300), b"y" * draw.randrange(200))
+        engine.commit(write)
+        if checkpoints and number % 20 == 19:
+            engine.checkpoint()
+        drafts.append(engine.stats()["drafts"])
+        if number == 200:
+            later = engine.pin()
+            seen = items(engine, later, tree)
+    assert items(engine, version, tree) == expected
+    assert items(engine, later, tree) == seen
+    engine.unpin(later)
+    engine.unpin(version)
+    assert max(drafts) <= 80, "two versions and the newest, of some 20 pages each"
+
+
 @pytest.mark.parametrize("kind", ["EIO", "ENOSPC", "short"])
 def test_every_failing_operation_leaves_the_last_commit(tmp_path: Path, kind: str) -> None:
     """Fail the n-th write, sync or reservation for every n: the file holds the last state or, unknown, the next."""
