@@ -12,12 +12,12 @@ from typing import Any, Final
 from modelvault._core.commit import spill, unpack_root
 from modelvault._core.cursor import Cursor
 from modelvault._core.gate import State
-from modelvault._core.meta import Meta
+from modelvault._core.meta import MOST_TREES, Meta
 from modelvault._core.pager import Draft, Pager
 from modelvault._core.space import Space
 from modelvault._core.tree import Roots
 from modelvault._core.walk import Tree
-from modelvault.errors import CorruptionError
+from modelvault.errors import CorruptionError, ModelVaultSchemaError
 
 CATALOG: Final = 0
 FREE: Final = 1
@@ -120,7 +120,11 @@ class Write:
         self.waits: bool = True
 
     def new_tree(self) -> int:
-        """The id of a new, empty tree."""
+        """The id of a new, empty tree. ModelVaultSchemaError if the file had all that it may have."""
+        if self.next_tree >= MOST_TREES:
+            raise ModelVaultSchemaError(
+                f"schema error: this file had {MOST_TREES:,} trees, the most there may be; copy its rows to another one"
+            )
         tree = self.next_tree
         self.next_tree += 1
         self.roots[tree] = NO_ROOT
@@ -253,7 +257,10 @@ def load_catalog(pager: Pager, meta: Meta) -> tuple[Roots, dict[str, Definition]
     definitions = {}
     for key, value in entries(pager, roots[CATALOG]):
         if key[:1] == b"t":
-            roots[int.from_bytes(key[1:], "big")] = unpack_root(value)
+            tree = int.from_bytes(key[1:], "big")
+            if not FREE < tree < MOST_TREES:
+                raise CorruptionError(f"the catalog is damaged: there is no tree {tree}", tree=CATALOG)
+            roots[tree] = unpack_root(value)
         elif key[:1] == b"c":
             definition = parse_definition(key, value)
             definitions[definition["name"]] = definition
@@ -273,7 +280,7 @@ def parse_definition(key: bytes, value: bytes) -> Definition:
         sound = (
             entry_key(definition["id"]) == key
             and all(isinstance(name, str) for name in names)
-            and all(type(tree) is int and FREE < tree < 2**32 for tree in (*trees, parts[1]["journal"]))
+            and all(type(tree) is int and FREE < tree < MOST_TREES for tree in (*trees, parts[1]["journal"]))
             and {*kept} <= {tree for _, tree in definition["indexes"]}
             and isinstance(definition["schemas"], list)
             and definition["schemas"]

@@ -22,6 +22,7 @@ from modelvault._core.pager cimport Draft
 from modelvault._core.tree cimport Roots, tree_delete, tree_put
 from modelvault._core.xxh64 cimport xxh64
 
+from modelvault._core.meta import MOST_TREES
 from modelvault.errors import ColdPage, CorruptionError
 
 cdef enum:
@@ -42,6 +43,8 @@ cdef uint64_t NOWHERE = <uint64_t> -1
 RECORD_SHARE = 2        # a record may take this part of the log
 LOG_HEADER = HEADER
 
+
+# Numbers in a record; see _core/pager.
 
 cdef inline uint64_t get_u64(const unsigned char* p) noexcept nogil:
     cdef uint64_t value
@@ -64,6 +67,7 @@ cdef inline void set_u32(unsigned char* p, uint32_t value) noexcept nogil:
 
 
 cdef inline size_t aligned(size_t size) noexcept nogil:
+    """Whole sectors that hold so many bytes."""
     return (size + SECTOR - 1) // SECTOR * SECTOR
 
 
@@ -256,6 +260,8 @@ cdef class Log:
                 record, position = found
                 header = record
                 next_tree, next_collection = get_u32(header + NEXT_TREE), get_u32(header + NEXT_COLLECTION)
+                if next_tree > MOST_TREES:
+                    raise CorruptionError(f"{self.file.path}: a record of the log says that there are {next_tree} trees")
                 for tree in range(<uint32_t> max(<size_t> FIRST_TREE, roots.count), <uint32_t> next_tree):
                     roots[tree] = (0, 0, 0, 0)
                 self.apply(draft, roots, record, entries)
@@ -336,6 +342,7 @@ cdef class Log:
 
 
 cdef int fail_record() except -1:
+    """CorruptionError: a record says what cannot be."""
     raise CorruptionError("the log is damaged: a record says what cannot be")
 
 
