@@ -120,6 +120,7 @@ def test_a_commit_waits_for_a_checkpoint_rather_than_let_the_file_grow(disk: Sim
         churn.checkpoints._reserved = 0
         churn.change()
         assert churn.checkpoints._sealed is None
+        assert churn.checkpoints._spare == churn.engine.meta.free_pages, "what it gave up is counted in"
 
 
 def largest(disk: SimulatedDisk, seed: int, reading: bool = False) -> int:
