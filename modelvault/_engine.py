@@ -22,7 +22,6 @@ from modelvault._checkpoints import Checkpoints, is_full, refuse
 from modelvault._committed import Committed
 from modelvault._core.commit import changed_trees
 from modelvault._core.file import DiskFile, File, MemoryFile
-from modelvault._core.log import LOG_HEADER
 from modelvault._core.meta import PAGE_SIZES, Meta, first_pages, read_meta, unpack
 from modelvault._core.pager import Draft, Pager
 from modelvault._following import META_SIZE, Follower, lock_newest
@@ -362,7 +361,7 @@ class Engine(Committed):
         latest = self.latest
         changes = changed_entries(latest.definitions, write.definitions)
         record = log.pack(write.draft, changes, write.next_tree, write.next_collection)
-        if record is None or (len(record) == LOG_HEADER and changed_trees(write.roots, latest.roots)):
+        if record is None or (not write.draft.record_size and changed_trees(write.roots, latest.roots)):
             return False
         try:
             if not log.has_room(record):

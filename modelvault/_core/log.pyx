@@ -135,7 +135,8 @@ cdef class Log:
         set_u32(data + LENGTH, <uint32_t> size)
         set_u32(data + NEXT_TREE, next_tree)
         set_u32(data + NEXT_COLLECTION, next_collection)
-        memcpy(data + HEADER, draft.record.items, draft.record.count)
+        if draft.record.count:      # else there may be no items
+            memcpy(data + HEADER, draft.record.items, draft.record.count)
         memset(data + size, 0, aligned(size) - size)
         set_u64(data + CHECKSUM, xxh64(data + 8, aligned(size) - 8, self.seed))
         return record
