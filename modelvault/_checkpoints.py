@@ -39,16 +39,12 @@ WINDOW: Final = 0.05  # seconds after which a relaxed commit is durable
 
 @frozen
 class Sealed:
-    """What is sealed and not stored yet: pages, the meta that names them, the one before, the log's head.
-
-    given_up: pages that the one before needs, and the new one does not.
-    """
+    """What is sealed and not stored yet: pages, the meta that names them, the one before, the log's head."""
 
     draft: Draft
     new: Meta
     meta: Meta
     position: int
-    given_up: int
 
 
 class Turns(Protocol):
@@ -79,6 +75,8 @@ class Checkpoints(Outlook):
         self._keeper = Keeper()
         self._storing = threading.Lock()
         self._sealed: Sealed | None = None
+        self._first = state.meta.generation  # of those whose pages are counted in
+        self._given_up: dict[int, int] = {}  # pages by the generation that does not need them, but maybe a reader does
         self._logged = False  # has there been a commit that could have gone to the log?
         self.unsynced = durability == "relaxed"
         self._ended = False
@@ -99,10 +97,11 @@ class Checkpoints(Outlook):
 
     def reserve(self, draft: Draft, more: int = 0) -> bool:
         """See that the file has room for a checkpoint after this write, and `more` pages; False if the disk is full."""
+        if self.size_needed(draft, more) <= self.reserved:
+            return True
+        self.wait()  # rather than let the file grow: what is given up when a checkpoint is stored may do,
+        self._count_spare()  # and readers may have gone
         needed = self.size_needed(draft, more)
-        if needed > self.reserved and self._sealed is not None:
-            self.wait()  # rather than let the file grow: what is given up when it is stored may do
-            needed = self.size_needed(draft, more)
         if needed <= self.reserved:
             return True
         meta, file = self._state.meta, self._state.file
@@ -241,9 +240,10 @@ class Checkpoints(Outlook):
             state.file.sync()
         self.naming = True
         name_pages(state.file, new, before, synced)
-        work = Sealed(write.draft, new, before, state.log.head, given_up(write.draft))
+        work = Sealed(write.draft, new, before, state.log.head)
+        self._given_up[new.generation] = given_up(write.draft)
         with state.lock:
-            write.draft.complete()
+            write.draft.complete(state.newest_stamp())
             state.stored, state.stored_definitions = write.roots, write.definitions
             state.next_ids = (write.next_tree, write.next_collection)
             state.meta = new
@@ -254,7 +254,7 @@ class Checkpoints(Outlook):
             state.reveal(state.version(write.roots.copy(), write.definitions))
             state.write = None
             state.pager.release(state.least_stamp())
-        self._count_spare(work)
+        self._count_spare()
 
     def give_room(self, write: Write) -> None:
         """Let a write have pages of the file, after everything that was committed before it."""
@@ -313,27 +313,28 @@ class Checkpoints(Outlook):
                 draft.rollback()
                 pager.page_count, pager.free_pages = state.meta.page_count, state.meta.free_pages
             raise
-        work = Sealed(draft, new, state.meta, state.log.head, given_up(draft))
-        self._count_spare(work)
+        work = Sealed(draft, new, state.meta, state.log.head)
+        self._given_up[new.generation] = given_up(draft)
         with state.lock:
-            draft.complete()
+            draft.complete(state.newest_stamp())
             pager.start_over()
             state.meta = new
             state.stored, state.stored_definitions = roots, latest.definitions
             state.show(roots.copy(), latest.definitions)
             pager.release(state.least_stamp())
             self._sealed = work
+        self._count_spare()
 
-    def _count_spare(self, work: Sealed) -> None:
-        """Find out how many free pages the checkpoint after this one may use, whatever readers come.
+    def _count_spare(self) -> None:
+        """Find out how many free pages the next checkpoint may use, whatever readers come.
 
-        Until it is stored readers may come who need what it gave up.
+        What a generation gave up is used when nobody reads an older one: neither here nor in another process, nor who
+        comes while the file still names the older one.
         """
-        new, oldest = work.new, self._state.oldest_reader()
-        if oldest >= new.generation:
-            self.spare = new.free_pages
-        else:
-            self.spare = max(0, new.free_pages - work.given_up) if oldest + 1 == new.generation else 0
+        stored, meta = self._sealed is None, self._state.meta
+        oldest = min(self._state.oldest_reader(), meta.generation - (not stored))
+        self._given_up = {number: pages for number, pages in self._given_up.items() if number > oldest}
+        self.spare = max(0, meta.free_pages - sum(self._given_up.values())) if oldest >= self._first else 0
 
     def wait(self) -> None:
         """Store what is sealed, or wait for who does. OSError: it failed, now or before."""
@@ -359,7 +360,6 @@ class Checkpoints(Outlook):
                     state.poisoned = error
                 raise
             self._end(work)
-            self._count_spare(work)
             self._sealed = None
 
     def _end(self, work: Sealed) -> None:

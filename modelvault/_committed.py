@@ -88,7 +88,7 @@ class Committed(History):
         with self.lock:
             if next_tree is not None and next_collection is not None:
                 self.next_ids = (next_tree, next_collection)
-            draft.publish()
+            draft.publish(self.newest_stamp())
             self.show(roots, definitions)
             self.pager.release(self.least_stamp())
 

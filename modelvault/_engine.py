@@ -23,7 +23,6 @@ from modelvault._committed import Committed
 from modelvault._core.commit import changed_trees
 from modelvault._core.draft import Draft
 from modelvault._core.file import DiskFile, File, MemoryFile
-from modelvault._core.log import LOG_HEADER
 from modelvault._core.meta import PAGE_SIZES, Meta, first_pages, read_meta, unpack
 from modelvault._core.pager import Pager
 from modelvault._following import META_SIZE, Follower, lock_newest
@@ -303,7 +302,7 @@ class Engine(Committed):
     def publish_inline(self, write: Write) -> None:
         """Make known what was changed through `inline`."""
         latest = self.latest
-        write.draft.publish()
+        write.draft.publish(self.newest_stamp())
         latest.sequence += 1
         latest.definitions = write.definitions
         if self.pinned:
@@ -364,7 +363,7 @@ class Engine(Committed):
         latest = self.latest
         changes = changed_entries(latest.definitions, write.definitions)
         record = log.pack(write.draft, changes, write.next_tree, write.next_collection)
-        if record is None or (len(record) == LOG_HEADER and changed_trees(write.roots, latest.roots)):
+        if record is None or (not write.draft.record_size and changed_trees(write.roots, latest.roots)):
             return False
         try:
             if not log.has_room(record):

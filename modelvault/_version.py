@@ -11,7 +11,7 @@ from typing import Any, Final
 from modelvault._core.commit import unpack_root
 from modelvault._core.cursor import Cursor
 from modelvault._core.history import Savepoint, Version, Write
-from modelvault._core.meta import Meta
+from modelvault._core.meta import MOST_TREES, Meta
 from modelvault._core.pager import Pager
 from modelvault._core.tree import Roots
 from modelvault.errors import CorruptionError
@@ -82,7 +82,10 @@ def load_catalog(pager: Pager, meta: Meta) -> tuple[Roots, dict[str, Definition]
     definitions = {}
     for key, value in entries(pager, roots[CATALOG]):
         if key[:1] == b"t":
-            roots[int.from_bytes(key[1:], "big")] = unpack_root(value)
+            tree = int.from_bytes(key[1:], "big")
+            if not FREE < tree < MOST_TREES:
+                raise CorruptionError(f"the catalog is damaged: there is no tree {tree}", tree=CATALOG)
+            roots[tree] = unpack_root(value)
         elif key[:1] == b"c":
             definition = parse_definition(key, value)
             definitions[definition["name"]] = definition
@@ -102,7 +105,7 @@ def parse_definition(key: bytes, value: bytes) -> Definition:
         sound = (
             entry_key(definition["id"]) == key
             and all(isinstance(name, str) for name in names)
-            and all(type(tree) is int and FREE < tree < 2**32 for tree in (*trees, parts[1]["journal"]))
+            and all(type(tree) is int and FREE < tree < MOST_TREES for tree in (*trees, parts[1]["journal"]))
             and {*kept} <= {tree for _, tree in definition["indexes"]}
             and isinstance(definition["schemas"], list)
             and definition["schemas"]

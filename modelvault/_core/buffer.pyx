@@ -59,10 +59,12 @@ cdef int fail_corrupt(str why) except -1:
 
 
 cdef int fail_short() except -1:
+    """CorruptionError: the bytes end before what they hold."""
     return fail_corrupt("a part reaches beyond its end")
 
 
 cdef int fail_depth() except -1:
+    """CorruptionError: a value is nested more deeply than values may be."""
     return fail_corrupt(f"nested deeper than {<int>DEPTH_LIMIT} levels")
 
 

@@ -35,7 +35,7 @@ cdef class Draft:
     cdef Words marks                    # a row of numbers for each live savepoint
     cdef list places                    # what the allocator remembers of each live savepoint
     cdef list sealed                    # pages waiting for write_out
-    cdef Words forwarded                # indexes of sealed drafts that published versions know them by
+    cdef Words forwarded                # indexes of sealed drafts that published versions know them by, and their stamps
     cdef readonly uint64_t replaced_pages   # published drafts of one page that this write's roots no longer reach
     cdef bint adopted                   # what it seals includes the drafts of the newest version
     cdef Bytes record                   # the changes as the log will have them

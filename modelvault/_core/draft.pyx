@@ -161,8 +161,8 @@ cdef class Draft:
         """Give a draft its place in the file; it is immutable from now on, waits for write_out, and `ref` is final."""
         cdef uint64_t index = page.number ^ DRAFT_BIT
         cdef uint64_t number = self.allocator.take(page.size // self.pager.page_size)
-        cdef bint shared = page.stamp < self.begin      # with versions that know it by its index
-        cdef uint64_t hash
+        cdef uint64_t hash, stamp = page.stamp
+        cdef bint shared = stamp < self.begin       # with versions that know it by its index
         page.number = number
         page.birth = self.generation
         page.stamp = 0
@@ -178,7 +178,8 @@ cdef class Draft:
         self.pager.draft_bytes -= page.size
         self.pager.pending[number] = page
         if shared:
-            push(&self.forwarded, index)    # retired by complete(): until then the version that has it can be pinned
+            push(&self.forwarded, index)    # gone with complete(): until then the version that has it can be pinned
+            push(&self.forwarded, stamp)
         else:
             self.pager.free_draft(index)
         self.pager.remember(page)
@@ -293,9 +294,10 @@ cdef class Draft:
 
     # The end of a write
 
-    def publish(self):
+    def publish(self, uint64_t pinned=0xFFFFFFFFFFFFFFFF):
         """The write's roots are the newest version: keep its drafts, retire those that only older versions can see.
 
+        pinned: the stamp of the newest version that is pinned, 0 without one: drafts that it does not see go at once.
         Call Pager.release afterwards.
         """
         cdef Pager pager = self.pager
@@ -305,13 +307,13 @@ cdef class Draft:
         for i in range(self.superseded.count):
             index = self.superseded.items[i]
             page = <Page> pager.drafts[index]
-            if page.stamp >= self.begin:
+            if page.stamp < self.begin and page.size != pager.page_size:
+                pager.live_extent_pages -= pager.live_extents.pop(index, 0)
+            if page.stamp >= min(self.begin, pinned):
                 pager.free_draft(index)
             else:
                 # Not `begin`: a version pinned while this write was open sees it too.
                 pager.retire(index)
-                if page.size != pager.page_size:
-                    pager.live_extent_pages -= pager.live_extents.pop(index, 0)
         self.add_live()
         self.forget_lists()
 
@@ -355,14 +357,18 @@ cdef class Draft:
             if not page.number & DRAFT_BIT:
                 self.free_sealed(page.number, page.size // self.pager.page_size)
 
-    def complete(self):
+    def complete(self, uint64_t pinned=0xFFFFFFFFFFFFFFFF):
         """The write's roots name sealed pages only and are the newest version: drop what is left of its drafts.
 
-        Nobody may pin the version before from here until Pager.release.
+        pinned: as for `publish`, but that a write which is open counts as a version, too. Nobody may pin the version
+        before from here until Pager.release.
         """
         cdef size_t i
-        for i in range(self.forwarded.count):
-            self.pager.retire(self.forwarded.items[i])
+        for i in range(0, self.forwarded.count, 2):
+            if self.forwarded.items[i + 1] >= pinned:
+                self.pager.free_draft(self.forwarded.items[i])
+            else:
+                self.pager.retire(self.forwarded.items[i])
         self.forwarded.count = 0
         self.drop_drafts(0)
         self.forget_lists()

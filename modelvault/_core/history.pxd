@@ -58,4 +58,5 @@ cdef class History:
     cdef public dict pinned             # stamp of each pinned version -> its generation
 
     cpdef uint64_t least_stamp(self)
+    cpdef uint64_t newest_stamp(self)
     cpdef int reveal(self, Version version) except -1

@@ -12,7 +12,9 @@ from libc.stdint cimport uint32_t, uint64_t
 from modelvault._core.format cimport CATALOG_TREE, FIRST_TREE, FREE_TREE
 from modelvault._core.walk cimport tree_spill
 
+from modelvault._core.meta import MOST_TREES
 from modelvault._core.walk import Tree
+from modelvault.errors import ModelVaultSchemaError
 
 cdef uint64_t NO_PIN = <uint64_t> -1
 cdef tuple NO_ROOT = (0, 0, 0, 0)
@@ -70,7 +72,10 @@ cdef class Write:
         self.waits = True
 
     def new_tree(self):
-        """The id of a new, empty tree."""
+        """The id of a new, empty tree. ModelVaultSchemaError if the file had all that it may have."""
+        if self.next_tree >= MOST_TREES:
+            raise ModelVaultSchemaError(
+                f"schema error: this file had {MOST_TREES:,} trees, the most there may be; copy its rows to another one")
         cdef uint32_t tree = self.next_tree
         self.next_tree += 1
         self.roots[tree] = NO_ROOT
@@ -176,11 +181,11 @@ cdef class History:
     def publish(self, Write write not None, uint64_t sequence, meta):
         """The drafts of the write are the newest version from now on."""
         with self.lock:
-            write.draft.publish()
+            self.write = None
+            write.draft.publish(self.newest_stamp())
             self.next_ids = (write.next_tree, write.next_collection)
             self.meta = meta
             self.reveal(Version(write.roots, meta, sequence, write.definitions, self.pager.unnoted))
-            self.write = None
             self.pager.release(self.least_stamp())
 
     cpdef int reveal(self, Version version) except -1:
@@ -197,3 +202,8 @@ cdef class History:
         """Drafts that were retired before this stamp are seen by nobody."""
         cdef uint64_t least = min(self.pinned) if self.pinned else NO_PIN
         return least if self.write is None else min(least, self.write.draft.begin)
+
+    cpdef uint64_t newest_stamp(self):
+        """Drafts with this stamp or a later one are seen by nobody but who reads the newest version."""
+        cdef uint64_t newest = max(self.pinned) if self.pinned else 0
+        return newest if self.write is None else max(newest, self.write.draft.begin)

@@ -23,6 +23,7 @@ from modelvault._core.pager cimport get_u32, get_u64, set_u32, set_u64
 from modelvault._core.tree cimport Roots, tree_delete, tree_put
 from modelvault._core.xxh64 cimport xxh64
 
+from modelvault._core.meta import MOST_TREES
 from modelvault.errors import ColdPage, CorruptionError
 
 cdef enum:
@@ -45,6 +46,7 @@ LOG_HEADER = HEADER
 
 
 cdef inline size_t aligned(size_t size) noexcept nogil:
+    """Whole sectors that hold so many bytes."""
     return (size + SECTOR - 1) // SECTOR * SECTOR
 
 
@@ -112,7 +114,8 @@ cdef class Log:
         set_u32(data + LENGTH, <uint32_t> size)
         set_u32(data + NEXT_TREE, next_tree)
         set_u32(data + NEXT_COLLECTION, next_collection)
-        memcpy(data + HEADER, draft.record.items, draft.record.count)
+        if draft.record.count:      # else there may be no items
+            memcpy(data + HEADER, draft.record.items, draft.record.count)
         memset(data + size, 0, aligned(size) - size)
         set_u64(data + CHECKSUM, xxh64(data + 8, aligned(size) - 8, self.seed))
         return record
@@ -237,6 +240,8 @@ cdef class Log:
                 record, position = found
                 header = record
                 next_tree, next_collection = get_u32(header + NEXT_TREE), get_u32(header + NEXT_COLLECTION)
+                if next_tree > MOST_TREES:
+                    raise CorruptionError(f"{self.file.path}: a record of the log says that there are {next_tree} trees")
                 for tree in range(<uint32_t> max(<size_t> FIRST_TREE, roots.count), <uint32_t> next_tree):
                     roots[tree] = (0, 0, 0, 0)
                 self.apply(draft, roots, record, entries)
@@ -317,6 +322,7 @@ cdef class Log:
 
 
 cdef int fail_record() except -1:
+    """CorruptionError: a record says what cannot be."""
     raise CorruptionError("the log is damaged: a record says what cannot be")
 
 

@@ -7,6 +7,7 @@ MAGIC: bytes
 PAGE_SIZES: tuple[int, ...]
 FIELDS: struct.Struct
 NO_PAGE: tuple[int, int, int]
+MOST_TREES: int
 
 @frozen
 class Meta:

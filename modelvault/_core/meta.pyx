@@ -21,6 +21,7 @@ PAGE_SIZES = (4096, 8192, 16384, 32768, 65536)
 # free pages
 FIELDS = struct.Struct("<IIQQ16sQQQ3Q3QQQQQQQIII4xQ")
 NO_PAGE = (0, 0, 0)
+MOST_TREES = 1 << 20     # that a file ever has, each with 32 bytes of memory: a number beyond is damage
 
 
 @frozen
@@ -89,6 +90,8 @@ def unpack(bytes copy not None):
         raise ModelVaultFormatError(
             f"format error: the file needs features that this version lacks (flags {incompatible:#x})")
     if page_size not in PAGE_SIZES or page >= META_COUNT or page_count < META_COUNT or (a | d) >> 63:
+        return None
+    if next_tree > MOST_TREES:
         return None
     if log_page + log_pages > page_count or (log_pages and log_start > log_pages * page_size):
         return None

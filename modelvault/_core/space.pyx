@@ -77,6 +77,7 @@ cdef int append(Runs* runs, uint64_t first, uint64_t pages) except -1:
 
 
 cdef int by_first(const void* a, const void* b) noexcept nogil:
+    """In the order of the file."""
     cdef uint64_t x = (<const Run*> a).first, y = (<const Run*> b).first
     return (x > y) - (x < y)
 
@@ -114,6 +115,7 @@ cdef int join(Runs* runs) except -1:
 
 
 cdef void put_big_endian(unsigned char* p, uint64_t value, size_t size) noexcept nogil:
+    """The low `size` bytes of a number, so that keys sort by it."""
     while size:
         size -= 1
         p[size] = value & 0xFF
@@ -121,6 +123,7 @@ cdef void put_big_endian(unsigned char* p, uint64_t value, size_t size) noexcept
 
 
 cdef uint64_t get_big_endian(const unsigned char* p, size_t size) noexcept nogil:
+    """The reverse of put_big_endian."""
     cdef uint64_t value = 0
     cdef size_t i
     for i in range(size):
@@ -129,6 +132,7 @@ cdef uint64_t get_big_endian(const unsigned char* p, size_t size) noexcept nogil
 
 
 cdef void make_key(unsigned char* key, uint64_t generation, uint64_t batch) noexcept nogil:
+    """The key of a batch, KEY_SIZE bytes."""
     put_big_endian(key, generation, 8)
     put_big_endian(key + 8, batch, 4)
 
@@ -209,6 +213,7 @@ cdef class Space(Allocator):
     # What sealing asks
 
     cdef uint64_t take(self, uint64_t pages) except 0:
+        """See Allocator. What prepare() has not counted comes from behind the end of the file."""
         cdef Run* run
         if pages > 1:
             return self.take_extent(pages)
@@ -235,6 +240,7 @@ cdef class Space(Allocator):
         return self.bulk.first - pages
 
     cdef bint give_back(self, uint64_t number, uint64_t pages) except -1:
+        """See Allocator. What was taken before an open savepoint is not, for it may come back."""
         if number < self.recyclable:
             return False
         if pages > 1:
@@ -244,6 +250,7 @@ cdef class Space(Allocator):
         return True
 
     cdef object mark(self):
+        """See Allocator."""
         result = (
             self.singles.count, self.position, self.used, self.available, self.end, self.bulk.first, self.bulk.pages,
             self.noted, self.batch, self.free_pages, self.recyclable, list(self.spared), copy_pieces(self.pieces),
@@ -252,6 +259,7 @@ cdef class Space(Allocator):
         return result
 
     cdef int rewind(self, object mark) except -1:
+        """See Allocator. Places are given up, the room that the file got stays."""
         (self.singles.count, self.position, self.used, self.available, self.end, self.bulk.first, self.bulk.pages,
          self.noted, self.batch, self.free_pages, _, spared, pieces) = mark
         self.spared = list(spared)
@@ -260,6 +268,7 @@ cdef class Space(Allocator):
         return 0
 
     cdef int forget(self, object mark) except -1:
+        """See Allocator."""
         self.recyclable = mark[10]
         return 0
 

@@ -15,6 +15,7 @@ import pytest
 
 from modelvault import _checkpoints
 from modelvault._core.file import DiskFile, MemoryFile
+from modelvault._core.walk import Tree
 from modelvault._engine import PAGE_SIZE, Engine, Version, Write, entries, new_content
 from modelvault.errors import ClosedError, LockedError, ModelVaultFormatError
 from tests.faults import Faults, FaultyDisk, RecordingFile
@@ -344,6 +345,58 @@ def test_a_pinned_version_is_sound_after_a_checkpoint_has_sealed_its_pages(tmp_p
     assert items(engine, version, tree) == expected
     engine.unpin(version)
     engine.close()
+
+
+def test_changes_that_nobody_noted_do_not_go_to_the_log(tmp_path: Path) -> None:
+    """The record would be empty: whoever forgets to note a change, or to take room, gets a checkpoint."""
+    engine = Engine.open(str(tmp_path / "db"))
+    tree = 0
+    for number in range(4):
+        write = engine.begin()
+        tree = tree or write.new_tree()
+        put(write, tree, b"%d" % number, b"x")
+        engine.commit(write)
+    before = engine.checkpoints.count
+    assert engine.log.used, "the last ones went there"
+    write = engine.begin()
+    target = Tree(write.draft, write.roots[tree])
+    target.put(b"y", b"z")
+    write.roots[tree] = target.root
+    engine.commit(write)
+    assert engine.checkpoints.count > before
+    again = Engine.open_file(MemoryFile((tmp_path / "db").read_bytes()), read_only=True)
+    assert (b"y", b"z") in items(again, again.latest, tree)
+    again.close()
+    engine.close()
+
+
+@pytest.mark.parametrize("checkpoints", [False, True])
+def test_a_pinned_version_keeps_its_own_pages_in_memory_and_no_later_ones(engine: Engine, checkpoints: bool) -> None:
+    """What came and went while somebody reads was never seen by them: memory does not grow with the commits."""
+    write = engine.begin()
+    tree = write.new_tree()
+    for number in range(300):
+        put(write, tree, b"%04d" % number, b"x" * 200)
+    engine.commit(write)
+    version = engine.pin()
+    expected = items(engine, version, tree)
+    draw, drafts = random.Random(5), []
+    for number in range(400):
+        write = engine.begin()
+        for _ in range(3):
+            put(write, tree, b"%04d" % draw.randrange(300), b"y" * draw.randrange(200))
+        engine.commit(write)
+        if checkpoints and number % 20 == 19:
+            engine.checkpoint()
+        drafts.append(engine.stats()["drafts"])
+        if number == 200:
+            later = engine.pin()
+            seen = items(engine, later, tree)
+    assert items(engine, version, tree) == expected
+    assert items(engine, later, tree) == seen
+    engine.unpin(later)
+    engine.unpin(version)
+    assert max(drafts) <= 80, "two versions and the newest, of some 20 pages each"
 
 
 @pytest.mark.parametrize("kind", ["EIO", "ENOSPC", "short"])

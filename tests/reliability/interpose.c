@@ -6,34 +6,42 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 static long armed_at, seen;
 static int armed_error;
+static char names[1 << 16];
+static size_t named;
 
 /* The at-th call from now on fails with `error`, or with error 0 kills the process before it happens; at 0: none does. */
-void interpose_arm(long at, int error) { armed_at = at; armed_error = error; seen = 0; }
+void interpose_arm(long at, int error) { armed_at = at; armed_error = error; seen = 0; if (at) names[named = 0] = 0; }
+
+/* The names of the calls since it was armed last, each with a space behind it. */
+const char *interpose_names(void) { return names; }
 
 /* Calls since then. */
 long interpose_seen(void) { return seen; }
 
-static int strike(void)
+static int strike(const char *name)
 {
+    if (armed_at && named + strlen(name) + 2 < sizeof names) named += sprintf(names + named, "%s ", name);
     if (!armed_at || ++seen != armed_at) return 0;
     if (!armed_error) { kill(getpid(), SIGKILL); for (;;) pause(); }
     return 1;
 }
 
-#define FAIL(value) do { if (strike()) { errno = armed_error; return value; } } while (0)
+#define FAIL(value) do { if (strike(__func__)) { errno = armed_error; return value; } } while (0)
 #define NEXT(type, name, ...) ((type (*)(__VA_ARGS__)) dlsym(RTLD_NEXT, name))
 
 #define PWRITEV(name) ssize_t name(int fd, const struct iovec *parts, int count, off_t offset) \
     { FAIL(-1); return NEXT(ssize_t, #name, int, const struct iovec *, int, off_t)(fd, parts, count, offset); }
 #define TRUNCATE(name) int name(int fd, off_t size) { FAIL(-1); return NEXT(int, #name, int, off_t)(fd, size); }
 #define ALLOCATE(name) int name(int fd, off_t offset, off_t size) \
-    { return strike() ? armed_error : NEXT(int, #name, int, off_t, off_t)(fd, offset, size); }
+    { return strike(__func__) ? armed_error : NEXT(int, #name, int, off_t, off_t)(fd, offset, size); }
 /* A disk that is full says so before a sync. */
 #define SYNC(name) int name(int fd) \
     { if (armed_error != ENOSPC) FAIL(-1); return NEXT(int, #name, int)(fd); }

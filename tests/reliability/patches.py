@@ -248,4 +248,142 @@ PATCHES = [
         ),
         ISOLATION,
     ),
+    Patch(
+        "a commit is shown to other processes before it is durable",
+        "_engine.py",
+        (
+            (
+                "            log.append(record, ",
+                "            self.file.publish(log.sequence + 1)\n            log.append(record, ",
+            ),
+        ),
+        "tests/core/test_following.py::test_nobody_sees_a_commit_before_it_is_durable",
+    ),
+    Patch(
+        "relaxed commits are not made durable in the background",
+        "_checkpoints.py",
+        (("            self._keeper.call(self._flush, WINDOW)\n", ""),),
+        TESTS + "test_power.py::test_a_relaxed_commit_is_durable_soon",
+    ),
+    Patch(
+        "an unfinished record is no reason to refuse a file",
+        "_engine.py",
+        (("        if torn and strict:", "        if False:"),),
+        LOG + "test_a_torn_tail_is_left_out_or_refused_if_strict",
+    ),
+    Patch(
+        "a group is acknowledged though its commit failed",
+        "_queue.py",
+        (("                ticket.error = ticket.error or twin(error)", "                pass"),),
+        "tests/api/test_runner.py::test_a_failed_commit_fails_its_statements_and_later_writes",
+    ),
+    Patch(
+        "the last pages of a full disk are not for deletes",
+        "_core/commit.pyx",
+        (("        space.spend_reserve = True ", "        pass "),),
+        TESTS + "test_failing.py::test_a_full_disk_takes_deletes_and_then_rows_again",
+    ),
+    Patch(
+        "a commit counts nothing anew before the file grows",
+        "_checkpoints.py",
+        (("        self._count_spare()  # and readers may have gone\n", ""),),
+        TESTS + "test_growth.py::test_a_commit_waits_for_a_checkpoint_rather_than_let_the_file_grow",
+    ),
+    Patch(
+        "pages that nobody gave up yet are counted as free",
+        "_checkpoints.py",
+        ((" - sum(self._given_up.values())) if oldest >= self._first else 0", ")"),),
+        TESTS + "test_growth.py::test_whatever_comes_when",
+    ),
+    Patch(
+        "a copy gets its name before it is durable",
+        "_core/replacement.pyx",
+        (
+            (
+                "        self.file.sync()\n        if self.old is None:",
+                "        if self.old is None:",
+            ),
+        ),
+        TESTS + "test_syscalls.py::test_a_copy_is_durable_before_it_has_its_name",
+    ),
+    Patch(
+        "the old file goes before the new one has its name",
+        "_core/file.pyx",
+        (("        os.replace(source, target)", "        os.unlink(target)\n        os.replace(source, target)"),),
+        TESTS + "test_syscalls.py::test_a_strike_leaves_old_or_new",
+    ),
+    Patch(
+        "pages are copied without a look",
+        "_copying.py",
+        (("    if not check.whole:", "    if False:"),),
+        "tests/api/test_snapshots.py::test_a_stale_page_is_not_copied",
+    ),
+    Patch(
+        "two writers at a time",
+        "_core/file.pyx",
+        (
+            (
+                "        cdef int code = file_lock(self.descriptor, WRITER, HOLD_ALONE)",
+                "        cdef int code = 0",
+            ),
+        ),
+        "tests/api/test_bad_files.py::test_a_second_writer_in_another_process",
+    ),
+    Patch(
+        "who came last writes next",
+        "_queue.py",
+        (
+            (
+                "            ticket = self._waiting.popleft()\n            ticket.state = GRANTED",
+                "            ticket = self._waiting.pop()\n            ticket.state = GRANTED",
+            ),
+        ),
+        "tests/api/test_transaction.py::test_writers_take_turns_in_the_order_they_came",
+    ),
+    Patch(
+        "what has begun is not waited for",
+        "_runner.py",
+        (
+            (
+                "                interrupted = error\n                await self.hold(job.waiter)",
+                "                raise",
+            ),
+        ),
+        "tests/api/test_runner.py::test_what_has_begun_is_finished",
+    ),
+    Patch(
+        "a fork is not noticed",
+        "_access.py",
+        (("        access.alert |= FORKED", "        pass"),),
+        "tests/api/test_database.py::test_a_handle_does_not_survive_a_fork",
+    ),
+    Patch(
+        "cached pages are kept for ever",
+        "_core/pager.pyx",
+        (("        self.cache.shrink(room - min(page.size, room))\n", ""),),
+        TESTS + "test_bounds.py::test_memory_is_bounded_by_the_cache",
+    ),
+    Patch(
+        "what came and went while somebody reads is kept",
+        "_core/history.pyx",
+        (("        cdef uint64_t newest = max(self.pinned) if self.pinned else 0", "        cdef uint64_t newest = NO_PIN"),),
+        "tests/core/test_engine.py::test_a_pinned_version_keeps_its_own_pages_in_memory_and_no_later_ones",
+    ),
+    Patch(
+        "what a pinned version sees is not kept",
+        "_core/history.pyx",
+        (("        cdef uint64_t newest = max(self.pinned) if self.pinned else 0", "        cdef uint64_t newest = 0"),),
+        "tests/core/test_engine.py::test_a_pinned_version_keeps_its_own_pages_in_memory_and_no_later_ones",
+    ),
+    Patch(
+        "a cold read is waited for on the event loop",
+        "_access.py",
+        (
+            (
+                "            return reader(self.engine.latest.roots, False)\n        version",
+                "            return reader(self.engine.latest.roots, True)\n        version",
+            ),
+        ),
+        TESTS + "test_bounds.py::test_warm_reads_stay_on_the_loop_and_cold_ones_leave_it",
+    ),
 ]

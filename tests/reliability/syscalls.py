@@ -102,6 +102,19 @@ def look(path: Path) -> set[int]:
     return found
 
 
+def order(operation: str) -> list[str]:
+    """The calls of an operation that nothing strikes, in their order. The process runs under the library."""
+    library = ctypes.CDLL(None)
+    library.interpose_names.restype = ctypes.c_char_p
+    with tempfile.TemporaryDirectory() as base:
+        make(Path(base))
+        with Database.open(Path(base) / SOURCE) as db:
+            library.interpose_arm(10**9, 0)
+            OPERATIONS[operation](db, Path(base))
+            library.interpose_arm(0, 0)
+    return str(library.interpose_names().decode()).split()
+
+
 def judge(operation: str, folder: Path) -> str | None:
     """What is wrong with what is left, or None."""
     try:
@@ -148,24 +161,30 @@ def strike(operation: str, error: int) -> dict[str, Any]:
 
 
 def run(operation: str, error: int, folder: Path) -> dict[str, Any]:
-    """`strike`, in a process under the library, which is made in the folder."""
+    """`strike`, in a process under the library."""
+    found, said = under(folder, operation, str(error))
+    found["wrong"] += said.splitlines()[:3] if found["wrong"] else []
+    return dict(found)
+
+
+def under(folder: Path, *arguments: str) -> tuple[Any, str]:
+    """What this module prints when it is called so under the library, which is made in the folder; its errors."""
     library = folder / "interpose.so"
     source = Path(__file__).with_name("interpose.c")
     if not library.exists():
         subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    preloaded = f"{os.environ.get('LD_PRELOAD', '')} {library}"  # behind a sanitizer's, which have to be first
     done = subprocess.run(
-        [sys.executable, "-m", "tests.reliability.syscalls", operation, str(error)],
-        env={**os.environ, "PYTHONPATH": path, "LD_PRELOAD": str(library)},
+        [sys.executable, "-m", "tests.reliability.syscalls", *arguments],
+        env={**os.environ, "PYTHONPATH": path, "LD_PRELOAD": preloaded},
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    found["wrong"] += done.stderr.splitlines()[:3] if found["wrong"] else []
-    return found
+    return json.loads(done.stdout), done.stderr
 
 
 def run_all(tally: Tally, seed: int) -> None:
@@ -182,4 +201,4 @@ def run_all(tally: Tally, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    print(json.dumps(strike(sys.argv[1], int(sys.argv[2]))))
+    print(json.dumps(strike(sys.argv[1], int(sys.argv[2])) if sys.argv[2:] else order(sys.argv[1])))

@@ -46,6 +46,10 @@ LOAD_AND_SCAN = textwrap.dedent(
     def peak():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
+    def held(db):
+        stats = db.stats()
+        assert stats["cache_bytes"] + stats["draft_bytes"] <= cache, stats
+
     path, cache, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     with Database.open_in_memory() as db:       # everything is imported and warmed up before the first measurement
         models.collection(db, Row).insert_many(rows(100))
@@ -53,9 +57,11 @@ LOAD_AND_SCAN = textwrap.dedent(
     with Database.open(path, cache_size=cache) as db:
         collection = models.collection(db, Row)
         collection.insert_many(rows(count))
+        held(db)
         assert collection.count() == count
     with Database.open(path, cache_size=cache) as db:
         seen = sum(len(row.text) for row in models.collection(db, Row))
+        held(db)
         assert seen == 360 * count
     print(peak() - before)
     """

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from random import Random
 
 import pytest
 
-from modelvault import Database, _checkpoints
+from modelvault import Database
 from modelvault.errors import CorruptionError, ModelVaultFormatError
 from tests.faults import SimulatedDisk
 from tests.reliability.sealing import SealedLog, aligned
@@ -105,32 +104,3 @@ def test_a_record_of_an_abandoned_history_is_not_repeated(disk: SimulatedDisk) -
     for state, there in ((content, 104), (same, 105)):
         disk.hold(PATH, state)
         assert keys()[-3:] == [100, 101, there]
-
-
-def test_a_churn_holds_two_sets_of_pages(disk: SimulatedDisk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where every page changes between two checkpoints: those of the newest, and those that are written next."""
-    monkeypatch.setattr(_checkpoints, "SMALL_LOG", 40 * PAGE_SIZE)
-    draw = Random(3)
-    with Database.open(PATH, page_size=PAGE_SIZE) as db:
-        rows = db.collection(Row)
-        rows.insert_many([plain(key, "x" * 200) for key in range(600)])
-        for _ in range(3000):
-            rows.insert(plain(draw.randrange(600), "y" * (100 + draw.randrange(200))))
-        stats = db.stats()
-    held = int(stats["page_count"]) - int(stats["log_size"]) // PAGE_SIZE
-    live = held - int(stats["free_pages"])
-    assert held < 2.7 * live, (held, live)
-
-
-def test_a_commit_waits_for_a_checkpoint_rather_than_let_the_file_grow(disk: SimulatedDisk) -> None:
-    with Database.open(PATH, page_size=PAGE_SIZE) as db:
-        rows, checkpoints = db.collection(Row), db._twin._access.engine.checkpoints
-        rows.insert_many([plain(key, "x" * 200) for key in range(100)])
-        for key in range(100):
-            rows.insert(plain(key))
-            if checkpoints._sealed is not None:
-                break
-        assert checkpoints._sealed is not None, "nobody stores in the background here"
-        checkpoints.reserved = 0
-        rows.insert(plain(0))
-        assert checkpoints._sealed is None

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
+
 import pytest
 
+from modelvault import Database
 from tests.faults import Event, Log
 from tests.reliability import power
 from tests.reliability.tally import PATIENCE, Tally
+from tests.reliability.workload import IDLE, PATH, Installed, Prompt, Row, row
 
 pytestmark = pytest.mark.damaged  # power.py checks what it opens itself, and opens broken files on purpose
 
@@ -21,6 +26,27 @@ def test_relaxed_commits_are_lost_in_their_order_only() -> None:
     tally = Tally.counted("power cuts, relaxed")
     power.run(tally, 20261124, most=120 * PATIENCE, per_window=2, length=30, durability="relaxed")
     tally.check(at_least=50)
+
+
+def test_a_relaxed_commit_is_durable_soon() -> None:
+    """What is due after the window makes it durable: more than what came since then cannot be lost."""
+    due: list[Callable[[], object]] = []
+
+    class Noting(Prompt):
+        def call(self, job: Callable[[], object], delay: float = 0.0) -> None:
+            if job.__name__ == "_flush":
+                assert delay == IDLE, "the window of these tests"
+                due.append(job)
+
+    with Installed(keeper=Noting) as disk, Database.open(PATH, durability="relaxed") as db:
+        rows = db.collection(Row)
+        for number in range(9):
+            rows.insert(row(random.Random(number), number, 1, large=False))
+            while number < 5 and due:
+                due.pop()()
+        assert disk.media[PATH].unsynced() and len(due) == 1
+        due.pop()()
+        assert not disk.media[PATH].unsynced()
 
 
 def test_what_a_power_cut_may_leave() -> None:
