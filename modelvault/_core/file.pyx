@@ -276,8 +276,8 @@ cdef bint WINDOWS = os.name == "nt"
 # For every file that is opened: it stays in this process, and its bytes are what they are.
 cdef int PRIVATE = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOINHERIT", 0) | getattr(os, "O_BINARY", 0)
 
-cdef double SLICE = 0.001       # seconds for which other threads wait for the GIL
-cdef double REST = 0.003        # seconds for which they have it then, if they want it: less than one call in a hundred waits
+cdef double SLICE = 0.0015      # seconds for which other threads wait for the GIL
+cdef double REST = 0.0045       # seconds for which they have it then, if they want it: less than one call in a hundred waits
 cdef double WAITED = 0.00001    # seconds of waiting for it that say that somebody runs
 
 cdef uint64_t WRITER = (<uint64_t> 1) << 62
