@@ -88,10 +88,13 @@ class Building:
             raise ColdPage("many rows")
         write.take_room()
         savepoint = write.savepoint() if any(index.unique for index, _, _ in self.indexes) else None
-        done = gathering.put(write, STEPS)
+        if not gathering.put(write, STEPS):
+            assert savepoint is not None
+            write.rewind(savepoint)
+            return False
         if savepoint is not None:
-            write.release(savepoint) if done else write.rewind(savepoint)
-        return done
+            write.release(savepoint)
+        return True
 
     async def put_singly(self, unit: Unit, first: bytes | None) -> None:
         """Enter the rows behind a key, as far as they have come, one by one, and note what they have in common."""
