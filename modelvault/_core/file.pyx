@@ -307,8 +307,8 @@ cdef double make_way_when(double due) except -1:
     global turn_ends
     cdef double now = monotonic()
     cdef double moment = 0
-    if due == 0:
-        due = turn_ends if now < turn_ends + REST else now + SLICE
+    if due == 0:        # who called waits in a moment, and is not taken for somebody who runs
+        due = max(turn_ends, now + SLICE / 5) if now < turn_ends + REST else now + SLICE
     if now >= due:
         with nogil:
             file_pause()

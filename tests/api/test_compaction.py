@@ -208,6 +208,33 @@ async def test_others_write_meanwhile(loop_disk_world: World) -> None:
         await db.verify()
 
 
+async def test_a_file_gets_short_while_somebody_writes(loop_disk_world: World) -> None:
+    """Without a pause: a log that is made anew at the end of the file would keep that where it is."""
+    async with loop_disk_world.open(page_size=SMALL) as db:
+        users = await sparse(db, random.Random(2), 3000)
+        await db.checkpoint()
+        assert 2 * db.stats()["free_pages"] > db.stats()["page_count"]
+        done = False
+
+        async def compact() -> None:
+            nonlocal done
+            try:
+                await db.compact()
+            finally:
+                done = True
+
+        async def write() -> None:
+            number = 10_001
+            while not done:
+                await users.insert(user(number))
+                number += 1
+
+        assert await gather(compact, write) == [None, None]
+        await db.checkpoint()
+        assert 4 * db.stats()["free_pages"] < db.stats()["page_count"]
+        await db.verify()
+
+
 async def test_a_cancelled_compaction_leaves_everything_usable(loop_disk_world: World) -> None:
     async with loop_disk_world.open(page_size=SMALL) as db:
         users = await sparse(db, None, 900)
