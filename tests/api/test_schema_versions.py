@@ -195,9 +195,9 @@ async def test_as_many_duplicates_as_anybody_reads(db: Any, world: World) -> Non
     await db.verify()
 
 
-async def test_indexes_that_do_not_fit_into_memory(world: World) -> None:
+async def test_indexes_that_do_not_fit_into_memory(disk_world: World) -> None:
     """They are put in several parts; the last rows are those that do not go into a unique one."""
-    async with world.open(cache_size=64 * 1024, page_size=4096) as db:
+    async with disk_world.open(cache_size=64 * 1024, page_size=4096) as db:
         await filled(db, 0)
         await db.collection("books").insert_many({"id": n, "n": f"n{n * 7919 % 5000}", "v": n % 7} for n in range(5000))
         both = json.dumps([*json.loads(index("n", "unique", "ni")), *json.loads(index("v", name="vi"))])
