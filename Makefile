@@ -39,8 +39,13 @@ types: $(VENV)/.types build               ## mypy --strict and pyright strict (p
 	@$(BIN)/python -m pytest -q tests/typing  # wrong code is refused; `make test` may lack the checkers
 	@$(BIN)/python -m mypy.stubtest --allowlist tests/stubtest.txt $(patsubst modelvault/_core/%.pyx,modelvault._core.%,$(wildcard modelvault/_core/*.pyx))
 
+# In portions: make evolve CHAINS=500 KILLS=75 SEED=1 ARGS=--hypothesis-seed=1, then SEED=2 ...
+CHAINS ?= 2000
+KILLS ?= 300
+SEED ?= 5
+
 evolve: $(VENV)/.test $(VENV)/.data build ## random chains of schema changes, and kills while rows are written anew, for long
-	@CHAINS=2000 KILLS=300 $(BIN)/python -m pytest tests/reliability/test_evolution.py tests/reliability/test_rewriting.py $(ARGS)
+	@CHAINS=$(CHAINS) KILLS=$(KILLS) SEED=$(SEED) $(BIN)/python -m pytest tests/reliability/test_evolution.py tests/reliability/test_rewriting.py $(ARGS)
 
 wheel: export PYTHONPATH :=
 wheel: $(VENV)/.build                     ## build a wheel, install it into an empty environment, use it

@@ -269,9 +269,12 @@ class Checkpoints(Outlook):
     def _log_pages(self, write: Write) -> int:
         """How long the log shall be after a commit by checkpoint, so that the next one like it can go to the log.
 
-        The second commit that is small enough makes the log.
+        The second commit that is small enough makes the log. None does while the file is compacted: the beginning has no
+        room for it, and at the end it would keep the file as long as it is.
         """
         log, size = self._state.log, write.draft.record_size
+        if self._state.pager.ceiling:
+            return log.pages
         if not size or (not log.capacity and not self._logged):
             self._logged = self._logged or size > 0
             return log.pages

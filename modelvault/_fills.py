@@ -11,12 +11,12 @@ from modelvault._frozen import replace
 from modelvault.converters import converter
 from modelvault.fits import with_choices
 from modelvault.lineage import default_of, is_constant, is_optional
-from modelvault.members import tagged
+from modelvault.members import Whole, tagged
 from modelvault.rules import bare
 from modelvault.schema import SCALARS, Field, Type
-from modelvault.types import MISSING
+from modelvault.types import MISSING, Shape
 
-__all__ = ["alone", "fill_type", "first_fill", "next_fill", "plain_default", "sorted_out", "unbound"]
+__all__ = ["alone", "fill_type", "first_fill", "next_fill", "plain_default", "sorted_out", "unbound", "whole"]
 
 
 def alone(field: Field, version: int = 0) -> RecordCodec:
@@ -37,9 +37,23 @@ def unbound(type: Type) -> Type:
     return with_choices(plain(type))
 
 
-def sorted_out(type: Type) -> Type:
-    """`plain`, and values of unions are Members."""
-    return tagged(plain(type))
+def sorted_out(type: Type, tracks: bool = False) -> Type:
+    """`plain`, and values of unions are Members, objects Wholes where there is more to them.
+
+    tracks: what a row is too old for is not set.
+    """
+    return whole(tagged(plain(type)), tracks)
+
+
+def whole(type: Type, tracks: bool) -> Type:
+    """A plain type whose objects keep all that is stored of them."""
+    items = tuple(whole(item, tracks) for item in type.items)
+    fields = tuple(replace(field, type=whole(field.type, tracks)) for field in type.fields)
+    python = type.python
+    if type.kind == "object" and not type.group:
+        names = tuple(field.name for field in fields)
+        python = Shape(Whole, "whole", names, extras=type.extras, tracks=tracks)
+    return replace(type, items=items, fields=fields, python=python)
 
 
 def first_fill(strict: bool, field: Field) -> bytes | None:
@@ -98,10 +112,8 @@ def fill_here(field: Field, path: tuple[str, ...], value: Any) -> Field:
         if field.stored_fill is None and not field.type.group:
             return field
         return replace(field, stored_fill=refill(field, path[1:], value))
-    if field.stored_fill is not None:
-        return field
     data = alone(replace(field, type=unbound(field.type))).encode({field.name: value})
-    return replace(field, stored_fill=data)
+    return field if field.stored_fill is not None else replace(field, stored_fill=data)
 
 
 def refill(field: Field, path: tuple[str, ...], value: Any) -> bytes:

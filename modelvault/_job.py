@@ -36,6 +36,8 @@ class Job:
     plan: Plan
     strict: bool
     upgrades: dict[int, Upgrade] = fresh(default_factory=dict)
+    passed: bool = False
+    """Whether there are upgrade functions, but only for versions that the rows have come to already."""
 
     @property
     def name(self) -> str:
@@ -78,7 +80,7 @@ def model_job(catalog: Catalog, unit: Unit | None, cls: type, upgrade: Upgrades 
         raise lost_primary(old, f"; {cls.__name__} has {quoted(new.primary)} for it")
     pending = {number: function for number, function in upgrades.items() if number > store.version}
     plan = Plan(old.name, store.version, compare(old, new, strict=False), list(pending))
-    return Job(store, new, plan, False, pending)
+    return Job(store, new, plan, False, pending, bool(upgrades) and not pending)
 
 
 def checked(upgrade: object) -> dict[int, Upgrade]:
@@ -138,6 +140,8 @@ def check(job: Job, force: bool) -> None:
         return
     what = "incompatible schema change" if job.plan.change == "breaking" else "migration required"
     ways = "force it" if job.strict else "give a default or an upgrade function, or force it"
+    if job.passed:
+        ways = f"its rows are at version {job.store.version}: an upgrade function has to be for a later one"
     raise ModelVaultSchemaError(
         f"schema error: {what}: {job.plan.reason} (collection {old.name}; nothing has changed: {ways})"
     )

@@ -37,8 +37,10 @@ class Progress:
     def close(self) -> None:
         """That was all."""
         if self._tell is not None:
-            self._tell(self.count)
-            if self._tell == self._line:
+            if self._tell != self._line:
+                self._tell(self.count)
+            elif self.count:  # else there was nothing to be told of
+                self._tell(self.count)
                 sys.stderr.write("\n")
                 sys.stderr.flush()
 

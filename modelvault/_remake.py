@@ -8,14 +8,14 @@ from functools import partial
 from modelvault._core.index import IndexKeys
 from modelvault._core.recoding import Recoding
 from modelvault._core.record import Face, RecordCodec
-from modelvault._fills import alone, plain_default, sorted_out, unbound
+from modelvault._fills import alone, plain_default, sorted_out, unbound, whole
 from modelvault._frozen import replace
 from modelvault._job import Job, Row
 from modelvault.converters import converter, same
 from modelvault.lineage import Maker, has_outer_ref, is_optional, sources
-from modelvault.members import has_union, retag, strip, tagged
+from modelvault.members import Origins, Whole, has_union, restore, strip, tagged
 from modelvault.rules import bare
-from modelvault.schema import Field, Index, Type
+from modelvault.schema import Field, Index, Shape, Type
 
 __all__ = ["extractor", "recoding"]
 
@@ -38,8 +38,9 @@ def recoding(job: Job) -> Recoding:
 def between(job: Job, old: Type, new: Type, change: Change, settle: Change | None = None) -> Recoding:
     """What makes records of one type out of those of another, the stored one or like it."""
     primary = job.store.schema.primary
-    reading = Face(job.store.codecs(sorted_out(old)), primary)
-    spare = Face(job.store.codecs(tagged(old)), primary) if has_timestamp(old) else None
+    tracks = isinstance(job.new.type.python, Shape) and job.new.type.python.style == "pydantic"
+    reading = Face(job.store.codecs(sorted_out(old, tracks)), primary)
+    spare = Face(job.store.codecs(whole(tagged(old), tracks)), primary) if has_timestamp(old) else None
     writing = Face([RecordCodec(sorted_out(new), job.new.version, job.new.primary)], job.new.primary)
     return Recoding(reading, writing, change, settle, spare)
 
@@ -85,6 +86,7 @@ class Upgrading:
     def __init__(self, job: Job) -> None:
         self.functions = list(job.upgrades.values())
         self.has_members = has_union(job.store.schema.type)
+        self.wholes = Whole.made
         self.convert = converter(job.store.schema.type, job.new.type, partial(plain_default, job.strict)) or same
         self.fields = {
             field.name: (alone(replace(field, type=sorted_out(field.type))), alone(field))
@@ -95,29 +97,29 @@ class Upgrading:
 
     def changed(self, found: Row) -> Row:
         """The new row: what the functions make of the old one, converted."""
-        row: Row = strip(found) if self.has_members else found
+        hidden = self.has_members or Whole.made != self.wholes  # there is more to it than a function is to see
+        origins: Origins = {}
+        row: Row = strip(found, origins) if hidden else found
         for upgrade in self.functions:
             changed = upgrade(row)
             row = row if changed is None else changed
             if row.__class__ is not dict:
                 raise TypeError(f"an upgrade function gives a dict, or None for the one it was given, not {row!r:.60}")
-        if self.has_members:
-            row = retag(found, row)
-        fresh: Row = self.convert(row)
+        fresh: Row = self.convert(restore(found, row, origins) if hidden else row)
+        self.wholes = Whole.made
         return fresh
 
     def settle(self, row: Row) -> Row:
         """The row with plain values where it has the model's."""
-        found = {}
-        for name, value in row.items():
+        for name, value in list(row.items()):
             bare, bound = self.fields.get(name, (None, None))
             if bare is not None and bound is not None:
                 try:
                     bare.encode({name: value})
                 except (ValueError, TypeError, AttributeError, ArithmeticError):
                     value = bare.decode(bound.encode({name: value}))[name]
-            found[name] = value
-        return found
+            row[name] = value
+        return row
 
 
 def has_timestamp(type: Type) -> bool:

@@ -16,7 +16,9 @@ from modelvault._access import Unit, Work
 from modelvault._building import (
     SHOWN,
     SLICE,
+    Duplicates,
     batches,
+    enough,
     note_duplicate,
     read_slice,
     refuse_duplicates,
@@ -60,7 +62,7 @@ class Rewrite:
         self.after: bytes | None = None
         self.left = maxsize  # rows to catch up with, as of the last time
         self.bad: list[tuple[Any, Exception]] = []
-        self.duplicates: dict[str, dict[Any, list[Any]]] = {}
+        self.duplicates: Duplicates = {}
 
     def start_over(self) -> None:
         """A row has another entry than before in an index that was to be kept: fill all of them anew."""
@@ -116,7 +118,7 @@ class Rewrite:
             return False
         journal = definition["migration"]["journal"]
         if not await self.rows(unit, target, journal, size):
-            if len(self.bad) >= SHOWN:
+            if self.hopeless:
                 return False
             if not await unit.perform(partial(self.catch_up, target, journal, size), away=True):
                 await unit.perform(partial(self.replay, target, journal), away=True)
@@ -136,7 +138,7 @@ class Rewrite:
                 size = min(SLICE, most - done)
                 count = await unit.perform(partial(self.fill, batch, size), away=True)
                 self.look()
-                more = count == size and len(self.bad) < SHOWN
+                more = count == size and not self.hopeless
                 done += count
                 self.meter.add(count)
                 await self.catalog.access.breathe(count)
@@ -144,6 +146,11 @@ class Rewrite:
             if not self.bad and not await unit.perform(partial(self.put_together, target, batch), away=True):
                 await unit.perform(partial(self.put_singly, target, journal, first), away=True)
         return more
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether there are as many rows that cannot be as an error names."""
+        return len(self.bad) >= SHOWN or enough(self.duplicates)
 
     # Statements
 
@@ -253,8 +260,8 @@ class Rewrite:
                     self.put(target, write, key, record, wait, raising=bool(journal))
                 except DuplicateKeyError:
                     note_key(write, journal, key)
-                if key == last:
-                    break
+                if key == last or self.hopeless:
+                    return
 
     def catch_up(self, target: Store, journal: int, most: int, write: Write, wait: bool) -> int:
         """Bring some rows that changed since in step, if there are many: the last transaction is to be short.
@@ -294,6 +301,8 @@ class Rewrite:
         for rows in batches(write, journal):
             for key, _ in rows:
                 record = source.get(key)
+                if self.hopeless:
+                    return
                 if record is not None:
                     self.put(target, write, key, record, wait)
             if write.is_large:
@@ -384,13 +393,21 @@ class Rewrite:
     def refuse(self) -> None:
         """Raise what is wrong with the rows, if anything is."""
         if self.bad:
-            words = "; ".join(f"{key!r}: {error}" for key, error in self.bad)
+            keys: dict[str, list[str]] = {}
+            for key, error in self.bad:
+                keys.setdefault(worded(error), []).append(repr(key))
+            words = "; ".join(f"{', '.join(found)}: {text}" for text, found in keys.items())
             reason = self.job.plan.reason or "every row is written anew"
             raise ModelVaultSchemaError(
                 f"schema error: incompatible schema change: {reason}: rows of {self.job.name} cannot be read under it "
                 f"({words}{'; perhaps more' if len(self.bad) >= SHOWN else ''}); nothing has changed"
             ) from self.bad[0][1]
         refuse_duplicates(self.job.name, self.duplicates)
+
+
+def worded(error: Exception) -> str:
+    """What is wrong with a row: the message, and the class where an upgrade function went wrong by itself."""
+    return str(error) if isinstance(error, ValueError | TypeError) else f"{type(error).__name__}: {error}"
 
 
 def note_key(write: Write, journal: int, key: bytes) -> None:

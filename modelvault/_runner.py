@@ -249,12 +249,13 @@ class LoopRunner(Runner):
         self._readers = ReaderThreads(THREADS)
 
     def identity(self) -> object:
-        asyncio = sys.modules.get("asyncio")
-        if asyncio is not None:
-            with suppress(RuntimeError):
-                task = asyncio.current_task()
-                if task is not None:
-                    return task
+        # Every read beside an open transaction asks this.
+        asyncio: Any = sys.modules.get("asyncio")
+        loop = None if asyncio is None else asyncio._get_running_loop()
+        if loop is not None:
+            task: object = asyncio.current_task(loop)
+            if task is not None:
+                return task
         trio = sys.modules.get("trio")
         if trio is not None:
             with suppress(RuntimeError):

@@ -16,7 +16,13 @@ from modelvault._core.record import Face, RecordCodec
 from modelvault._core.table import Table
 from modelvault._engine import Definition, Write
 from modelvault._frozen import replace
-from modelvault.errors import ColdPage, CorruptionError, ModelVaultQueryError, ModelVaultSchemaError
+from modelvault.errors import (
+    ColdPage,
+    CorruptionError,
+    ModelVaultFormatError,
+    ModelVaultQueryError,
+    ModelVaultSchemaError,
+)
 from modelvault.mapping import attach_refs, bind, bind_older, schema_of
 from modelvault.schema import Field, Index, Schema, Shape, Type
 
@@ -55,6 +61,17 @@ def define(write: Write, schema: Schema) -> Definition:
     return definition
 
 
+def bound(store: Store, mapped: Schema) -> Schema:
+    """The stored schema with a model's bindings. ModelVaultSchemaError or ModelVaultFormatError if they do not fit."""
+    try:
+        return bind(store.schema, mapped)
+    except (ModelVaultSchemaError, ModelVaultFormatError) as error:
+        cls = shape(mapped).cls.__name__
+        raise type(error)(
+            f"{error} ({cls} does not fit what is stored as {store.name}: look at models.plan, then models.apply)"
+        ) from None
+
+
 class Binding:
     """One Python side of a stored collection: the functions that its verbs call.
 
@@ -87,7 +104,7 @@ class Binding:
     def __init__(self, store: Store, mapped: Schema | None) -> None:
         table = store.table
         self.store: Store = store
-        self.schema: Schema = store.schema if mapped is None else bind(store.schema, mapped)
+        self.schema: Schema = store.schema if mapped is None else bound(store, mapped)
         self.face: Face = Face(store.codecs(self.schema.type), self.schema.primary)
         self.pack: Callable[[Any], bytes] = key_codec(self.schema).pack
         self.find: Callable[..., Any] = table.get

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
 
 from modelvault.lineage import CONTAINERS, Maker, former_names, is_optional, partners, sources, without_constraints
-from modelvault.members import Member, strip
+from modelvault.members import Member, Whole, strip
 from modelvault.rules import bare
-from modelvault.types import INTEGERS, Field, Type
+from modelvault.types import INTEGERS, Field, Shape, Type
 
 __all__ = ["Convert", "converter"]
 
@@ -71,17 +71,23 @@ def object_converter(old: Type, new: Type, dumped: Callable[[Field], Maker | Non
     if not (moved or gone or closed or defaults or converts):
         return None
 
+    tracks = isinstance(new.python, Shape) and new.python.style == "pydantic"
+
     def convert_row(row: Any) -> Any:
-        if row.__class__ is not dict:
+        if not isinstance(row, dict):
             return row
+        renamed = {}
         for name, former in moved.items():
             if name not in row and former in row:
                 row[name] = row.pop(former)
-        for name in gone if not closed else row.keys() - names:
+                renamed[former] = name
+        dropped = gone if not closed else row.keys() - names
+        for name in dropped:
             row.pop(name, None)
-        for name, default in defaults:
-            if row.get(name) is None:
-                row[name] = default()
+        filled = [(name, default) for name, default in defaults if row.get(name) is None]
+        row = settled(row, renamed, dropped, [name for name, _ in filled], tracks)
+        for name, default in filled:
+            row[name] = default()
         for name, convert in converts:
             value = row.get(name)
             if value is not None:
@@ -90,6 +96,19 @@ def object_converter(old: Type, new: Type, dumped: Callable[[Field], Maker | Non
 
     holder[0] = convert_row
     return convert_row
+
+
+def settled(
+    row: dict[str, Any], renamed: dict[str, str], dropped: Iterable[str], filled: list[str], tracks: bool
+) -> dict[str, Any]:
+    """The row, and which of its fields are set: not those that get their defaults, if anybody wants to know."""
+    if isinstance(row, Whole):
+        if row.set is not None:
+            row.set = {renamed.get(name, name) for name in row.set}.difference(dropped, filled)
+    elif tracks and filled:
+        row = Whole(row)
+        row.set = set(row).difference(filled)
+    return row
 
 
 def default_for(field: Field, origin: dict[str, Field], dumped: Callable[[Field], Maker | None]) -> Maker | None:

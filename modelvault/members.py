@@ -2,7 +2,7 @@
 
 A plain value often fits several members: the fields of a cat and of a dog may be the same, and a path is stored as a
 string. Whoever takes rows apart and puts them together again reads them with *tagged* types, under which a value of a
-union is a `Member`, and so stays what it was.
+union is a `Member`, and so stays what it was. A `Whole`, likewise, knows what an instance had besides its fields.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from modelvault._frozen import frozen, replace
 from modelvault.fits import with_choices
 from modelvault.types import Type
 
-__all__ = ["Member", "has_union", "retag", "strip", "tagged"]
+__all__ = ["Member", "Origins", "Whole", "has_union", "restore", "strip", "tagged"]
+
+Origins = dict[int, tuple[Any, Any]]
+"""By the id of a copy: the copy, and what it is one of."""
 
 
 @frozen
@@ -23,6 +26,23 @@ class Member:
 
     number: int
     value: Any
+
+
+class Whole(dict[str, Any]):
+    """The fields of an object by name, and what an instance carries besides.
+
+    set: the names of those that were set, None for all. private: private attributes, None for none.
+    """
+
+    __slots__ = ("private", "set")
+    made = 0
+    """How many there have ever been: whether there is one in what was just decoded."""
+
+    def __init__(self, fields: dict[str, Any]) -> None:
+        super().__init__(fields)
+        self.set: set[str] | None = None
+        self.private: dict[str, Any] | None = None
+        Whole.made += 1
 
 
 def has_union(type: Type) -> bool:
@@ -67,31 +87,50 @@ def chooser(number: int, rule: Any) -> Callable[[Any], bool]:
     return chosen
 
 
-def strip(value: Any) -> Any:
-    """A copy without Members: of containers new ones, of all else itself."""
+def strip(value: Any, origins: Origins | None = None) -> Any:
+    """A copy without Members and Wholes: of containers new ones, of all else itself. origins: gets them."""
     cls = value.__class__
     if cls is Member:
-        return strip(value.value)
-    if cls is dict:
-        return {strip(key): strip(item) for key, item in value.items()}
+        return strip(value.value, origins)
+    if cls is dict or cls is Whole:
+        copy = {strip(key, origins): strip(item, origins) for key, item in value.items()}
+        if origins is not None:
+            origins[id(copy)] = (copy, value)
+        return copy
     if cls is list or cls is tuple or cls is set or cls is frozenset:
-        return cls(strip(item) for item in value)
+        return cls(strip(item, origins) for item in value)
     return value
 
 
-def retag(tagged: Any, plain: Any) -> Any:
-    """What became of the plain copy of a tagged value, with the Members of the parts that are as they were."""
-    cls = tagged.__class__
-    if cls is Member:
-        return tagged if alike(tagged.value, plain) else plain
-    if cls is not plain.__class__:
-        return plain
+def restore(before: Any, now: Any, origins: Origins) -> Any:
+    """What became of the stripped copy of a value, with the Members of the parts that are as they were, and Wholes.
+
+    A part comes from that of which it is the copy, wherever it is now, else from what was in its place.
+    """
+    if before.__class__ is Member:
+        return before if alike(before.value, now) else restore(before.value, now, origins)
+    cls = now.__class__
     if cls is dict:
-        names = {strip(key): key for key in tagged}
-        return {names.get(key, key): retag(tagged.get(names.get(key)), item) for key, item in plain.items()}
-    if (cls is list or cls is tuple) and len(tagged) == len(plain):
-        return cls(map(retag, tagged, plain))
-    return tagged if (cls is set or cls is frozenset) and alike(tagged, plain) else plain
+        before = origins.get(id(now), (now, before))[1]
+        if not isinstance(before, dict):
+            before = {}
+        names = {strip(key): key for key in before}
+        parts = {names.get(key, key): restore(before.get(names.get(key)), item, origins) for key, item in now.items()}
+        return whole(before, now, parts) if before.__class__ is Whole else parts
+    if cls is list or cls is tuple:
+        former = before if before.__class__ is cls and len(before) == len(now) else [None] * len(now)
+        return cls([restore(*pair, origins) for pair in zip(former, now, strict=True)])
+    return before if (cls is set or cls is frozenset) and alike(before, now) else now
+
+
+def whole(before: Whole, now: dict[str, Any], parts: dict[str, Any]) -> Whole:
+    """An object after a change: what the instance had besides its fields, and which are set now."""
+    found = Whole(parts)
+    found.private = before.private
+    if before.set is not None:
+        changed = {name for name, item in now.items() if name not in before or not alike(before[name], item)}
+        found.set = (before.set - (before.keys() - now.keys())) | changed
+    return found
 
 
 def alike(tagged: Any, plain: Any) -> bool:
@@ -99,6 +138,8 @@ def alike(tagged: Any, plain: Any) -> bool:
     cls = tagged.__class__
     if cls is Member:
         return alike(tagged.value, plain)
+    if cls is Whole:
+        cls = dict
     if cls is not plain.__class__:
         return False
     if cls is dict:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from modelvault._core.drive import drive
@@ -105,9 +107,10 @@ async def async_plan(db: AsyncDatabase, cls: type, *, upgrade: Upgrades | None =
     A dict with `change` ("safe", "needs_migration" or "breaking"), `reason` (absent when safe) and `steps`. upgrade: as
     in `async_apply`. ModelVaultSchemaError for a collection that is not stored.
     """
+    check_database(db, AsyncDatabase)
+    await load(db)
     from modelvault._job import model_job
 
-    check_database(db, AsyncDatabase)
     await db._access.catch_up()
     return model_job(db._catalog, db._access.attend(), cls, upgrade).plan
 
@@ -155,10 +158,11 @@ async def async_apply(
 
     It can run in a task of its own: other tasks read and write the collection meanwhile.
     """
+    check_database(db, AsyncDatabase)
+    await load(db)
     from modelvault._change import run
     from modelvault._job import model_job
 
-    check_database(db, AsyncDatabase)
     while True:
         await db._access.catch_up()
         unit = db._access.attend()
@@ -173,6 +177,7 @@ async def async_apply(
 
 async def migrate_safely(db: AsyncDatabase, cls: type) -> None:
     """Make what is stored fit the class if it does not yet and nothing can be lost by it."""
+    await load(db)
     from modelvault._change import run
     from modelvault._job import model_job
 
@@ -195,6 +200,13 @@ async def migrate_safely(db: AsyncDatabase, cls: type) -> None:
             return
         except StaleSchemaError:
             pass  # another handle did it
+
+
+async def load(db: AsyncDatabase) -> None:
+    """Have what changes schemas imported, which few programs need; away from the event loop, as it takes 20 ms."""
+    if "modelvault._change" not in sys.modules:
+        db._access.attend()
+        await db._access.runner.run(import_module, "modelvault._change")
 
 
 def __getattr__(name: str) -> Any:

@@ -159,19 +159,21 @@ class Shape:
     * `attributes`: parallel to the object's fields; None where the class has no such field (a model that knows only a
       part of the collection): it is skipped when reading and missing when writing.
     * `style`: "pydantic" also has `__pydantic_fields_set__`, `__pydantic_extra__`, `__pydantic_private__`;
-      "typeddict" values are plain dicts.
+      "typeddict" values are plain dicts; "whole" ones too, or a `Whole` where more is stored than the fields.
     * `uses_dict`: fields live in the instance's `__dict__`; else use getattr and object.__setattr__.
     * `extras`: carries keys besides its fields: `__pydantic_extra__`, or the rest of a dataclass's `__dict__`.
     * `privates`: has private attributes; `private_defaults()` gives those that a stored row does not have.
+    * `tracks`: of a "whole" one: a field that a row is too old for is not set.
     """
 
     cls: type
-    style: Literal["pydantic", "dataclass", "typeddict"]
+    style: Literal["pydantic", "dataclass", "typeddict", "whole"]
     attributes: tuple[str | None, ...]
     uses_dict: bool = True
     extras: bool = False
     privates: bool = False
     private_defaults: Callable[[], dict[str, object]] | None = None
+    tracks: bool = False
 
 
 @frozen

@@ -67,7 +67,7 @@ CORE_ROWS = [
     ["track"],
     ["table", "commit", "copying", "packing", "survey"],
     ["feed", "batch", "gate"],
-    ["scan", "recoding"],
+    ["scan", "recoding", "gathering"],
     ["sorting", "aggregate", "sheet"],
 ]
 PACKAGE_ROWS = {

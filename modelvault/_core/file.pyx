@@ -55,8 +55,9 @@ cdef bint WINDOWS = os.name == "nt"
 # For every file that is opened: it stays in this process, and its bytes are what they are.
 cdef int PRIVATE = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOINHERIT", 0) | getattr(os, "O_BINARY", 0)
 
-cdef double SLICE = 0.001       # seconds for which other threads wait for the GIL
-cdef double REST = 0.003        # seconds for which they have it then, if they want it: less than one call in a hundred waits
+cdef double SLICE = 0.0015      # seconds for which other threads wait for the GIL
+cdef double REST = 0.0045       # seconds for which they have it then, if they want it: less than one call in a hundred waits
+cdef double turn_ends = 0       # when whoever works has to make way: long work is many calls, from one thread to another
 cdef double WAITED = 0.00001    # seconds of waiting for it that say that somebody runs
 
 cdef uint64_t WRITER = (<uint64_t> 1) << 62
@@ -77,24 +78,26 @@ cdef int make_way() except -1:
 
 
 cdef double make_way_when(double due) except -1:
-    """Make way if that is due, by the monotonic clock; when it is due next. 0 begins.
+    """Make way if that is due, by the monotonic clock; when it is due next. 0 begins, or goes on where a call just before ended.
 
     Others get longer than they waited, if there are any. The first thing that a thread does after it got the GIL finds cold
     caches: with short pauses too much of what it does would be a first thing.
     """
+    global turn_ends
     cdef double now = monotonic()
     cdef double moment = 0
-    if now < due:
-        return due
-    if due:
+    if due == 0:        # who called waits in a moment, and is not taken for somebody who runs
+        due = max(turn_ends, now + SLICE / 5) if now < turn_ends + REST else now + SLICE
+    if now >= due:
         with nogil:
             file_pause()
             moment = file_clock()
         if file_clock() - moment > WAITED:
             with nogil:
                 file_rest(<long> (1e9 * REST))
-        now = monotonic()
-    return now + SLICE
+        due = monotonic() + SLICE
+    turn_ends = due
+    return due
 
 
 cdef class File:

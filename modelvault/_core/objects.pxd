@@ -70,6 +70,7 @@ cdef class Object(Raw):
     cdef bint extras
     cdef bint privates
     cdef object private_defaults
+    cdef frozenset private_names  # those that have a default, once that was asked
     cdef dict template          # what a new instance's or row's dict is copied from
     cdef set all_set            # the attributes: fields-set of a model without unset fields
     cdef list slots             # Slot by field where there is no dict
@@ -78,6 +79,8 @@ cdef class Object(Raw):
     cdef Slot private_slot
     cdef list fills             # (attribute, Field, may be None) of fields that these records are too old for
     cdef bint filled            # fill_from was here
+    cdef object whole           # the class of dicts that have all that is stored, where rows are such; else None
+    cdef bint tracks            # ... and the fields that these records are too old for are not set
 
     cdef int lay_out(self, list types) except -1
     cdef int bind(self, object shape) except -1
@@ -88,12 +91,13 @@ cdef class Object(Raw):
     cdef int source_kind(self, object source) except -1
     cdef int check_subclass(self, object source) except -1
     cdef tuple pydantic_tail(self, object source)
-    cdef tuple extra_tail(self, dict values, int how)
+    cdef tuple whole_tail(self, object source)
+    cdef tuple extra_tail(self, object values, int how)
     cdef int write_fields(self, Buffer out, object source, int how, Py_ssize_t* at, tuple tail) except -1
     cdef object attribute_of(self, object source, Py_ssize_t i, Py_ssize_t* at)
     cdef object absent(self, Py_ssize_t i, int how, Py_ssize_t* at)
-    cdef int explain(self, dict source, Py_ssize_t at) except -1
-    cdef int check_names(self, dict source) except -1
+    cdef int explain(self, object source, Py_ssize_t at) except -1
+    cdef int check_names(self, object source) except -1
     cdef int put_tail(self, Buffer out, tuple tail) except -1
     cdef bint put_fields_set(self, Buffer out, object unset) except -1
 
@@ -102,7 +106,8 @@ cdef class Object(Raw):
     cdef object new_pydantic(self, object values, Reader* tail)
     cdef object filled_privates(self, object stored)
     cdef tuple read_tail(self, Reader* tail)
-    cdef object add_extras(self, object target, Reader* tail)
+    cdef object new_whole(self, object target, Reader* tail)
+    cdef object add_extras(self, object target, object extra)
     cdef int fill(self, object target) except -1
     cdef int find_part(self, const unsigned char* data, size_t size, Step* step, Part* part) except -1
     cdef object read_fill(self, tuple path, Py_ssize_t depth)

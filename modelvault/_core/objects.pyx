@@ -107,10 +107,13 @@ cdef class Object(Raw):
     cdef int bind(self, object shape) except -1:
         """Set up the Python side: `shape` is a Shape, or None for dicts."""
         cdef Py_ssize_t i
-        if shape is None or shape.style == "typeddict":
+        if shape is not None and shape.style == "whole":
+            self.whole, self.extras, self.tracks = shape.cls, shape.extras, shape.tracks
+        if shape is None or self.whole is not None or shape.style == "typeddict":
             # A name that is empty is that of a field which newer versions do not have: it is passed over.
             self.attributes = tuple([name or None for name in self.names])
-            self.template = dict.fromkeys(sorted(self.places) if shape is None else self.places)
+            self.template = dict.fromkeys(self.places if shape is not None and self.whole is None else sorted(self.places))
+            self.all_set = set(self.places)
         else:
             self.attributes = tuple(shape.attributes)
             self.template = dict.fromkeys([name for name in self.attributes if name is not None])
@@ -156,6 +159,7 @@ cdef class Object(Raw):
                 fill_inside(self.codecs[self.places[newest.names[i]]], newest.codecs[i])
             elif newest.attributes[i] is not None:
                 self.fills.append((newest.attributes[i], newest.fields[i], newest.steps[i].null_mask != 0))
+                self.all_set.discard(newest.attributes[i])
         if self.cls is None and self.fills:
             names = set(self.places).union(
                 [name for name, field, optional in self.fills if optional or field.fill is not None])
@@ -173,6 +177,8 @@ cdef class Object(Raw):
             values = PyObject_GenericGetDict(source, NULL)
         if self.pydantic and how != BY_NAME:
             tail = self.pydantic_tail(source)
+        elif self.whole is not None and isinstance(source, self.whole):
+            tail = self.whole_tail(source)
         elif self.extras and how != BY_GETATTR:
             tail = self.extra_tail(values, how)
         enter(out)
@@ -224,7 +230,17 @@ cdef class Object(Raw):
             return None
         return (unset, extra or None, private)
 
-    cdef tuple extra_tail(self, dict values, int how):
+    cdef tuple whole_tail(self, object source):
+        """What a Whole has besides its fields, None if that is nothing."""
+        cdef tuple extra = self.extra_tail(source, BY_NAME) if self.extras else None
+        unset, private = source.set, source.private
+        if unset is not None and PyObject_RichCompareBool(unset, self.all_set, Py_EQ):
+            unset = None
+        if unset is None and extra is None and private is None:
+            return None
+        return (unset, None if extra is None else extra[1], private)
+
+    cdef tuple extra_tail(self, object values, int how):
         """The keys that are no fields, of a dataclass's dict or of a dict in place of an instance."""
         known = self.names if how == BY_NAME else self.attributes
         if self.pydantic and how == BY_ATTRIBUTE:
@@ -318,7 +334,7 @@ cdef class Object(Raw):
         at[0] = i
         raise ModelVaultValidationError("missing field")
 
-    cdef int explain(self, dict source, Py_ssize_t at) except -1:
+    cdef int explain(self, object source, Py_ssize_t at) except -1:
         """A field failed: complain first of keys that are no fields, and of None in an object as 0.16 does."""
         if not self.extras:
             self.check_names(source)
@@ -326,7 +342,7 @@ cdef class Object(Raw):
             raise ValueError(f'unexpected None for required field "{self.names[at]}"') from None
         return 0
 
-    cdef int check_names(self, dict source) except -1:
+    cdef int check_names(self, object source) except -1:
         for key in source:
             if not isinstance(key, str):
                 raise TypeError(f"'{type(key).__name__}' object is not an instance of 'str': field names are") from None
@@ -389,8 +405,10 @@ cdef class Object(Raw):
         reader.at = reader.end
         if self.pydantic:
             return self.new_pydantic(target, &tail)
+        if self.whole is not None:
+            return self.new_whole(target, &tail)
         if tail.at != NULL:
-            target = self.add_extras(target, &tail)
+            target = self.add_extras(target, self.read_tail(&tail)[1])
         if self.cls is None or not self.uses_dict:
             return target
         instance = self.new()
@@ -466,8 +484,7 @@ cdef class Object(Raw):
             fields_set, extra, private = self.read_tail(tail)
         else:
             fields_set = copy_set(self.all_set)
-        if self.privates:
-            private = self.filled_privates(private)
+        private = self.filled_privates(private) if self.privates else None
         instance = self.new()
         set_dict(instance, values, self.inline)
         self.set_slot.fill(instance, fields_set)
@@ -478,13 +495,29 @@ cdef class Object(Raw):
             self.private_slot.fill(instance, private)
         return instance
 
+    cdef object new_whole(self, object target, Reader* tail):
+        """A row as a dict, a Whole if there is more to it."""
+        cdef object fields_set = None, extra = None, private = None
+        if tail.at != NULL:
+            fields_set, extra, private = self.read_tail(tail)
+            target = self.add_extras(target, extra)
+        elif not self.tracks or len(self.places) == len(self.template):
+            return target
+        found = self.whole(target)
+        found.set = set(self.places) if fields_set is None else fields_set
+        found.private = private
+        return found
+
     cdef object filled_privates(self, object stored):
         """Private attributes: those stored, and the defaults of those that were not."""
         if self.private_defaults is None:
             return {} if stored is None else stored
         if stored is None:
             return self.private_defaults()
-        return stored
+        if self.private_names is None:
+            self.private_names = frozenset(self.private_defaults())
+        # A row may be older than an attribute.
+        return stored if self.private_names <= stored.keys() else self.private_defaults() | stored
 
     cdef tuple read_tail(self, Reader* tail):
         """Fields-set, extras (a dict where the model allows them), private attributes or None."""
@@ -520,9 +553,8 @@ cdef class Object(Raw):
             fail_corrupt("bytes are left behind a tail")
         return (fields_set, extra, private)
 
-    cdef object add_extras(self, object target, Reader* tail):
+    cdef object add_extras(self, object target, object extra):
         """Extras beside the fields of a dataclass's dict or of a row as a dict, where there may be any."""
-        extra = self.read_tail(tail)[1]
         if not extra or not self.extras or self.slots is not None:
             return target
         target.update(extra)

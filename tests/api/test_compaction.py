@@ -18,6 +18,7 @@ import pytest
 
 from modelvault import AsyncDatabase, Database, LockedError, ModelVaultTransactionError
 from modelvault._checkpoints import RESERVE
+from modelvault._compaction import compacting
 from tests.api.content import content
 from tests.models import User, user
 from tests.worlds import World, bare, gather
@@ -205,6 +206,19 @@ async def test_others_write_meanwhile(loop_disk_world: World) -> None:
         await db.verify()
     async with loop_disk_world.open() as db:
         assert {row.id: row for row in await db.collection(User).all()} == expected
+        await db.verify()
+
+
+async def test_a_file_gets_short_while_somebody_writes(disk_world: World) -> None:
+    """Between any two of its commits: a log made anew at the end of the file would keep that where it is."""
+    async with disk_world.open(page_size=SMALL) as db:
+        users = await sparse(db, random.Random(2), 6000)
+        await db.checkpoint()
+        assert 2 * db.stats()["free_pages"] > db.stats()["page_count"]
+        for number, _ in enumerate(compacting(bare(db)._access.engine)):
+            await users.insert(user(10_001 + 2 * number))
+            await users.insert(user(10_002 + 2 * number))
+        assert 4 * db.stats()["free_pages"] < db.stats()["page_count"]
         await db.verify()
 
 

@@ -183,10 +183,55 @@ async def test_a_forced_unique_index_over_duplicates_names_them(db: Any, world: 
     await db.verify()
 
 
+async def test_as_many_duplicates_as_anybody_reads(db: Any, world: World) -> None:
+    """Of rows that all have one value some are named, and not all of them are read."""
+    await filled(db, 0)
+    await db.collection("books").insert_many({"id": n, "n": "same", "v": n} for n in range(5000))
+    with pytest.raises(
+        DuplicateKeyError, match=r"'same' in the rows 0, 1, 2, .*18, 19, \.\.\.; perhaps more"
+    ) as caught:
+        await db.register_schema_version("books", fields(**BASE), index("n", "unique"), True)
+    assert caught.value.duplicates[0][0] == "same" and 20 <= len(caught.value.duplicates[0][1]) < 2000
+    await db.verify()
+
+
+async def test_indexes_that_do_not_fit_into_memory(disk_world: World) -> None:
+    """They are put in several parts; the last rows are those that do not go into a unique one."""
+    async with disk_world.open(cache_size=64 * 1024, page_size=4096) as db:
+        await filled(db, 0)
+        await db.collection("books").insert_many({"id": n, "n": f"n{n * 7919 % 5000}", "v": n % 7} for n in range(5000))
+        both = json.dumps([*json.loads(index("n", "unique", "ni")), *json.loads(index("v", name="vi"))])
+        await db.register_schema_version("books", fields(**BASE), both, True)
+        books = db.collection("books")
+        assert [row["id"] for row in await books.where("v", 3).all()] == list(range(3, 5000, 7))
+        assert [row["n"] for row in await books.where("n", "n4999").all()] == ["n4999"]
+        with pytest.raises(DuplicateKeyError):
+            await books.insert({"id": 5000, "n": "n17", "v": 1})
+        await db.verify()
+        await db.register_schema_version("books", fields(**BASE), index("v", name="vi"), True)
+        await books.insert({"id": 5000, "n": "n17", "v": 1})
+        with pytest.raises(DuplicateKeyError) as caught:
+            await db.register_schema_version("books", fields(**BASE), both, True)
+        ((value, keys),) = caught.value.duplicates
+        assert value == "n17" and len(keys) == 2 and keys[1] == 5000
+        await db.verify()
+
+
+async def test_a_value_that_is_none_of_the_field_is_refused(db: Any, world: World) -> None:
+    """Also where every row has a value already."""
+    await filled(db)
+    await db.register_schema_version("books", fields(**BASE, z="string"), None, True)
+    for _ in range(2):
+        with pytest.raises(TypeError):
+            await db.backfill_top_level_field("books", "z", 5)
+        await db.backfill_top_level_field("books", "z", "a")
+    assert (await db.get("books", 1))["z"] == "a"
+
+
 async def test_a_forced_change_of_type(db: Any, world: World) -> None:
     """Values that fit are written anew; if one does not, nothing changes."""
     await filled(db)
-    with pytest.raises(ModelVaultSchemaError, match=r"0: n: .*4: n: ") as caught:
+    with pytest.raises(ModelVaultSchemaError, match=r"\(0, 1, 2, 3, 4: n: ") as caught:
         await db.register_schema_version("books", fields(**(BASE | {"n": "int64"})), None, True)
     assert isinstance(caught.value.__cause__, TypeError)
     books = db.collection("books")

@@ -1040,6 +1040,16 @@ def test_ordered_dicts_are_dicts():
     assert codec.decode(codec.encode({"v": OrderedDict(b=1, a=2)})) == {"v": {"b": 1, "a": 2}}
 
 
+def test_a_dict_of_another_class_is_refused_in_the_same_words() -> None:
+    codec = RecordCodec(row(x=INTEGER), 1)
+    for wrong in ({"x": "no"}, {"x": 1, "y": 2}, {}):
+        with pytest.raises(Exception) as plain:
+            codec.encode(wrong)
+        with pytest.raises(plain.type) as other:
+            codec.encode(OrderedDict(wrong))
+        assert str(other.value) == str(plain.value)
+
+
 def test_nothing_is_leaked():
     instance = Everything(q=[Address(street="s", city="c")], y={"k": [1]}, ee=Slotted(1))
     record = WHOLE.encode(instance)

@@ -1,0 +1,13 @@
+from typing import Any, final
+
+from modelvault._core.cursor import Cursor
+from modelvault._core.table import Table
+
+@final
+class Gathering:
+    size: int
+    def __init__(self, table: Table) -> None: ...
+    @property
+    def last(self) -> bytes: ...
+    def take(self, source: Cursor, most: int) -> int: ...
+    def put(self, write: Any, steps: int) -> bool: ...

@@ -1,0 +1,229 @@
+"""What an instance has besides its fields, which of them were set and its private attributes, outlives every change."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import pytest
+from pydantic import BaseModel, ConfigDict, PrivateAttr
+
+from modelvault import Database, models
+from tests.worlds import World, bare
+
+
+class Home(BaseModel):
+    city: str = "nowhere"
+    size: int = 1
+    _seen: int = PrivateAttr(0)
+
+
+class User(BaseModel):
+    __modelvault_primary_key__ = "id"
+    __modelvault_collection__ = "users"
+    __modelvault_indexes__ = [models.index("age")]
+    id: int
+    name: str = "?"
+    age: int = 7
+    home: Home = Home()
+    homes: list[Home] = []
+    either: Home | str = ""
+    _note: str = PrivateAttr("")
+    _log: list[int] = PrivateAttr(default_factory=list)
+
+
+def user(n: int) -> User:
+    """One of four: all is set, nothing is, some is inside, in a union and a list."""
+    if n % 4 == 0:
+        found = User(id=n, name="a", age=1, home=Home(city="b", size=2), homes=[], either="x")
+    elif n % 4 == 1:
+        found = User(id=n)
+    elif n % 4 == 2:
+        found = User(id=n, home=Home(size=5), name="?")
+    else:
+        found = User(id=n, homes=[Home(city="x"), Home(size=n)], either=Home(size=3))
+        found.homes[1]._seen = n
+        assert isinstance(found.either, Home)
+        found.either._seen = 2 * n
+    found._note = f"note {n}"
+    found._log = [n]
+    found.home._seen = n
+    return found
+
+
+def hidden(value: Any) -> Any:
+    """What there is to a model besides its values, at each place."""
+    if isinstance(value, BaseModel):
+        inside = {name: hidden(item) for name, item in value.__dict__.items()}
+        return value.model_fields_set, value.__pydantic_private__, {n: i for n, i in inside.items() if i is not None}
+    return [hidden(item) for item in value] if isinstance(value, list) else None
+
+
+ROWS = [user(n) for n in range(40)]
+
+
+class Wider(User):
+    age: float = 7.0  # type: ignore[assignment]
+
+
+class Renamed(User):
+    __modelvault_indexes__ = [models.index("years")]
+    full_name: Annotated[str, models.RenamedFrom("name")] = "?"
+    years: Annotated[float, models.RenamedFrom("age")] = 7.0
+    name: str | None = None
+    age: int | None = None  # type: ignore[assignment]
+    extra: list[float] = []
+
+
+async def filled(world: World, db: Any) -> Any:
+    users = await db.collection(User)
+    await users.insert_many(ROWS)
+    return users
+
+
+@pytest.mark.parametrize("chunk", [7, None])
+async def test_a_wider_type(world: World, chunk: int | None) -> None:
+    async with world.open() as db:
+        await filled(world, db)
+        assert await models.async_apply(bare(db), Wider, chunk=chunk) == 2
+        for row in await (await db.collection(Wider)).all():
+            assert hidden(row) == hidden(ROWS[row.id])
+
+
+def nothing(row: dict[str, Any]) -> None:
+    assert type(row) is dict and type(row["home"]) is dict
+
+
+def copied(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "home": {**row["home"]}, "homes": [{**home} for home in row["homes"]]}
+
+
+@pytest.mark.parametrize("function", [nothing, copied])
+@pytest.mark.parametrize("chunk", [7, None])
+async def test_an_upgrade_function_that_changes_nothing(world: World, chunk: int | None, function: Any) -> None:
+    async with world.open() as db:
+        await filled(world, db)
+        await models.async_apply(bare(db), User, upgrade={2: function}, chunk=chunk)
+        for row in await (await db.collection(User)).all():
+            assert row == ROWS[row.id] and hidden(row) == hidden(ROWS[row.id])
+
+
+async def test_what_an_upgrade_function_changes_is_set(world: World) -> None:
+    def change(row: dict[str, Any]) -> None:
+        row["age"] += 1
+        row["home"]["city"] += "!"
+        row["homes"] = [{"city": "new", "size": 0}, *reversed(row["homes"])]  # they know themselves wherever they are
+
+    async with world.open() as db:
+        await filled(world, db)
+        await models.async_apply(bare(db), User, upgrade={2: change})
+        for row in await (await db.collection(User)).all():
+            old = ROWS[row.id]
+            assert row.model_fields_set == old.model_fields_set | {"age", "home", "homes"}
+            assert row.home.model_fields_set == old.home.model_fields_set | {"city"}
+            assert (row._note, row._log, row.home._seen) == (old._note, old._log, old.home._seen)
+            assert row.homes[0].model_fields_set == {"city", "size"} and row.homes[0]._seen == 0
+            assert hidden(row.homes[1:]) == hidden(old.homes[::-1])
+            assert hidden(row.either) == hidden(old.either)
+
+
+async def test_an_upgrade_function_may_put_in_models(world: World) -> None:
+    def change(row: dict[str, Any]) -> None:
+        row["home"] = Home(size=3)
+        row["home"]._seen = 9
+
+    async with world.open() as db:
+        await filled(world, db)
+        await models.async_apply(bare(db), User, upgrade={2: change})
+        for row in await (await db.collection(User)).all():
+            assert row.home.model_fields_set == {"size"} and row.home._seen == 9
+            assert row._note == ROWS[row.id]._note
+
+
+NAMES = {"name": "full_name", "age": "years"}
+
+
+@pytest.mark.parametrize("upgrade", [None, {2: nothing}])
+async def test_names_and_defaults(world: World, upgrade: Any) -> None:
+    """A renamed field is as it was; one that gets its default, or is new, is not set."""
+    async with world.open() as db:
+        await filled(world, db)
+        await models.async_apply(bare(db), Renamed, upgrade=upgrade)
+        for row in await (await db.collection(Renamed)).all():
+            old = ROWS[row.id]
+            assert row.model_fields_set == {NAMES.get(name, name) for name in old.model_fields_set}
+            assert (row._note, row._log, hidden(row.homes)) == (old._note, old._log, hidden(old.homes))
+
+
+class More(User):
+    city: str = "Bern"
+    nickname: str | None = None
+    _more: list[str] = PrivateAttr(default_factory=lambda: ["x"])
+
+
+class MoreWider(More):
+    age: float = 7.0  # type: ignore[assignment]
+    inside: list[str] = []
+
+
+class Other(MoreWider):
+    age: str = ""  # type: ignore[assignment]
+
+
+async def test_a_field_that_a_row_is_too_old_for_is_not_set(world: World) -> None:
+    """Neither while rows stay as they are, nor when they are written anew."""
+    async with world.open() as db:
+        await filled(world, db)
+        await models.async_apply(bare(db), More)
+        new = More(id=100, city="Rome")
+        await (await db.collection(More)).insert(new)
+        for cls in (More, MoreWider):
+            await models.async_apply(bare(db), cls)
+            for row in await (await db.collection(cls)).all():
+                if row.id == 100:
+                    assert row.model_fields_set == {"id", "city"} and row._more == ["x"]
+                    continue
+                assert row.model_fields_set == ROWS[row.id].model_fields_set
+                assert (row.city, row.nickname, row._more, row._note) == ("Bern", None, ["x"], f"note {row.id}")
+        await models.async_apply(bare(db), Other, upgrade={5: lambda row: {**row, "age": str(row["age"])}})
+        for row in await (await db.collection(Other)).all():
+            if row.id != 100:
+                assert row.model_fields_set == ROWS[row.id].model_fields_set | {"age"}
+
+
+class Open(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    __modelvault_primary_key__ = "id"
+    __modelvault_collection__ = "open"
+    id: int
+    age: int = 1
+
+
+class OpenWider(Open):
+    age: float = 1.0  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("upgrade", [None, {2: lambda row: row.update(more=1)}])
+async def test_extras(world: World, upgrade: Any) -> None:
+    async with world.open() as db:
+        await (await db.collection(Open)).insert(Open(id=1, colour="red"))
+        await models.async_apply(bare(db), OpenWider, upgrade=upgrade)
+        row = await (await db.collection(OpenWider)).get(1)
+        more = {"more": 1} if upgrade else {}
+        assert row.model_extra == {"colour": "red"} | more
+        assert row.model_fields_set == {"id", "colour"} | more.keys()
+
+
+def test_upkeep(tmp_path: Any) -> None:
+    """Indexes, compaction, snapshots, salvage: bytes are bytes."""
+    path = tmp_path / "a"
+    with Database.open(path) as db:
+        db.collection(User).insert_many(ROWS)
+        db.rebuild_indexes("users")
+        db.compact()
+        db.compact_to(str(tmp_path / "b"))
+        db.export_snapshot(str(tmp_path / "c"))
+    Database.restore_snapshot(str(tmp_path / "c"), str(tmp_path / "d"))
+    Database.salvage(path, tmp_path / "e")
+    for name in "abcde":
+        with Database.open(tmp_path / name) as db:
+            assert [hidden(row) for row in db.collection(User).all()] == [hidden(row) for row in ROWS]
