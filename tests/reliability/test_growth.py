@@ -145,7 +145,7 @@ def test_a_checkpoint_that_is_stored_just_now_is_counted_in(
     usual = largest(disk, 5)
     needed = Checkpoints.size_needed
 
-    def overtaken(self: Checkpoints, draft: Any, more: int) -> int:
+    def overtaken(self: Checkpoints, draft: Any, more: int = 0) -> int:
         size = needed(self, draft, more)
         if size > self.reserved:
             self.wait()
