@@ -11,11 +11,11 @@ from typing import Any, Final
 
 from modelvault._core.commit import reveal
 from modelvault._core.file import File
-from modelvault._core.gate import Newest
 from modelvault._core.log import Log
 from modelvault._core.meta import Meta
 from modelvault._core.pager import Draft, Pager
 from modelvault._core.space import check_space, free_runs
+from modelvault._core.state import Newest
 from modelvault._core.tree import Roots
 from modelvault._core.walk import Tree
 from modelvault._version import Definition, Version, Write, apply_entries, load_catalog
@@ -112,6 +112,7 @@ class Committed(Newest):
             latest = self.latest
             version = latest.twin(latest.roots.copy() if self.volatile else latest.roots)
             version.stamp, version.pins = self.pager.freeze(), 1
+            self.lane = None
             self._pinned[version.stamp] = version.generation
             return version
 

@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from modelvault._core.commit import spill, unpack_root
 from modelvault._core.cursor import Cursor
-from modelvault._core.gate import State
 from modelvault._core.meta import Meta
 from modelvault._core.pager import Draft, Pager
 from modelvault._core.space import Space
+from modelvault._core.state import Change, State
 from modelvault._core.tree import Roots
 from modelvault._core.walk import Tree
 from modelvault.errors import CorruptionError
@@ -37,7 +37,7 @@ class Version(State):
     freed: sealed pages that its trees no longer reach and that are not in its free tree.
     """
 
-    __slots__ = ("_freed", "meta", "pins", "sequence", "stamp")
+    __slots__ = ("_freed", "meta", "pins", "stamp")
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Version(State):
         return twin
 
 
-class Write:
+class Write(Change):
     """A private copy of the newest version that `Engine.commit` makes the next one.
 
     room: gives it a Space, with which it can store pages ahead of its commit; None in memory. waits: whether who uses
@@ -88,12 +88,9 @@ class Write:
 
     __slots__ = (
         "base",
-        "definitions",
-        "draft",
         "next_collection",
         "next_tree",
         "room",
-        "roots",
         "space",
         "start",
         "waits",

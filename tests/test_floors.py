@@ -52,13 +52,13 @@ ROWS = [
     ["__main__"],
 ]
 CORE_ROWS = [
-    ["__init__", "format", "xxh64", "slots", "cache", "buffer", "constraint", "drive"],
+    ["__init__", "format", "xxh64", "slots", "cache", "buffer", "constraint", "drive", "waiter"],
     ["file", "meta", "codec"],
     ["pager", "scalar", "temporal", "container", "carried"],
     ["node", "keys", "anything"],
     ["cells"],
     ["tree", "objects"],
-    ["cursor", "record"],
+    ["cursor", "record", "state"],
     ["walk", "index", "route", "log"],
     ["space", "leaf", "entry", "stretch"],
     ["match"],
@@ -66,7 +66,8 @@ CORE_ROWS = [
     ["program", "vector"],
     ["track"],
     ["table", "commit", "copying", "packing", "survey"],
-    ["feed", "batch", "gate"],
+    ["feed", "batch", "ticket"],
+    ["gate"],
     ["scan", "recoding"],
     ["sorting", "aggregate", "sheet"],
 ]

@@ -5,23 +5,16 @@ from typing_extensions import disjoint_base
 from modelvault._core.keys import KeyCodec
 from modelvault._core.record import Face
 from modelvault._core.table import Table
-from modelvault._core.tree import Roots
 
 LONG: Final[Any]
-
-@disjoint_base
-class State:
-    roots: Roots
-    definitions: dict[str, dict[str, Any]]
-
-@disjoint_base
-class Newest:
-    latest: Any
 
 @disjoint_base
 class Gate:
     alert: int
     credit: int
+    volatile: bool
+    read_only: bool
+    mutex: Any
     newest: Any
     def concerns(self) -> bool: ...
 
@@ -43,4 +36,8 @@ class Shortcut:
     def ready(self) -> bool: ...
     def get(self, key: Any) -> Any: ...
     def one(self, path: tuple[str, ...], value: Any) -> Any: ...
+    def put(self, row: Any) -> Any: ...
+    def take(self, key: Any) -> Any: ...
+    def exchange(self, key: bytes, before: bytes, row: Any) -> bool: ...
+    def remove(self, key: Any) -> Any: ...
     def some(self, path: tuple[str, ...], value: Any, most: int) -> Any: ...

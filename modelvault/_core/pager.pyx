@@ -661,7 +661,7 @@ cdef class Draft:
 
     # The end of a write
 
-    def publish(self):
+    cpdef int publish(self) except -1:
         """The write's roots are the newest version: keep its drafts, retire those that only older versions can see.
 
         Call Pager.release afterwards.
@@ -682,6 +682,7 @@ cdef class Draft:
                     pager.live_extent_pages -= pager.live_extents.pop(index, 0)
         self.add_live()
         self.forget_lists()
+        return 0
 
     cdef int add_live(self) except -1:
         """Count what a checkpoint will have to seal and to free for this write, which does not do it itself."""
