@@ -99,7 +99,7 @@ STRANGERS = {
     **dict.fromkeys(
         ("_version", "_keeper", "_committed", "_checkpoints", "_following", "_engine", "_queue", "_access"), NAMING
     ),
-    "_runner": NAMING | {"_core"},
+    "_runner": NAMING,  # of the core its waiters only
     "query": {"_core"},
     "pages": {"_core"},
     "expressions": {"_core"},

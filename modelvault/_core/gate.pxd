@@ -1,4 +1,4 @@
-"""The short way of a read: what memory answers at once."""
+"""The short way of a read, and of a change in memory: what can be done at once."""
 
 from cython cimport final
 from libc.stddef cimport size_t

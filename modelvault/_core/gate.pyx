@@ -1,4 +1,4 @@
-"""The short way of a read: what memory answers at once.
+"""The short way of a read, and of a change in memory: what can be done at once.
 
 Most reads ask for one row, of the last commit, in pages that are in memory. For them this module is the whole way: a Python
 method calls a `Shortcut` once, and gets the row, or LONG where anything is not as usual. Then the long way, which is
@@ -136,10 +136,6 @@ cdef class Shortcut:
         row = self.row(roots, entry.data + size, prefix + rest - size)
         return LONG if row is None else row             # an index that is at odds with its table: the long way says so
 
-    def ready(self):
-        """Whether something may be done by this way now; counts as an operation."""
-        return self.open() is not None
-
     def get(self, key):
         """The row with this primary key, None if there is none, or LONG. What a bad key raises."""
         cdef Buffer packed = self.lend()
@@ -207,13 +203,17 @@ cdef class Shortcut:
         cdef Change lane
         if self.open() is None or not gate.mutex.acquire(False):
             return None
-        lane = gate.newest.lane                         # `open` may have run Python code, and let others run
-        if lane is None:
-            lane = gate.newest.inline()
-        if lane is None or lane.definitions is not self.era:
+        try:
+            lane = gate.newest.lane                     # `open` may have run Python code, and let others run
+            if lane is None:
+                lane = gate.newest.inline()
+            if lane is not None and lane.definitions is self.era:
+                return lane
+        except BaseException:
             gate.mutex.release()
-            return None
-        return lane
+            raise
+        gate.mutex.release()
+        return None
 
     cdef int commit(self, Change lane) except -1:
         """What was changed is the newest version."""
@@ -282,8 +282,9 @@ cdef class Shortcut:
         return name, record, self.face.decode(record)
 
     def exchange(self, bytes key not None, bytes before not None, row):
-        """Store the row in place of the record `before`; False, and nothing done, as in put, and if the record is another one
-        by now, or the row's key."""
+        """Store the row in place of the record `before`; whether that was done. Not where LONG would be the answer of another
+        method, nor if the record is another one by now, or the row's key. Raises what put does.
+        """
         cdef Buffer packed, record
         cdef Change lane
         cdef bint done = False

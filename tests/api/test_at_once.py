@@ -13,6 +13,7 @@ from tests.worlds import gather
 
 
 class Item(BaseModel):
+    __modelvault_primary_key__ = "id"
     __modelvault_indexes__ = (models.unique("code"), models.index("shelf"))
 
     id: int
@@ -123,6 +124,8 @@ def test_a_validator_may_change_rows(db: Database) -> None:
     """What an update runs of the user's comes before it takes what it needs, and it sees what that did."""
 
     class Counted(BaseModel):
+        __modelvault_primary_key__ = "id"
+
         id: int
         count: int = 0
 
