@@ -527,7 +527,7 @@ class Collection(Questions[M]):
     def delete(self, key: Any) -> bool:
         """Delete the row with this primary key; True if it was there."""
         there = self._twin._remove_at_once(key)
-        return drive(self._twin._delete(key)) if there is LONG else there
+        return drive(self._twin._delete(key)) if there is LONG else bool(there)
 
 
 class Query(Questions[M]):
