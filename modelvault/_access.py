@@ -18,7 +18,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
-from threading import Lock
 from typing import Any, Final, NoReturn, TypeVar
 
 from modelvault._core.gate import Gate
@@ -419,9 +418,9 @@ class Access(Gate):
         self.runner = runner
         self.path = path
         self.read_only = read_only
-        self.volatile: bool = engine.volatile
+        self.volatile = engine.volatile
         self.queue: WriteQueue = WriteQueue(runner, engine)
-        self.mutex: Lock = self.queue.mutex
+        self.mutex = self.queue.mutex
         self.alert = FOLLOWER if engine.read_only else 0
         self.credit: int = runner.credit
         self.unit: Unit | None = None
@@ -610,13 +609,19 @@ class Access(Gate):
         if unit is not None:
             return unit.perform(statement, short=short)
         self.check_writable()
+        return self._change_memory(statement) if short and self.volatile else self.submit(statement)
+
+    def submit(self, statement: Statement) -> Awaitable[Any]:
+        """`write`, where nothing stands in the way."""
         if self.strays:
             self.drain()
-        return self._change_memory(statement) if short and self.volatile else self.queue.submit(statement)
+        return self.queue.submit(statement)
 
     async def _change_memory(self, statement: Statement) -> Any:
         """Apply a short statement to a database in memory: on the spot, unless a transaction is open."""
         await self.breathe()
+        if self.strays:
+            self.drain()
         with self.mutex:
             write = self.engine.inline()
             if write is not None:

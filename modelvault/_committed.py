@@ -100,6 +100,7 @@ class Committed(History):
             latest = self.latest
             version = latest.twin(latest.roots.copy() if self.volatile else latest.roots)
             version.stamp, version.pins = self.pager.freeze(), 1
+            self.lane = None
             self.pinned[version.stamp] = version.generation
             return version
 

@@ -91,7 +91,7 @@ class Engine(Committed):
         self._room = None if volatile else self.checkpoints.give_room
         self.forked = False  # is this a copy in a forked child?
         self._identity = file.identity
-        self._inline: Write | None = None
+        self.lane = None
         self._ending = threading.Lock()
         self._following = threading.Lock()
         self._recover(strict)
@@ -170,7 +170,7 @@ class Engine(Committed):
         with self.lock:
             latest = self.latest
             pager = self.pager.fork(self.pager.freeze() if self.write is None else self.write.draft.begin)
-            self._inline = None
+            self.lane = None
         twin = Engine(self.file, pager, self.meta, read_only=False, volatile=True)
         twin.next_ids = self.next_ids
         twin.show(latest.roots.copy(), latest.definitions)
@@ -294,10 +294,12 @@ class Engine(Committed):
         """
         if not self.volatile or self.write is not None:
             return None
-        if self._inline is None or self.pinned:
-            draft = Draft(self.pager, 0, not self.pinned)
-            self._inline = Write(self.latest, self.latest.roots, draft, None, self.next_ids)
-        return self._inline
+        if self.lane is not None:
+            return self.lane
+        write = Write(self.latest, self.latest.roots, Draft(self.pager, 0, not self.pinned), None, self.next_ids)
+        if not self.pinned:
+            self.lane = write
+        return write
 
     def publish_inline(self, write: Write) -> None:
         """Make known what was changed through `inline`."""
@@ -305,8 +307,6 @@ class Engine(Committed):
         write.draft.publish(self.newest_stamp())
         latest.sequence += 1
         latest.definitions = write.definitions
-        if self.pinned:
-            self._inline = None
         self.next_ids = (write.next_tree, write.next_collection)
 
     def begin(self) -> Write:
@@ -319,8 +319,7 @@ class Engine(Committed):
         limit = 0 if self.volatile else self.checkpoints.record_limit
         draft = Draft(self.pager, record_limit=limit)
         write = Write(latest, latest.roots.copy(), draft, self._room, self.next_ids)
-        self.write = write
-        self._inline = None
+        self.write, self.lane = write, None
         return write
 
     def _check_writable(self) -> None:

@@ -25,8 +25,9 @@ from math import inf
 from time import monotonic, sleep
 from typing import Any, Final
 
+from modelvault._core.ticket import Ticket, apply_puts
 from modelvault._engine import Engine, Write
-from modelvault._runner import Runner, Waiter
+from modelvault._runner import Runner
 from modelvault.errors import CorruptionError, ModelVaultTransactionError
 
 __all__ = ["BROKEN", "TIMEOUT", "Statement", "Turns", "WriteQueue"]
@@ -52,31 +53,6 @@ With wait False it raises ColdPage, having changed nothing, where it would have 
 
 BROKEN: Final = (OSError, CorruptionError, MemoryError)
 """Errors of the machine, not of the statement: they may leave a Write half changed, and end it."""
-
-
-class Ticket:
-    """A place in the queue."""
-
-    __slots__ = ("deadline", "error", "owner", "result", "state", "statement", "waiter")
-
-    def __init__(self, statement: Statement | None, owner: object = None) -> None:
-        self.statement = statement
-        self.owner = owner
-        self.deadline = inf
-        self.state = WAITING
-        self.waiter: Waiter | None = None
-        self.result: Any = None
-        self.error: BaseException | None = None
-
-    def outcome(self) -> Any:
-        """What the statement returned or raised."""
-        error, self.error = self.error, None
-        if error is None:
-            return self.result
-        try:
-            raise error
-        finally:
-            del error  # no cycle through the traceback
 
 
 class Turns:
@@ -382,21 +358,32 @@ class WriteQueue(Turns):
     def _apply(self, write: Write, group: list[Ticket]) -> Ticket | None:
         """Apply each statement; those that fail fail alone. The ticket whose error ended the Write, or None."""
         pause = monotonic() + SLICE
-        for number, ticket in enumerate(group):
-            assert ticket.statement is not None
-            ticket.error = None
-            try:
-                ticket.result = ticket.statement(write, True)
-                if write.is_large:
+        number = 0
+        while number < len(group):
+            number += apply_puts(group, number, FEW, write) or self._apply_one(write, group[number])
+            ticket = group[number - 1]
+            if ticket.error is None and write.is_large:
+                try:
                     write.spill()
-            except BaseException as error:
-                ticket.error = error
-                if not isinstance(error, Exception) or isinstance(error, BROKEN):
-                    return ticket
-            if number % FEW == 0 and self._by_thread and monotonic() > pause:
+                except BaseException as error:
+                    ticket.error = error
+            error = ticket.error
+            if error is not None and (not isinstance(error, Exception) or isinstance(error, BROKEN)):
+                return ticket
+            if self._by_thread and monotonic() > pause:
                 sleep(PAUSE)
                 pause = monotonic() + SLICE
         return None
+
+    def _apply_one(self, write: Write, ticket: Ticket) -> int:
+        """Apply one statement, of any kind: 1, how many it was."""
+        assert ticket.statement is not None
+        ticket.error = None
+        try:
+            ticket.result = ticket.statement(write, True)
+        except BaseException as error:
+            ticket.error = error
+        return 1
 
 
 def too_late(seconds: float | None) -> ModelVaultTransactionError:

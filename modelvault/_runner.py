@@ -31,10 +31,12 @@ from operator import itemgetter
 from threading import get_ident
 from time import monotonic
 from types import FrameType
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeAlias, TypeVar
+
+from modelvault._core.waiter import AsyncioWaiter, fire
 
 if TYPE_CHECKING:
-    pass
+    LoopWaiter: TypeAlias = "AsyncioWaiter | TrioWaiter"
 
 __all__ = ["BlockingRunner", "LoopRunner", "Runner", "Waiter"]
 
@@ -266,7 +268,7 @@ class LoopRunner(Runner):
         asyncio: Any = sys.modules.get("asyncio")
         trio: Any = sys.modules.get("trio")
         loop = None if asyncio is None else asyncio._get_running_loop()
-        if asyncio is not None and loop is not None and (trio is None or asyncio.current_task(loop) is not None):
+        if loop is not None and (trio is None or asyncio.current_task(loop) is not None):
             return AsyncioWaiter(loop)
         if trio is not None:
             with suppress(RuntimeError):
@@ -310,7 +312,7 @@ class LoopRunner(Runner):
             loops[waiter.loop].append(waiter)
         for some in loops.values():
             with suppress(RuntimeError):  # the loop is gone, and who waited with it
-                some[0].soon(fire, some)
+                some[0].soon(fire, some, TURN)
 
     def close(self) -> None:
         self._writer.end()
@@ -336,14 +338,16 @@ class LoopRunner(Runner):
         await self._anyio.lowlevel.checkpoint()
 
 
-class LoopWaiter(ABC):
-    """A waiter for the task that makes it: a future or event of its loop costs a tenth of anyio's."""
+class TrioWaiter:
+    """For Trio what AsyncioWaiter is for the others: a waiter for the task that makes it."""
 
-    __slots__ = ("done", "loop")
+    __slots__ = ("_task", "_trio", "done", "loop")
 
-    def __init__(self, loop: Any) -> None:
-        self.loop = loop
+    def __init__(self, trio: Any) -> None:
+        self.loop = trio.lowlevel.current_trio_token()
         self.done = False
+        self._trio = trio
+        self._task: Any = None  # while it waits
 
     def set(self) -> None:
         self.done = True
@@ -353,102 +357,32 @@ class LoopWaiter(ABC):
     def is_set(self) -> bool:
         return self.done
 
-    @abstractmethod
     def soon(self, function: Callable[..., object], *args: Any) -> None:
         """Have it called in the loop's thread; RuntimeError if the loop is gone."""
-
-    @abstractmethod
-    def fire(self) -> None:
-        """Wake the task; in the loop's thread."""
-
-    @abstractmethod
-    def wait(self, seconds: float | None = None) -> Awaitable[Any]:
-        """See `Waiter`."""
-
-
-class AsyncioWaiter(LoopWaiter):
-    """For asyncio and uvloop."""
-
-    __slots__ = ("_future",)
-
-    def __init__(self, loop: Any) -> None:
-        self.loop = loop
-        self.done = False
-        self._future: Any = None
-
-    def soon(self, function: Callable[..., object], *args: Any) -> None:
-        self.loop.call_soon_threadsafe(function, *args)
-
-    def fire(self) -> None:
-        self.done = True
-        future = self._future
-        if future is not None and not future.done():
-            future.set_result(None)
-
-    def wait(self, seconds: float | None = None) -> Awaitable[Any]:
-        future: Awaitable[Any] = self.loop.create_future()
-        self._future = future
-        if self.done:
-            self.fire()
-        return future if seconds is None else self._wait(future, seconds)
-
-    async def _wait(self, future: Awaitable[Any], seconds: float) -> None:
-        timer = self.loop.call_later(seconds, expire, future)
-        try:
-            await future
-        finally:
-            timer.cancel()
-
-
-def expire(future: Any) -> None:
-    """Time is up for a future."""
-    if not future.done():
-        future.set_result(None)
-
-
-class TrioWaiter(LoopWaiter):
-    """For Trio."""
-
-    __slots__ = ("_task", "_trio")
-
-    def __init__(self, trio: Any) -> None:
-        super().__init__(trio.lowlevel.current_trio_token())
-        self._trio = trio
-        self._task: Any = None  # while it waits
-
-    def soon(self, function: Callable[..., object], *args: Any) -> None:
         self.loop.run_sync_soon(function, *args)
 
     def fire(self) -> None:
+        """Wake the task; in the loop's thread."""
         self.done = True
         task, self._task = self._task, None
         if task is not None:
             self._trio.lowlevel.reschedule(task)
 
-    async def wait(self, seconds: float | None = None) -> None:
-        if self.done:
-            return
-        if seconds is None:
+    def wait(self, seconds: float | None = None) -> Awaitable[None]:
+        return self._sleep() if seconds is None else self._wait(seconds)
+
+    async def _wait(self, seconds: float) -> None:
+        with self._trio.move_on_after(seconds):
             await self._sleep()
-        else:
-            with self._trio.move_on_after(seconds):
-                await self._sleep()
 
     async def _sleep(self) -> None:
-        self._task = self._trio.lowlevel.current_task()
-        await self._trio.lowlevel.wait_task_rescheduled(self._abort)
+        if not self.done:
+            self._task = self._trio.lowlevel.current_task()
+            await self._trio.lowlevel.wait_task_rescheduled(self._abort)
 
     def _abort(self, raise_cancel: object) -> Any:
         self._task = None
         return self._trio.lowlevel.Abort.SUCCEEDED
-
-
-def fire(waiters: list[LoopWaiter]) -> None:
-    """Wake the tasks of these waiters, which all belong to this loop; some now, the others in its next turns."""
-    for waiter in waiters[:TURN]:
-        waiter.fire()
-    if len(waiters) > TURN:
-        waiters[0].soon(fire, waiters[TURN:])
 
 
 class WriterThread:

@@ -221,25 +221,17 @@ class AsyncCollection(Questions[M]):
 
     async def insert(self, row: M) -> None:
         """Store a row; one with the same primary key is replaced. DuplicateKeyError if a unique value is taken."""
-        if not self._put_at_once(row):
-            await self._store(row, False)
+        shortcut = self._shortcut
+        put = LONG if shortcut is None else shortcut.put(row)
+        if put is not None:
+            try:
+                await self._submit(put, row)
+            except StaleSchemaError:
+                await self._store(row, False)
 
-    def _put_at_once(self, row: M) -> bool:
-        """Store a row of a database in memory on the spot; False if that has to happen by the long way."""
-        access, shortcut, binding = self._access, self._shortcut, self._binding
-        if shortcut is None or binding is None or not access.volatile or not shortcut.ready():
-            return False
-        if row.__class__ is not self._cls:
-            check_row(self._cls, row)
-        key, record = binding.face.encode(row)
-        engine = access.engine
-        with access.mutex:
-            write = engine.inline()
-            if write is None or write.definitions is not self._era:
-                return False
-            binding.put(write, key, record, False, True)
-            engine.publish_inline(write)
-        return True
+    def _submit(self, put: Any, row: M) -> Awaitable[None]:
+        """Store a row for which the short way gave this: LONG, or its Put. Of the latter StaleSchemaError, too."""
+        return self._store(row, False) if put is LONG else self._access.submit(put)
 
     async def create(self, row: M) -> None:
         """Store a new row; DuplicateKeyError if its primary key, or a unique value, is taken."""
@@ -363,16 +355,29 @@ class AsyncCollection(Questions[M]):
         NotFoundError (a ValueError) if there is no such row, ValueError if a field is unknown, or if the primary key
         would change.
         """
+        row: M = self._change_at_once(key, patch)
+        return await self._update(key, patch) if row is LONG else row
+
+    def _change_at_once(self, key: Any, patch: Any) -> Any:
+        """Change a row of a database in memory on the spot: the row then, or LONG."""
+        shortcut = self._shortcut
+        found = LONG if shortcut is None else shortcut.take(key)
+        if shortcut is None or found is LONG:
+            return LONG
+        packed, before, row = found
+        fresh = self._patched(row, patch)
+        return fresh if shortcut.exchange(packed, before, fresh) else LONG
+
+    def _patched(self, row: Any, patch: Any) -> Any:
+        """A row that nobody else has, with the patch's fields replaced."""
+        assert self._binding is not None
+        return {**row, **patch} if self._mapped is None else patched(row, patch, self._binding.schema.type)
+
+    async def _update(self, key: Any, patch: Any) -> M:
+        """`update` by the long way."""
         key = self._key(key)
         binding = await self._ready()
         packed = binding.pack(key)
-
-        def changed(row: Any) -> tuple[Any, bytes]:
-            fresh: Any = {**row, **patch} if self._mapped is None else patched(row, patch, binding.schema.type)
-            after, record = binding.face.encode(fresh)
-            if after != packed:
-                raise fixed_key(self._name)
-            return fresh, record
 
         def statement(write: Write, wait: bool) -> Any:
             row = binding.find(write.roots, key, binding.face, wait)
@@ -382,22 +387,23 @@ class AsyncCollection(Questions[M]):
                     collection=self._name,
                     key=key,
                 )
-            fresh, record = changed(row)
+            fresh = self._patched(row, patch)
+            after, record = binding.face.encode(fresh)
+            if after != packed:
+                raise fixed_key(self._name)
             binding.put(write, packed, record, False, wait)
             return fresh
 
-        access = self._access
         try:
-            await access.breathe()
-            if access.volatile and self._unit is None and not access.alert:
-                row: M = change_memory(access, binding, packed, changed)
-                if row is not LONG:
-                    return row
+            await self._access.breathe()
+            row: M = self._change_at_once(key, patch) if self._access.volatile else LONG
+            if row is not LONG:
+                return row
             result: M = await self._write(statement)
             return result
         except StaleSchemaError:
             pass
-        return await self.update(key, patch)
+        return await self._update(key, patch)
 
     async def upsert(self, row: M, *, on: Path | None = None) -> None:
         """Store a row in place of the one with the same primary key and, with `on`, of the one with the same value.
@@ -428,13 +434,23 @@ class AsyncCollection(Questions[M]):
 
     async def delete(self, key: Any) -> bool:
         """Delete the row with this primary key; True if it was there."""
+        there = self._remove_at_once(key)
+        return await self._delete(key) if there is LONG else bool(there)
+
+    def _remove_at_once(self, key: Any) -> Any:
+        """Delete a row of a database in memory on the spot: whether it was there, or LONG."""
+        shortcut = self._shortcut
+        return LONG if shortcut is None else shortcut.remove(key)
+
+    async def _delete(self, key: Any) -> bool:
+        """`delete` by the long way."""
         binding = await self._ready()
         packed = binding.pack(self._key(key))
         try:
             return bool(await self._write(lambda write, wait: binding.remove(write, packed, wait), short=True))
         except StaleSchemaError:
             pass
-        return await self.delete(key)
+        return await self._delete(key)
 
     async def _read(self, reader: Reader[Any]) -> Any:
         return await self._access.read(reader, self._unit)
@@ -656,21 +672,4 @@ def check_row(cls: type, row: Any) -> Any:
             check_instance(cls, row)
         elif not isinstance(row, dict):
             raise TypeError(f"argument 'row': {type(row).__name__!r} object is not an instance of 'dict'")
-    return row
-
-
-def change_memory(access: Access, binding: Binding, key: bytes, changed: Callable[[Any], tuple[Any, bytes]]) -> Any:
-    """Change a row of a database in memory on the spot; LONG if it is not there, or if somebody else is writing.
-
-    `changed` runs code of the user, so it runs before the mutex is taken: should the row have changed meanwhile, LONG.
-    """
-    before = binding.record(access.engine.latest.roots, key, True)
-    if before is None:
-        return LONG
-    row, record = changed(binding.face.decode(before))
-    with access.mutex:
-        write = access.engine.inline()
-        if write is None or not binding.exchange(write, key, before, record):
-            return LONG
-        access.engine.publish_inline(write)
     return row

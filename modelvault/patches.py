@@ -45,7 +45,10 @@ def patched(instance: M, patch: object, row: Type | None = None) -> M:
     changes = patch_values(instance, patch)
     fresh: M
     if is_pydantic(cls):
-        fresh = patched_model(instance, resolve_names(cls, changes))
+        fields = cls.__pydantic_fields__
+        if not changes.keys() <= fields.keys():
+            changes = resolve_names(cls, changes)
+        fresh = patched_model(instance, changes, is_frozen(cls, fields))
         return fresh
     unknown = changes.keys() - field_names(cls)
     if unknown:
@@ -71,11 +74,11 @@ def unknown_field(cls: type, names: set[str]) -> ValueError:
 
 def patch_values(instance: Any, patch: Any) -> dict[str, Any]:
     """The patch as a dict by name."""
-    if isinstance(patch, Mapping):
+    if type(patch) is dict or isinstance(patch, Mapping):
         for name in patch:
             if not isinstance(name, str):
                 raise TypeError(f"a patch has field names as keys, not {name!r}")
-        return dict(patch)
+        return patch if type(patch) is dict else dict(patch)
     cls: Any = type(patch)
     if is_pydantic(cls):
         names = cls.model_fields if cls is type(instance) else patch.model_fields_set
@@ -87,8 +90,6 @@ def patch_values(instance: Any, patch: Any) -> dict[str, Any]:
 
 def resolve_names(cls: Any, changes: dict[str, Any]) -> dict[str, Any]:
     """The changes by field name, where aliases stand for fields; extra keys pass only if the model takes extras."""
-    if changes.keys() <= cls.__pydantic_fields__.keys():
-        return changes
     aliases = {}
     for name, info in cls.model_fields.items():
         for alias in (info.alias, info.validation_alias):
@@ -103,10 +104,14 @@ def resolve_names(cls: Any, changes: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def patched_model(instance: Any, changes: dict[str, Any]) -> Any:
+def is_frozen(cls: Any, fields: dict[str, Any]) -> bool:
+    """Whether a Pydantic class, or one of its fields, refuses assignments."""
+    return bool(cls.model_config.get("frozen")) or True in [info.frozen for info in fields.values()]
+
+
+def patched_model(instance: Any, changes: dict[str, Any], frozen: bool) -> Any:
     """The Pydantic instance, patched: each change goes through the validators that an assignment would run."""
-    cls = type(instance)
-    if cls.model_config.get("frozen") or any(info.frozen for info in cls.__pydantic_fields__.values()):
+    if frozen:
         return revalidated(instance, {**values_of(instance), **changes}, instance.model_fields_set | changes.keys())
     if len(changes) == 1 or not settled(instance, changes):
         assign(instance, changes)

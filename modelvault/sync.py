@@ -16,6 +16,7 @@ from modelvault._engine import CACHE_SIZE, PAGE_SIZE, file_name
 from modelvault._queue import TIMEOUT
 from modelvault._runner import BlockingRunner
 from modelvault.database import AsyncDatabase, Durability, content, open_copy, open_file, open_memory
+from modelvault.errors import StaleSchemaError
 from modelvault.sync_frames import Frames
 from modelvault.sync_rows import Rows
 from modelvault.sync_upkeep import Upkeep
@@ -469,8 +470,13 @@ class Collection(Questions[M]):
     def insert(self, row: M) -> None:
         """Store a row; one with the same primary key is replaced. DuplicateKeyError if a unique value is taken."""
         twin = self._twin
-        if not twin._put_at_once(row):
-            drive(twin._store(row, False))
+        shortcut = twin._shortcut
+        put = LONG if shortcut is None else shortcut.put(row)
+        if put is not None:
+            try:
+                drive(twin._submit(put, row))
+            except StaleSchemaError:
+                drive(twin._store(row, False))
 
     def create(self, row: M) -> None:
         """Store a new row; DuplicateKeyError if its primary key, or a unique value, is taken."""
@@ -508,7 +514,8 @@ class Collection(Questions[M]):
         NotFoundError (a ValueError) if there is no such row, ValueError if a field is unknown, or if the primary key
         would change.
         """
-        return drive(self._twin.update(key, patch))
+        row: M = self._twin._change_at_once(key, patch)
+        return drive(self._twin._update(key, patch)) if row is LONG else row
 
     def upsert(self, row: M, *, on: Path | None = None) -> None:
         """Store a row in place of the one with the same primary key and, with `on`, of the one with the same value.
@@ -519,7 +526,8 @@ class Collection(Questions[M]):
 
     def delete(self, key: Any) -> bool:
         """Delete the row with this primary key; True if it was there."""
-        return drive(self._twin.delete(key))
+        there = self._twin._remove_at_once(key)
+        return drive(self._twin._delete(key)) if there is LONG else bool(there)
 
 
 class Query(Questions[M]):

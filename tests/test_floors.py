@@ -52,7 +52,7 @@ ROWS = [
     ["__main__"],
 ]
 CORE_ROWS = [
-    ["__init__", "format", "xxh64", "slots", "cache", "buffer", "constraint", "drive"],
+    ["__init__", "format", "xxh64", "slots", "cache", "buffer", "constraint", "drive", "waiter"],
     ["file", "meta", "codec"],
     ["replacement", "pager", "scalar", "temporal", "container", "carried"],
     ["draft", "node", "keys", "anything"],
@@ -66,7 +66,8 @@ CORE_ROWS = [
     ["program", "vector"],
     ["track"],
     ["table", "commit", "copying", "packing", "survey"],
-    ["feed", "batch", "gate"],
+    ["feed", "batch", "ticket"],
+    ["gate"],
     ["scan", "recoding", "gathering"],
     ["sorting", "aggregate", "sheet"],
 ]
@@ -98,7 +99,7 @@ STRANGERS = {
     **dict.fromkeys(
         ("_version", "_keeper", "_committed", "_checkpoints", "_following", "_engine", "_queue", "_access"), NAMING
     ),
-    "_runner": NAMING | {"_core"},
+    "_runner": NAMING,  # of the core its waiters only
     "query": {"_core"},
     "pages": {"_core"},
     "expressions": {"_core"},

@@ -142,7 +142,9 @@ cdef class Batch:
         """Encode at most `most` rows of an iterator, each before the next one is asked for; how many there were."""
         cdef size_t before = self.count
         for row in rows:
-            self.add(face, row, cls, check)
+            if type(row) is not cls:
+                check(cls, row)
+            self.append(face, row)
             if self.count - before == most:
                 break
         return self.count - before

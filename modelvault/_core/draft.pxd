@@ -48,6 +48,7 @@ cdef class Draft:
     cdef int seal(self, Page page, Ref* ref) except -1
     cdef int settle_ref(self, Page page, Ref* ref) except -1
     cdef bint may_seal_early(self, Page page) noexcept
+    cpdef int publish(self, uint64_t pinned=*) except -1
     cdef int add_live(self) except -1
     cpdef int write_out(self) except -1
 

@@ -294,7 +294,7 @@ cdef class Draft:
 
     # The end of a write
 
-    def publish(self, uint64_t pinned=0xFFFFFFFFFFFFFFFF):
+    cpdef int publish(self, uint64_t pinned=0xFFFFFFFFFFFFFFFF) except -1:
         """The write's roots are the newest version: keep its drafts, retire those that only older versions can see.
 
         pinned: the stamp of the newest version that is pinned, 0 without one: drafts that it does not see go at once.
@@ -316,6 +316,7 @@ cdef class Draft:
                 pager.retire(index)
         self.add_live()
         self.forget_lists()
+        return 0
 
     cdef int add_live(self) except -1:
         """Count what a checkpoint will have to seal and to free for this write, which does not do it itself."""

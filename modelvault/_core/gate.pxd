@@ -1,10 +1,10 @@
-"""The short way of a read: what memory answers at once."""
+"""The short way of a read, and of a change in memory: what can be done at once."""
 
 from cython cimport final
 from libc.stddef cimport size_t
 
 from modelvault._core.buffer cimport Buffer
-from modelvault._core.history cimport History
+from modelvault._core.history cimport History, Write
 from modelvault._core.keys cimport KeyCodec
 from modelvault._core.record cimport Face
 from modelvault._core.table cimport Table, TableIndex
@@ -14,6 +14,9 @@ from modelvault._core.tree cimport Roots
 cdef class Gate:
     cdef public int alert           # why an operation cannot take the short way; 0: it can
     cdef public Py_ssize_t credit   # operations left before others shall have a chance to run
+    cdef public bint volatile       # a database in memory: changes may happen on the spot
+    cdef public bint read_only
+    cdef public object mutex        # held while somebody changes a database in memory, or looks at it at length
     cdef public History newest       # the engine, for C code: in Python an attribute of its own is three times as quick
 
     cpdef bint concerns(self)
@@ -35,8 +38,13 @@ cdef class Shortcut:
     cdef str primary
     cdef dict points                # path -> Point
     cdef Buffer spare               # lent to who looks for something; None while it is in use
+    cdef Buffer room                # lent to who stores something, in the same way
 
     cdef Buffer lend(self)
+    cdef object key_of(self, key)
+    cdef Buffer lend_room(self)
+    cdef Write enter(self)
+    cdef int commit(self, Write lane) except -1
     cdef Roots open(self)
     cdef object row(self, Roots roots, const unsigned char* key, size_t size)
     cdef object through(self, Roots roots, TableIndex index, Buffer entry)

@@ -1,4 +1,4 @@
-"""The short way of a read: what memory answers at once.
+"""The short way of a read, and of a change in memory: what can be done at once.
 
 Most reads ask for one row, of the last commit, in pages that are in memory. For them this module is the whole way: a Python
 method calls a `Shortcut` once, and gets the row, or LONG where anything is not as usual. Then the long way, which is
@@ -10,21 +10,24 @@ from cpython.object cimport PyObject
 from cython cimport final
 from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy
 
 from modelvault._core.buffer cimport Buffer, put_byte, put_bytes, take
 from modelvault._core.format cimport PAGE_LEVEL, REF_SIZE, Ref, Root
-from modelvault._core.history cimport Version
+from modelvault._core.history cimport Version, Write
 from modelvault._core.keys cimport NONE_TAG, VALUE_TAG, KeyCodec
 from modelvault._core.node cimport branch_ref, node_begins, node_count, node_prefix, node_search, node_slots, node_suffix
 from modelvault._core.pager cimport Page
 from modelvault._core.record cimport Face
 from modelvault._core.table cimport Table, TableIndex
+from modelvault._core.ticket cimport new_put
 from modelvault._core.tree cimport Roots, child_index, fetch, tree_find
 
 from modelvault.errors import ColdPage, CorruptionError
 
 LONG = object()
+
+cdef size_t ROOM_LIMIT = 65536     # bytes of a buffer that are kept for the next record
 
 
 cdef class Gate:
@@ -70,6 +73,12 @@ cdef class Shortcut:
         self.spare = None
         buffer.size = 0
         return buffer
+
+    cdef object key_of(self, key):
+        """The primary key of a key or instance."""
+        if type(key) is not int and type(key) is not str and self.primary and isinstance(key, self.cls):
+            return getattr(key, self.primary)
+        return key
 
     cdef Roots open(self):
         """The roots to look into; None: not by this way."""
@@ -127,17 +136,11 @@ cdef class Shortcut:
         row = self.row(roots, entry.data + size, prefix + rest - size)
         return LONG if row is None else row             # an index that is at odds with its table: the long way says so
 
-    def ready(self):
-        """Whether something may be done by this way now; counts as an operation."""
-        return self.open() is not None
-
     def get(self, key):
         """The row with this primary key, None if there is none, or LONG. What a bad key raises."""
         cdef Buffer packed = self.lend()
         cdef Roots roots
-        if type(key) is self.cls and self.primary:
-            key = getattr(key, self.primary)
-        self.face.keys.write(packed, key, True)
+        self.face.keys.write(packed, self.key_of(key), True)
         try:
             roots = self.open()
             row = LONG if roots is None else self.row(roots, packed.data, packed.size)
@@ -191,6 +194,136 @@ cdef class Shortcut:
             return LONG
         self.spare = packed
         return rows
+
+    # Changing, in memory. What runs code of the user comes first; from `enter` to `commit` none does.
+
+    cdef Write enter(self):
+        """What to change rows through, with the mutex held until they are; None, and no mutex: not by this way."""
+        cdef Gate gate = self.gate
+        cdef Write lane
+        if self.open() is None or not gate.mutex.acquire(False):
+            return None
+        try:
+            lane = gate.newest.lane                     # `open` may have run Python code, and let others run
+            if lane is None:
+                lane = gate.newest.inline()
+            if lane is not None and lane.definitions is self.era:
+                return lane
+        except BaseException:
+            gate.mutex.release()
+            raise
+        gate.mutex.release()
+        return None
+
+    cdef int commit(self, Write lane) except -1:
+        """What was changed is the newest version."""
+        lane.draft.publish(self.gate.newest.newest_stamp())
+        self.gate.newest.latest.sequence += 1
+        return 0
+
+    def put(self, row):
+        """Store a row of a database in memory: None. On disk the Put that stores it, to be committed. LONG as in get.
+
+        What a bad row raises; DuplicateKeyError.
+        """
+        cdef Gate gate = self.gate
+        cdef Buffer key, record
+        cdef Write lane
+        if type(row) is not self.cls or gate.read_only:
+            return LONG
+        key, record = self.lend(), self.lend_room()
+        self.face.write(key, record, row)
+        if not gate.volatile:
+            if gate.alert or gate.newest.latest.definitions is not self.era:
+                return LONG
+            put = new_put(self.table, key, record)
+        else:
+            lane = self.enter()
+            if lane is None:
+                return LONG
+            try:
+                self.table.put_at(lane.draft, lane.roots, key.data, key.size, record.data, record.size, False, True)
+                self.commit(lane)
+            finally:
+                gate.mutex.release()
+            put = None
+        self.spare, self.room = key, record
+        return put
+
+    cdef Buffer lend_room(self):
+        """An empty buffer for a record; whoever has it may put it back into `room`."""
+        cdef Buffer buffer = self.room
+        self.room = None
+        if buffer is None or buffer.capacity > ROOM_LIMIT:
+            return Buffer.__new__(Buffer)
+        buffer.size = 0
+        return buffer
+
+    def take(self, key):
+        """(packed key, record, row) of a row to be changed and given to `exchange`; LONG as in get."""
+        cdef Buffer packed
+        cdef Roots roots
+        cdef const unsigned char* value
+        cdef size_t size
+        cdef Page page
+        if not self.gate.volatile or self.gate.read_only:
+            return LONG
+        packed = self.lend()
+        self.face.keys.write(packed, self.key_of(key), True)
+        roots = self.open()
+        if roots is None:
+            return LONG
+        page = tree_find(self.table.pager, roots.at(self.table.tree), packed.data, packed.size, True, &value, &size)
+        if page is None:
+            return LONG
+        record = value[:size]
+        name = packed.data[:packed.size]
+        self.spare = packed
+        return name, record, self.face.decode(record)
+
+    def exchange(self, bytes key not None, bytes before not None, row):
+        """Store the row in place of the record `before`; whether that was done. Not where LONG would be the answer of another
+        method, nor if the record is another one by now, or the row's key. Raises what put does.
+        """
+        cdef Buffer packed, record
+        cdef Write lane
+        cdef bint done = False
+        packed, record = self.lend(), self.lend_room()
+        self.face.write(packed, record, row)
+        if packed.size != <size_t> len(key) or memcmp(packed.data, <const unsigned char*> key, packed.size):
+            return False
+        lane = self.enter()
+        if lane is None:
+            return False
+        try:
+            if self.table.exchange_at(
+                    lane.draft, lane.roots, packed.data, packed.size, before, record.data, record.size):
+                self.commit(lane)
+                done = True
+        finally:
+            self.gate.mutex.release()
+        self.spare, self.room = packed, record
+        return done
+
+    def remove(self, key):
+        """Delete the row with this primary key from a database in memory; whether it was there, or LONG. What a bad key raises."""
+        cdef Buffer packed
+        cdef Write lane
+        cdef bint there
+        if not self.gate.volatile or self.gate.read_only:
+            return LONG
+        packed = self.lend()
+        self.face.keys.write(packed, self.key_of(key), True)
+        lane = self.enter()
+        if lane is None:
+            return LONG
+        try:
+            there = self.table.delete_at(lane.draft, lane.roots, packed.data, packed.size, True)
+            self.commit(lane)
+        finally:
+            self.gate.mutex.release()
+        self.spare = packed
+        return there
 
 
 cdef int put_value(Buffer packed, Point point, value) except -1:

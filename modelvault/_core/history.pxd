@@ -56,7 +56,9 @@ cdef class History:
     cdef public Write write             # the one that is open
     cdef public object lock             # held while the newest version is exchanged, or pinned
     cdef public dict pinned             # stamp of each pinned version -> its generation
+    cdef public Write lane              # in memory: kept for `inline`; None: it has to find out
 
+    cpdef Write inline(self)
     cpdef uint64_t least_stamp(self)
     cpdef uint64_t newest_stamp(self)
     cpdef int reveal(self, Version version) except -1

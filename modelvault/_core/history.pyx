@@ -178,6 +178,10 @@ cdef class Savepoint:
 cdef class History:
     """The newest version of one open database, what leads to it, and who reads older ones."""
 
+    cpdef Write inline(self):
+        """In memory, while no write is open: what is changed through it is committed as it happens. Else None."""
+        return None
+
     def publish(self, Write write not None, uint64_t sequence, meta):
         """The drafts of the write are the newest version from now on."""
         with self.lock:

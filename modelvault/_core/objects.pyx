@@ -17,7 +17,8 @@ from modelvault._core.buffer cimport (
 from modelvault._core.codec cimport enter
 from modelvault._core.container cimport Custom, Dict, List, Optional, Set, Tuple, Union, VarTuple
 from modelvault._core.slots cimport (
-    allocate, copy_set, fill_place, find_slot, is_container, is_plain, keeps_values_inline, places_of, set_dict, track,
+    allocate, copy_set, fill_place, find_slot, is_container, is_plain, keeps_values_inline, places_of, same_set, set_dict,
+    track,
 )
 
 from modelvault.errors import ModelVaultQueryError, ModelVaultSchemaError, ModelVaultValidationError
@@ -222,7 +223,8 @@ cdef class Object(Raw):
     cdef tuple pydantic_tail(self, object source):
         """What a Pydantic instance carries besides its fields, None if that is nothing."""
         unset = self.set_slot.get(source)
-        if unset is not None and PyObject_RichCompareBool(unset, self.all_set, Py_EQ):
+        if unset is not None and (
+                same_set(unset, self.all_set) or PyObject_RichCompareBool(unset, self.all_set, Py_EQ)):
             unset = None
         extra = self.extra_slot.get(source) if self.extras else None
         private = self.private_slot.get(source) if self.privates else None

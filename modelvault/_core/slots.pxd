@@ -68,11 +68,23 @@ cdef extern from *:
     #endif
         return PySet_New(source);
     }
+
+    /* Whether two sets lie there alike, element by element: then they are equal, which is nearly always seen so. */
+    static inline int mv_same_set(PyObject *one, PyObject *other) {
+    #ifndef Py_GIL_DISABLED
+        PySetObject *a = (PySetObject *)one, *b = (PySetObject *)other;
+        return Py_IS_TYPE(one, &PySet_Type) && Py_IS_TYPE(other, &PySet_Type) && a->mask == b->mask && a->used == b->used
+            && a->fill == b->fill && memcmp(a->table, b->table, ((size_t)a->mask + 1) * sizeof(setentry)) == 0;
+    #else
+        return 0;
+    #endif
+    }
     """
     void fill_place "mv_fill_place"(object target, Py_ssize_t place, object value)
     bint is_container "mv_is_container"(object value)
     void track "mv_track"(object target)
     object copy_set "mv_copy_set"(object source)
+    bint same_set "mv_same_set"(object one, object other)
     void fill_slot "mv_fill_slot"(object instance, Py_ssize_t offset, object value)
     object get_slot "mv_get_slot"(object instance, Py_ssize_t offset)
     object allocate "mv_allocate"(object cls)

@@ -18,6 +18,8 @@ cdef class TableIndex:
     cdef readonly uint32_t tree
     cdef readonly bint unique
     cdef readonly dict extractors       # IndexKeys by schema version
+    cdef int newest_version             # -1: there is none
+    cdef IndexKeys newest               # for the newest schema version
     cdef EntryShape shape               # of its entries, in all versions
     cdef Entries before                 # scratch of the change under way
     cdef Entries after
@@ -50,6 +52,11 @@ cdef class Table:
     cdef bint put_at(
         self, Draft draft, Roots roots, const unsigned char* start, size_t length, const unsigned char* data,
         size_t size, bint create, bint wait) except -1
+    cdef bint exchange_at(
+        self, Draft draft, Roots roots, const unsigned char* start, size_t length, bytes before,
+        const unsigned char* data, size_t size) except -1
+    cdef bint delete_at(
+        self, Draft draft, Roots roots, const unsigned char* start, size_t length, bint wait) except -1
     cdef bint put_new(
         self, Draft draft, Roots roots, const unsigned char* key, size_t length, const unsigned char* record,
         size_t size) except -1

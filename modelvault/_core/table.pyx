@@ -36,7 +36,9 @@ cdef class TableIndex:
         self.tree = tree
         self.unique = unique
         self.extractors = extractors
-        self.shape = EntryShape(extractors[max(extractors)]) if extractors else None
+        self.newest_version = max(extractors, default=-1)
+        self.newest = extractors.get(self.newest_version)
+        self.shape = EntryShape(self.newest) if extractors else None
         self.before = Entries()
         self.after = Entries()
 
@@ -48,6 +50,8 @@ cdef class TableIndex:
 
     cdef IndexKeys extractor(self, const unsigned char* record, size_t size):
         """The IndexKeys for the schema version of a record."""
+        if size >= 2 and get16(record) == self.newest_version:
+            return self.newest
         if size < 2 or get16(record) not in self.extractors:
             raise CorruptionError(f"damaged record: it is of no known schema version, index {self.name}", tree=self.tree)
         return self.extractors[get16(record)]
@@ -188,17 +192,21 @@ cdef class Table:
 
     def exchange(self, write not None, bytes key not None, bytes before not None, bytes record not None):
         """Replace the record of the row with this primary key, if it is still `before`; whether it was. Errors as in put."""
-        cdef const unsigned char* start = <const unsigned char*> PyBytes_AS_STRING(key)
-        cdef const unsigned char* old = NULL
-        cdef size_t length = PyBytes_GET_SIZE(key), size = 0
-        cdef Page page
         self.check_definition(write)
-        page = tree_find(self.pager, (<Roots> write.roots).at(self.tree), start, length, True, &old, &size)
-        if page is None or size != <size_t> len(before) or memcmp(old, PyBytes_AS_STRING(before), size):
+        return self.exchange_at(
+            write.draft, write.roots, <const unsigned char*> PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key), before,
+            <const unsigned char*> PyBytes_AS_STRING(record), PyBytes_GET_SIZE(record))
+
+    cdef bint exchange_at(
+            self, Draft draft, Roots roots, const unsigned char* start, size_t length, bytes before,
+            const unsigned char* data, size_t size) except -1:
+        """exchange, of bytes."""
+        cdef const unsigned char* old = NULL
+        cdef size_t old_size = 0
+        cdef Page page = tree_find(self.pager, roots.at(self.tree), start, length, True, &old, &old_size)
+        if page is None or old_size != <size_t> len(before) or memcmp(old, PyBytes_AS_STRING(before), old_size):
             return False
-        self.put_at(
-            write.draft, write.roots, start, length,
-            <const unsigned char*> PyBytes_AS_STRING(record), PyBytes_GET_SIZE(record), False, True)
+        self.put_at(draft, roots, start, length, data, size, False, True)
         return True
 
     cdef bint put_at(
@@ -284,14 +292,16 @@ cdef class Table:
 
     def delete(self, write not None, bytes key not None, bint wait=True):
         """Delete the row with this primary key; whether it was there. Errors as in put."""
-        cdef Draft draft = write.draft
-        cdef Roots roots = write.roots
-        cdef const unsigned char* start = <const unsigned char*> PyBytes_AS_STRING(key)
-        cdef const unsigned char* old = NULL
-        cdef size_t length = PyBytes_GET_SIZE(key), old_size = 0
-        cdef Page page
         self.check_definition(write)
-        page = tree_find(self.pager, roots.at(self.tree), start, length, wait, &old, &old_size)
+        return self.delete_at(
+            write.draft, write.roots, <const unsigned char*> PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key), wait)
+
+    cdef bint delete_at(
+            self, Draft draft, Roots roots, const unsigned char* start, size_t length, bint wait) except -1:
+        """delete, of bytes."""
+        cdef const unsigned char* old = NULL
+        cdef size_t old_size = 0
+        cdef Page page = tree_find(self.pager, roots.at(self.tree), start, length, wait, &old, &old_size)
         if page is None:
             return False
         self.note(draft, roots, start, length, wait)

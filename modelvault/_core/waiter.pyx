@@ -1,0 +1,75 @@
+"""What a task of asyncio or uvloop waits for, and the waking of many: a thousand tasks may wait for one commit."""
+
+from cython cimport final
+
+
+@final
+cdef class AsyncioWaiter:
+    """A waiter for the task of this loop that makes it. See `Waiter` in `_runner`.
+
+    `done` is set by the thread that wakes; the loop hears of it a little later, by `fire`.
+    """
+
+    cdef readonly object loop
+    cdef public bint done
+    cdef object future
+
+    def __init__(self, loop):
+        self.loop = loop
+
+    def set(self):
+        """Wake who waits, or will; from any thread."""
+        self.done = True
+        try:
+            self.soon(self.fire)
+        except RuntimeError:
+            pass        # the loop is gone, and who waited with it
+
+    def is_set(self):
+        """Was it set?"""
+        return self.done
+
+    def soon(self, function, *args):
+        """Have it called in the loop's thread; RuntimeError if the loop is gone."""
+        self.loop.call_soon_threadsafe(function, *args)
+
+    cpdef fire(self):
+        """Wake the task; in the loop's thread."""
+        self.done = True
+        future = self.future
+        if future is not None and not future.done():
+            future.set_result(None)
+
+    def wait(self, seconds=None):
+        """Something to await until it is set, or for so many seconds."""
+        future = self.loop.create_future()
+        self.future = future
+        if self.done:
+            self.fire()
+        return future if seconds is None else self._wait(future, seconds)
+
+    async def _wait(self, future, double seconds):
+        timer = self.loop.call_later(seconds, expire, future)
+        try:
+            await future
+        finally:
+            timer.cancel()
+
+
+def expire(future):
+    """Time is up for a future."""
+    if not future.done():
+        future.set_result(None)
+
+
+def fire(list waiters not None, Py_ssize_t turn):
+    """Wake the tasks of these waiters, all of one loop: `turn` of them now, others have their turn, then the next."""
+    cdef Py_ssize_t number
+    for number in range(min(turn, len(waiters))):
+        waiter = waiters[number]
+        if type(waiter) is AsyncioWaiter:
+            (<AsyncioWaiter> waiter).fire()
+        else:
+            waiter.fire()
+    if len(waiters) > turn:
+        waiters[0].soon(fire, waiters[turn:], turn)
