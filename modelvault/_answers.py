@@ -243,9 +243,11 @@ async def summed_up(
         result = Aggregate(search.scan, search.codecs, functions, groups)
         await reading.finish(lambda slice: search.sum_up(slice, result), bool)
         return result.result()
+    path = functions[0][1]
+    assert path is not None
     pairs: list[tuple[bytes, bytes]] = []
     await reading.finish(search.pairs, pairs.extend)
-    column = Columns(search.codecs, (functions[0][1],))
+    column = Columns(search.codecs, (path,))
     return [(column.values(pairs[0][1])[0] if pairs else None,)]
 
 

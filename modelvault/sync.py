@@ -541,7 +541,7 @@ class Query(Questions[M]):
         self._twin = twin  # pyright: ignore[reportIncompatibleVariableOverride]  # and never set again
 
     def __bool__(self) -> NoReturn:
-        return self._twin.__bool__()
+        self._twin.__bool__()
 
     def __repr__(self) -> str:
         return repr(self._twin).replace("Async", "", 1)
