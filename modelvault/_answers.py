@@ -18,7 +18,7 @@ from modelvault.errors import ColdPage, CorruptionError
 if TYPE_CHECKING:
     from modelvault._store import Binding
     from modelvault.frames import BatchIterator
-    from modelvault.query import RowIterator
+    from modelvault.sources import RowIterator
 
 __all__ = ["Answers"]
 
@@ -27,6 +27,7 @@ T = TypeVar("T")
 FEW: Final = Slice(64, 1024, wait=False, release=False)  # what is done at once, for those who ask for little
 MANY: Final = FEW.most + 1
 ENDS: Final = ("min", "max")
+COUNT: Final = ("count", None)
 COUNTED: Final = Needs(ordered=False, paths=())
 PLAIN: Final = EVERYTHING[1:]  # no order, no limit
 
@@ -118,35 +119,45 @@ class Answers:
         self, selection: Selection, functions: tuple[Function, ...], groups: tuple[tuple[str, ...], ...]
     ) -> list[tuple[Any, ...]]:
         """For each group, its values and those of the functions; without groups exactly one tuple."""
+        if only_count(functions, groups):
+            selection = selection._replace(fields=None, distinct=False)
+            return [(await self.tally(selection),) * len(functions)]
+        reading, end = await self._summary(selection, functions, groups)
+        return await summed_up(reading, functions, groups, end)
+
+    async def _summary(
+        self,
+        selection: Selection,
+        functions: tuple[Function, ...],
+        groups: tuple[tuple[str, ...], ...],
+        *,
+        anew: bool = False,
+    ) -> tuple[Reading, bool]:
+        """The search for the rows that are summed up; and whether the first of them alone is the answer."""
         selection = selection._replace(fields=None, shape="row", distinct=False)
+        if only_count(functions, groups):
+            selection = selection._replace(order=())
+            return await Reading.begin(self._opener, selection, COUNTED, anew=anew), False
         limited = selection.limit is not None or selection.offset > 0
         if not limited:
             selection = selection._replace(order=())
             if not groups and len(functions) == 1 and functions[0][0] in ENDS:
-                found = await self._end(selection, *functions[0])
-                if found is not None:
-                    return [found]
+                reading = await self._end(selection, *functions[0], anew=anew)
+                if reading is not None:
+                    return reading, True
         paths = (*groups, *(path for _, path in functions if path is not None))
-        reading = await Reading.begin(self._opener, selection, Needs(limited, paths))
-        search = reading.search
-        result = Aggregate(search.scan, search.codecs, functions, groups)
-        await reading.finish(lambda slice: search.sum_up(slice, result), bool)
-        return result.result()
+        return await Reading.begin(self._opener, selection, Needs(limited, paths), anew=anew), False
 
-    async def _end(self, selection: Selection, name: str, path: Any) -> tuple[Any] | None:
-        """The least or greatest value by itself, from the end of an index; None where there is no such index."""
+    async def _end(self, selection: Selection, name: str, path: Any, *, anew: bool) -> Reading | None:
+        """The search for the row with the least or greatest value, at the end of an index; None if there is none."""
         present = Negation(Test(path, "null"))
         selection = selection._replace(condition=Every((selection.condition, present)), limit=1)
         selection = selection._replace(order=(Order(path, name == "max"),))
-        reading = await Reading.begin(self._opener, selection, Needs(paths=(path,)))
-        search = reading.search
-        if search.sort is not None:
-            reading.close()
-            return None
-        pairs: list[tuple[bytes, bytes]] = []
-        await reading.finish(search.pairs, pairs.extend)
-        column = Columns(search.codecs, (path,))
-        return (column.values(pairs[0][1])[0] if pairs else None,)
+        reading = await Reading.begin(self._opener, selection, Needs(paths=(path,)), anew=anew)
+        if reading.search.sort is None:
+            return reading
+        reading.close()
+        return None
 
     async def keys(self, selection: Selection) -> tuple[Binding, list[bytes]]:
         """The primary keys of the rows, and the Python side that found them."""
@@ -156,20 +167,36 @@ class Answers:
         await reading.finish(reading.search.keys, keys.extend)
         return reading.opened.finder, keys
 
-    async def explain(self, selection: Selection, analyze: bool = False) -> str:
-        """How the rows are found, in words."""
-        reading = await Reading.begin(self._opener, selection, anew=True)
-        search = reading.search
+    async def explain(
+        self,
+        selection: Selection,
+        analyze: bool = False,
+        functions: tuple[Function, ...] = (),
+        groups: tuple[tuple[str, ...], ...] = (),
+    ) -> str:
+        """How the rows are found, or those that functions are of, in words."""
         from modelvault._explain import analyzed, explained  # few programs ask
 
-        text = explained(reading.opened.finder.schema, selection, search.plan)
+        if functions or groups:
+            reading, end = await self._summary(selection, functions, groups, anew=True)
+        else:
+            reading, end = await Reading.begin(self._opener, selection, anew=True), False
+        search = reading.search
+        plan = search.plan
+        if search.size is not None and only_count(functions, groups):
+            plan = plan._replace(reasons=("the number of rows of a collection is kept: none is looked at",))
+        text = explained(reading.opened.finder.schema, reading.selection, plan, functions, groups)
         if not analyze:
             reading.close()
             return text
         start = perf_counter()
-        counts: list[int] = []
-        await reading.finish(lambda slice: len(search.rows(slice)), counts.append)
-        return text + analyzed(search.scan, sum(counts), perf_counter() - start)
+        if functions or groups:
+            returned = len(await summed_up(reading, functions, groups, end))
+        else:
+            counts: list[int] = []
+            await reading.finish(lambda slice: len(search.rows(slice)), counts.append)
+            returned = sum(counts)
+        return text + analyzed(search.scan, returned, perf_counter() - start)
 
     def _at_once(
         self, selection: Selection, step: Callable[[Search, Slice], T], needs: Needs = NEEDS
@@ -196,6 +223,32 @@ class Answers:
         if not search.done or latest.sequence != sequence or self._opener.access.engine.latest is not latest:
             return None
         return found, search, opened
+
+
+def only_count(functions: tuple[Function, ...], groups: tuple[tuple[str, ...], ...]) -> bool:
+    """Is nothing asked but how many rows there are?"""
+    return not groups and bool(functions) and all(function == COUNT for function in functions)
+
+
+async def summed_up(
+    reading: Reading, functions: tuple[Function, ...], groups: tuple[tuple[str, ...], ...], end: bool
+) -> list[tuple[Any, ...]]:
+    """What functions come to, of each group of the rows that a search finds. end: of its only row."""
+    search = reading.search
+    if only_count(functions, groups):
+        found: list[int] = []
+        await reading.finish(search.tally, found.append, bare=True)
+        return [(sum(found),) * len(functions)]
+    if not end:
+        result = Aggregate(search.scan, search.codecs, functions, groups)
+        await reading.finish(lambda slice: search.sum_up(slice, result), bool)
+        return result.result()
+    path = functions[0][1]
+    assert path is not None
+    pairs: list[tuple[bytes, bytes]] = []
+    await reading.finish(search.pairs, pairs.extend)
+    column = Columns(search.codecs, (path,))
+    return [(column.values(pairs[0][1])[0] if pairs else None,)]
 
 
 def limited(selection: Selection, most: int | None) -> Selection:

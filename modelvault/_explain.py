@@ -34,8 +34,14 @@ NAMES: Final = {
 VALUES: Final = {"int": "Int64", "int64": "Int64", "uint64": "Uint64", "float64": "Float64"}
 
 
-def explained(schema: Schema, selection: Selection, plan: Plan) -> str:
-    """What `explain()` gives: the plan, then the reasons."""
+def explained(
+    schema: Schema,
+    selection: Selection,
+    plan: Plan,
+    functions: tuple[tuple[str, Path | None], ...] = (),
+    groups: tuple[Path, ...] = (),
+) -> str:
+    """What `explain()` gives: the plan, then the reasons. functions, groups: what the rows are summed up to."""
     lines = ["Plan:", *("  " + line for line in of_way(schema, plan.way))]
     if plan.covers:
         lines.append("  IndexOnly")
@@ -50,8 +56,14 @@ def explained(schema: Schema, selection: Selection, plan: Plan) -> str:
     if selection.fields is not None:
         paths = ", ".join(spelled_path(path) for path in selection.fields)
         lines.append(f"  {'Distinct' if selection.distinct else 'Project'} [{paths}]")
+    if groups:
+        lines.append(f"  GroupBy [{', '.join(spelled_path(path) for path in groups)}]")
+    if functions:
+        lines.append(f"  Aggregate [{', '.join(of_function(*function) for function in functions)}]")
     lines += ["Why:", *("  " + line for line in plan.reasons)]
-    if plan.way is not NOWHERE:
+    if (functions or groups) and selection.limit is None and not selection.offset:
+        lines.append("  the order of the rows does not matter: nothing is sorted")
+    elif plan.way is not NOWHERE:
         lines.append("  " + how_ordered(selection, plan))
     return "\n".join(lines) + "\n"
 
@@ -126,6 +138,11 @@ def of_test(schema: Schema, test: Test) -> str:
     if test.op == "between":
         return f"Between {{ path: {path}, low: {values[0]}, high: {values[1]} }}"
     return f"{NAMES[test.op]} {{ path: {path}, value: {values[0]} }}"
+
+
+def of_function(name: str, path: Path | None) -> str:
+    """`Count`, `Avg FieldPath(["score"])`."""
+    return name.capitalize() if path is None else f"{name.capitalize()} {spelled_path(path)}"
 
 
 def spelled_path(path: Path) -> str:

@@ -257,7 +257,7 @@ def unknown(index: str | None, low: bytes | None, high: bytes | None) -> float:
 def form_of(selection: Selection, needs: Needs) -> Any:
     """What selections have in common that differ in values only."""
     limited = selection.limit is not None and selection.limit + selection.offset <= FEW
-    order = tuple([(term.path, term.desc) for term in selection.order])
+    order = tuple([(term.path, term.desc) for term in selection.order]) if selection.order else ()
     return form(selection.condition), order, limited, needs
 
 

@@ -1,8 +1,10 @@
 """A search under way in one state of the database.
 
-On an event loop a slice takes about a millisecond, and between two of them others run. Where records are only tested,
-and few of them become anything, a slice is much larger and happens in a worker thread: the GIL is not needed there.
-Making rows needs it, so that another thread would only take it from the loop, and keep it for longer than a slice.
+On an event loop a slice takes about a millisecond, and between two of them others run, for as many turns of the loop as
+one needs whose time has come: with a single turn between, a timer would wait for three slices. Where records are only
+tested, and few of them become anything, a slice is much larger and happens in a worker thread: the GIL is not needed
+there. Making rows needs it, so that another thread would only take it from the loop, and keep it for longer than a
+slice.
 """
 
 from __future__ import annotations
@@ -31,6 +33,9 @@ MOST: Final = 4096
 LOOK: Final = 16  # rows looked at for one that is given
 GROWTH: Final = 1.5  # of a slice on an event loop beside the one before
 SHORT: Final = 0.001  # seconds of a slice on an event loop
+TURNS: Final = (
+    3  # of an event loop between two slices: in one its clock is looked at, in the next who waited for it runs
+)
 FIRST_AWAY: Final = 1 << 16  # rows looked at by the first slice in a worker thread
 MOST_AWAY: Final = 1 << 20
 LONG: Final = 0.01  # seconds of such a slice
@@ -79,10 +84,13 @@ class Opener(Protocol):
 class Reading:
     """A search, and the state that it reads until `close`. Each slice is one call of `go`."""
 
-    __slots__ = ("_access", "_away", "_count", "_most", "_sparse", "_state", "_view", "opened", "search")
+    __slots__ = ("_access", "_away", "_count", "_most", "_sparse", "_state", "_view", "opened", "search", "selection")
 
-    def __init__(self, access: Access, opened: Opened, view: View, search: Search, most: int) -> None:
+    def __init__(
+        self, access: Access, opened: Opened, view: View, selection: Selection, search: Search, most: int
+    ) -> None:
         self.opened = opened
+        self.selection = selection
         self.search = search
         self._access = access
         self._view = view
@@ -115,7 +123,7 @@ class Reading:
                 found = plan_of(opened.finder, selection, roots, wait, needs, anew=anew)
                 return Search(opened.finder, selection, found, roots, opened.shown.face)
 
-            return cls(opener.access, opened, view, await view.read(plan), most or MOST)
+            return cls(opener.access, opened, view, selection, await view.read(plan), most or MOST)
         except BaseException:
             view.close()
             raise
@@ -157,7 +165,8 @@ class Reading:
             self._sparse = scan.examined - before >= SPARSE * (scan.returned - returned + 1)
             self._adapt(away, seconds)
         if not runner.waits and not search.done:
-            await runner.rest()
+            for _ in range(TURNS):
+                await runner.rest()
         return result
 
     def _adapt(self, away: bool, seconds: float) -> None:

@@ -28,6 +28,7 @@ __all__ = ["Function", "Search", "Slice", "needs_of", "plan_of"]
 
 Function = tuple[str, tuple[str, ...] | None]
 
+WHOLE: Final = ("everything", "order", "whole")  # ways that give every row
 MANY: Final = 1 << 10  # rows that wait to be sorted: from here on that takes long
 
 
@@ -77,7 +78,6 @@ class Search:
         "_left",
         "_order",
         "_seen",
-        "_size",
         "_skip",
         "codecs",
         "done",
@@ -86,6 +86,7 @@ class Search:
         "plan",
         "scan",
         "shape",
+        "size",
         "sort",
     )
 
@@ -110,8 +111,8 @@ class Search:
         self._left = selection.limit
         self._seen = Seen(codecs, fields) if distinct and fields is not None else None
         after = None if plan.sorts or selection.after is None else resumed(plan, selection, self.order())
-        whole = plan.source == ("rows", None, None) and program is None and after is None
-        self._size = finder.size(roots) if whole else None  # known without looking
+        whole = plan.way.pick[0] in WHOLE and program is None and after is None
+        self.size = finder.size(roots) if whole else None  # known without looking
         self.scan = Scan(finder.store.table, roots, plan.source, program, plan.backward, after, cover=cover)
         if plan.sorts:
             most = None if distinct or selection.limit is None else selection.limit + selection.offset
@@ -156,9 +157,9 @@ class Search:
 
     def tally(self, slice: Slice) -> int:
         """How many of the next rows there are. Builds no row; for plans that do not sort."""
-        if self._size is not None and not self.done:
+        if self.size is not None and not self.done:
             self.done = True
-            found = max(0, self._size - self._skip)
+            found = max(0, self.size - self._skip)
             return found if self._left is None else min(found, self._left)
         if self._pass_over(slice):
             return 0

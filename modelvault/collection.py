@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from modelvault._access import Work
 from modelvault._answers import Answers
+from modelvault._arguments import Path, PathOf, parse_path
 from modelvault._core.batch import Batch
 from modelvault._core.gate import LONG, Shortcut
 from modelvault._progress import Progress
@@ -27,7 +28,7 @@ from modelvault.expressions import FieldRef
 from modelvault.mapping import check_instance, collection_name, part_of
 from modelvault.partials import partial_maker
 from modelvault.patches import changer, patched, revalidator
-from modelvault.query import Path, PathOf, Questions, parse_path
+from modelvault.query import Questions
 from modelvault.targets import Target, Targets
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
     from modelvault._engine import Definition, Write
     from modelvault._queue import Statement
     from modelvault.conditions import Condition, Selection
-    from modelvault.query import Source
     from modelvault.schema import Schema
+    from modelvault.sources import Source
 
 __all__ = ["AsyncCollection"]
 

@@ -6,178 +6,40 @@ A query is checked as it is built, by the schema of its collection; a Source ans
 from __future__ import annotations
 
 import operator
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Generic, Protocol, TypeVar, overload
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, overload
 
-from modelvault.conditions import ALL, EVERYTHING, Condition, Every, Order, Selection, Some, Test
+from modelvault._arguments import (
+    LIMIT,
+    PathOf,
+    check_owners,
+    comparison,
+    path_and_owner,
+    read_changes,
+    read_conditions,
+    read_count,
+    read_field,
+    read_fields,
+    read_order,
+)
+from modelvault.conditions import ALL, EVERYTHING, Condition, Every, Selection, Some, Test
 from modelvault.errors import ModelVaultQueryError, NotFoundError
-from modelvault.expressions import Aggregate, Expression, FieldRef, Formula, Ordering, segments_of, spelled
-from modelvault.frames import AsyncFrames, BatchIterator
+from modelvault.expressions import Aggregate, Expression, FieldRef, Ordering, spelled
+from modelvault.frames import AsyncFrames
+from modelvault.groups import Groups, explain, summarise
 from modelvault.pages import Page, read_cursor, write_cursor
-from modelvault.targets import Target
 
-__all__ = [
-    "AsyncQuery",
-    "Groups",
-    "Path",
-    "PathOf",
-    "Questions",
-    "RowIterator",
-    "Source",
-    "parse_path",
-]
+if TYPE_CHECKING:
+    from modelvault.sources import RowIterator, Source
+
+__all__ = ["AsyncQuery", "Questions"]
 
 M = TypeVar("M")
-M_co = TypeVar("M_co", covariant=True)
 N = TypeVar("N")
 A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
 D = TypeVar("D")
-
-Path = str | Sequence[str] | FieldRef[Any, Any]
-"""A field: "address.city", ["address", "city"] or `User.age`."""
-
-PathOf = str | Sequence[str] | FieldRef[M, Any]
-"""A field of rows of this model."""
-
-LIMIT: Final = 1_048_576  # rows that limit() may ask for
-
-
-def parse_path(path: Any) -> tuple[str, ...]:
-    """The segments of a path; ModelVaultQueryError (a ValueError) if it is none."""
-    if isinstance(path, FieldRef):
-        return segments_of(path)
-    if isinstance(path, str):
-        path = path.strip()
-        if not path:
-            raise ModelVaultQueryError("query error: path must be non-empty")
-        segments = tuple(path.split("."))
-    elif isinstance(path, list | tuple) and all(isinstance(part, str) for part in path):
-        segments = tuple(path)
-    else:
-        raise ModelVaultQueryError(f'query error: path must be a dotted string ("a.b") or list[str], not {path!r}')
-    if not segments:
-        raise ModelVaultQueryError("query error: path must have at least one segment")
-    if not all(segments):
-        raise ModelVaultQueryError(f"query error: invalid path {path!r}")
-    return segments
-
-
-class RowIterator(Protocol[M_co]):
-    """Rows as they are read: `async for`, or `aclose()` before the end."""
-
-    def __aiter__(self) -> AsyncIterator[M_co]:
-        """Itself."""
-        ...
-
-    async def __anext__(self) -> M_co:
-        """The next row."""
-        ...
-
-    async def batch(self) -> Sequence[M_co]:
-        """The next rows, as many as come at once; none at the end."""
-        ...
-
-    async def aclose(self) -> None:
-        """Give up what the iteration holds."""
-
-
-class Source(Protocol):
-    """Who answers: a collection. What rows look like is the selection's shape, or the collection's model."""
-
-    @property
-    def name(self) -> str:
-        """The collection's name."""
-        ...
-
-    @property
-    def cls(self) -> type:
-        """The model class, or dict."""
-        ...
-
-    def field(self, path: tuple[str, ...]) -> Target:
-        """The field at a path; ModelVaultQueryError if there is none."""
-        ...
-
-    def check(self, condition: Condition) -> Condition:
-        """The condition, its fields and values checked against the schema."""
-        ...
-
-    def describe(self, condition: Condition) -> str:
-        """The condition as a text that is the same in every process."""
-        ...
-
-    def same(self, other: Source) -> bool:
-        """Does the other one answer from the same collection?"""
-        ...
-
-    def takes(self, owner: type) -> bool:
-        """Are the fields of this model class those of the collection?"""
-        ...
-
-    def part(self, cls: type) -> Source:
-        """The same collection as rows of a model that knows some of the fields."""
-        ...
-
-    def partial(self, fields: tuple[tuple[str, ...], ...]) -> Callable[[Any], Any]:
-        """What makes a row of the collection's model, with these fields only, of a nested dict."""
-        ...
-
-    def change(self, changes: dict[tuple[str, ...], Any]) -> Callable[[Any], Any]:
-        """What makes a changed, validated row of a row."""
-        ...
-
-    def rows(self, selection: Selection) -> RowIterator[Any]:
-        """An iterator over the rows, of one snapshot."""
-        ...
-
-    def batches(self, selection: Selection, rows: int) -> BatchIterator:
-        """An iterator over the rows as Arrow's record batches of so many rows, of one snapshot."""
-        ...
-
-    def at_once(self, selection: Selection, most: int | None = None) -> list[Any] | None:
-        """The rows, at most `most`, if they are few and in memory; None if they have to be fetched."""
-        ...
-
-    async def fetch(
-        self, selection: Selection, most: int | None = None, make: Callable[[Any], Any] | None = None
-    ) -> list[Any]:
-        """The rows, at most `most`, however many they are. make: what becomes of each."""
-        ...
-
-    async def tally(self, selection: Selection) -> int:
-        """How many rows there are."""
-        ...
-
-    async def exists(self, selection: Selection) -> bool:
-        """Is there a row?"""
-        ...
-
-    async def page(self, selection: Selection, size: int) -> tuple[list[Any], bytes | None]:
-        """At most `size` rows behind `selection.after`, and the position behind the last; None: there are no more."""
-        ...
-
-    async def aggregate(
-        self,
-        selection: Selection,
-        functions: tuple[tuple[str, tuple[str, ...] | None], ...],
-        groups: tuple[tuple[str, ...], ...],
-    ) -> list[tuple[Any, ...]]:
-        """For each group, its values and those of the functions; without groups exactly one tuple."""
-        ...
-
-    async def update(self, selection: Selection, change: Callable[[Any], Any]) -> int:
-        """Change the rows; how many there were."""
-        ...
-
-    async def delete(self, selection: Selection) -> int:
-        """Delete the rows; how many there were."""
-        ...
-
-    async def explain(self, selection: Selection, analyze: bool = False) -> str:
-        """How the rows are found, in words; analyze: find them, and say what it took."""
-        ...
 
 
 class Questions(AsyncFrames, Generic[M]):
@@ -199,12 +61,20 @@ class Questions(AsyncFrames, Generic[M]):
 
         `where(path, value)` is 0.16's spelling of `where(u.age == value)`.
         """
-        if len(conditions) == 1 and conditions[0].__class__ is Expression and self._selection is EVERYTHING:
-            source, expression = self._source, conditions[0]
-            for owner in expression.owners:
-                if owner is not source.cls:
-                    check_owners(source, expression.owners)
-            return AsyncQuery(source, Selection(source.check(expression.condition)), self._make)
+        if not named and self._selection is EVERYTHING:  # the way of nearly all: half of what the other one takes
+            source, single = self._source, len(conditions) == 1
+            parts: list[Condition] = []
+            for expression in conditions:
+                if expression.__class__ is not Expression or not (single or expression.condition.__class__ is Test):
+                    break
+                for owner in expression.owners:
+                    if owner is not source.cls:
+                        check_owners(source, expression.owners)
+                parts.append(expression.condition)
+            else:
+                if parts:
+                    asked = parts[0] if single else Every(tuple(parts))
+                    return AsyncQuery(source, Selection(source.check(asked)), self._make)
         return self._narrowed(read_conditions(self._source, "where", conditions, named))
 
     def gt_where(self, path: PathOf[M], value: Any) -> AsyncQuery[M]:
@@ -398,9 +268,12 @@ class Questions(AsyncFrames, Generic[M]):
         """Several numbers about the rows: `agg(n=count(), oldest=max_(u.age))` is {"n": 3, "oldest": 77}."""
         return (await summarise(self._source, self._selection, {}, functions))[0]
 
-    async def explain(self, analyze: bool = False) -> str:
-        """How the rows are found, and why. analyze: also find them, and say how many were looked at, and the time."""
-        return await self._source.explain(self._selection, analyze)
+    async def explain(self, analyze: bool = False, **functions: Aggregate[M, Any]) -> str:
+        """How the rows are found, and why. analyze: also find them, and say how many were looked at, and the time.
+
+        With functions as `agg` takes them, how these are found: `explain(n=count())`, `explain(oldest=max_(u.age))`.
+        """
+        return await explain(self._source, self._selection, analyze, {}, functions)
 
     def __aiter__(self) -> RowIterator[M]:
         """The rows one after the other, as one snapshot and in bounded memory."""
@@ -478,9 +351,10 @@ class AsyncQuery(Questions[M]):
         """Rows that fit this query or the other one; limit, offset and order are this one's, else the other's."""
         if len(other) == 1 and isinstance(other[0], AsyncQuery):
             return self._joined(other[0])
-        if (len(other) == 1 and not isinstance(other[0], Expression | bool)) or other == () == tuple(named):
-            given = type(other[0]).__name__ if other else "nothing"
-            raise TypeError(f"argument 'other': {given!r} object is not an instance of 'Query'")
+        if other == () == tuple(named):
+            raise TypeError("or_where() takes another query, an expression, or a path and a value")
+        if len(other) == 1 and not isinstance(other[0], Expression | bool):
+            raise TypeError(f"argument 'other': {type(other[0]).__name__!r} object is not an instance of 'Query'")
         condition = read_conditions(self._source, "or_where", other, named)
         return self._but(self._selection._replace(condition=either(self._selection.condition, condition)))
 
@@ -511,33 +385,11 @@ class AsyncQuery(Questions[M]):
         """Delete the rows, all or none; how many there were."""
         return await self._source.delete(self._selection)
 
+    def __bool__(self) -> NoReturn:
+        raise TypeError("a query has no truth value: ask exists() whether there is a row, count() how many there are")
+
     def __repr__(self) -> str:
         return f"<AsyncQuery {describe(self._source.name, self._selection)}>"
-
-
-class Groups(Generic[M]):
-    """The rows of a query in groups; see `Questions.group_by`."""
-
-    __slots__ = ("_keys", "_selection", "_source")
-
-    def __init__(self, source: Source, selection: Selection, keys: dict[str, tuple[str, ...]]) -> None:
-        self._source = source
-        self._selection = selection
-        self._keys = keys
-
-    async def agg(self, **functions: Aggregate[M, Any]) -> list[dict[str, Any]]:
-        """A dict for each group, with its values and those of the functions, in the order of the group's values.
-
-        `users.group_by(u.address.city).agg(n=count())` is [{"address.city": "London", "n": 3}, ...].
-        """
-        return await summarise(self._source, self._selection, self._keys, functions)
-
-    async def count(self) -> list[dict[str, Any]]:
-        """How many rows each group has, as "count"."""
-        return await self.agg(count=Aggregate("count"))
-
-    def __repr__(self) -> str:
-        return f"<Groups of {self._source.name} by {', '.join(self._keys)}>"
 
 
 class MadeRows(Generic[M]):
@@ -562,190 +414,6 @@ class MadeRows(Generic[M]):
     async def aclose(self) -> None:
         """Give the snapshot up; there are no more rows."""
         await self._rows.aclose()
-
-
-# Reading what a user wrote
-
-
-def read_conditions(source: Source, verb: str, given: tuple[Any, ...], named: dict[str, Any]) -> Condition:
-    """The condition of `where(expression, ...)` or `where(path, value)`, checked."""
-    if named or (len(given) == 2 and not isinstance(given[0], GIVEN)):
-        return comparison(source, *path_and_value(verb, *given, **named))
-    parts: list[Condition] = []
-    for expression in given:
-        if not isinstance(expression, Expression):
-            raise no_expression(verb, expression)
-        check_owners(source, expression.owners)
-        condition = expression.condition
-        if isinstance(condition, Every):
-            parts += condition.parts
-        else:
-            parts.append(condition)
-    return source.check(parts[0] if len(parts) == 1 else Every(tuple(parts)) if parts else ALL)
-
-
-GIVEN: Final = (Expression, bool)
-
-
-def path_and_value(verb: str, /, *given: Any, **named: Any) -> tuple[Any, str, Any]:
-    """The arguments `(path, value)`, by place or name."""
-    arguments = dict(zip(("path", "value"), given, strict=False))
-    if len(given) > 2 or arguments.keys() & named.keys() or (arguments | named).keys() != {"path", "value"}:
-        raise TypeError(f"{verb}() takes expressions, or a path and a value")
-    return (arguments | named)["path"], "eq", (arguments | named)["value"]
-
-
-def comparison(source: Source, path: Any, op: str, value: Any) -> Condition:
-    """The test of one field, checked."""
-    if isinstance(value, Expression | FieldRef | Formula):
-        raise TypeError(f"a field is compared with a value, not with {value!r}")
-    return source.check(Test(read_field(source, path), op, (value,)))
-
-
-def no_expression(verb: str, given: Any) -> TypeError:
-    """The error for something else in place of an expression, with advice."""
-    hint = "compare a field, as in fields(User).age >= 18"
-    if isinstance(given, bool):
-        hint = (
-            "Python has evaluated it already: compare fields(User).age, or User.age once the model has a collection, "
-            "and use & | ~ rather than and, or, not"
-        )
-    elif isinstance(given, FieldRef):
-        hint = f"compare it, as in {'.'.join(segments_of(given))} == True"
-    elif hasattr(given, "or_where"):
-        hint = "join queries with or_where()"
-    elif callable(given):
-        hint = "write it with fields(User) rather than as a function"
-    elif isinstance(given, str | list | tuple):
-        hint = f"a path needs a value: {verb}({given!r}, value)"
-    return TypeError(f"{verb}() takes expressions, not {given!r}: {hint}")
-
-
-def check_owners(source: Source, owners: Iterable[type | None]) -> None:
-    """Refuse fields of another model."""
-    for owner in owners:
-        if owner is not None and owner is not source.cls and not source.takes(owner):
-            raise ModelVaultQueryError(
-                f"query error: a field of {owner.__name__} in a query of {source.name}, which holds "
-                f"{source.cls.__name__}: use fields({source.cls.__name__})"
-            )
-
-
-def read_field(source: Source, field: Any) -> tuple[str, ...]:
-    """The path of a field, its model checked."""
-    if isinstance(field, FieldRef):
-        check_owners(source, (field._owner,))
-    return parse_path(field)
-
-
-def read_fields(source: Source, fields: Iterable[Any]) -> tuple[tuple[str, ...], ...]:
-    """The paths of a projection; ModelVaultQueryError for none, or for one that the schema does not have."""
-    paths = tuple(read_field(source, field) for field in fields)
-    if not paths:
-        raise ModelVaultQueryError("query error: fields must list at least one schema path")
-    for path in paths:
-        try:
-            source.field(path)
-        except ModelVaultQueryError as error:
-            spelling = ", ".join(f'"{part}"' for part in path)
-            hint = str(error).rpartition(f" in {source.name}")[2]
-            raise ModelVaultQueryError(
-                f"query error: unknown field path for this collection: [{spelling}]{hint}"
-            ) from None
-    return paths
-
-
-def read_order(source: Source, term: Any, desc: bool) -> Order:
-    """One term of an order, checked."""
-    if isinstance(term, FieldRef):
-        check_owners(source, term._owners)
-        order = Order(term._segments, desc)
-    elif isinstance(term, Ordering):
-        check_owners(source, (term.owner,))
-        order = term.term
-        if not order.path or not all(order.path):
-            parse_path(order.path)  # raises
-    elif isinstance(term, NO_FIELDS):
-        raise TypeError(f"order_by() takes fields, not {term!r}: order_by(u.age.desc(), u.name)")
-    else:
-        order = Order(read_field(source, term), desc)
-    source.field(order.path).check_order("order_by()")
-    return order
-
-
-NO_FIELDS: Final = (Expression, bool, Aggregate)
-
-
-def read_count(what: str, n: Any, most: int) -> int:
-    """A number of rows: OverflowError if it is negative, ModelVaultQueryError if it is too great."""
-    count = operator.index(n)
-    if count < 0:
-        raise OverflowError(f"can't convert negative int to unsigned: {what} {count}")
-    if count > most:
-        raise ModelVaultQueryError(f"query error: query {what} {count} exceeds maximum {most}")
-    return count
-
-
-def read_changes(source: Source, changes: Any) -> dict[tuple[str, ...], Any]:
-    """The changes of `update` by path, fields and formulas checked."""
-    if not isinstance(changes, Mapping):
-        raise TypeError(f"update() takes a dict of fields and values, not {changes!r}")
-    if not changes:
-        raise ModelVaultQueryError("query error: update() needs at least one field")
-    found: dict[tuple[str, ...], Any] = {}
-    for field, value in changes.items():
-        path = read_field(source, field)
-        if source.field(path).many and not source.field(path).listed:
-            raise ModelVaultQueryError(
-                f'query error: "{".".join(path)}" lies inside a list: change the list as a whole'
-            )
-        if isinstance(value, Expression | Ordering | Aggregate):
-            raise TypeError(f"update() takes values and formulas such as u.age + 1, not {value!r}")
-        for part in value.fields() if isinstance(value, Formula) else [value] if isinstance(value, FieldRef) else []:
-            source.field(read_field(source, part))
-        found[path] = value
-    for path in found:
-        for end in range(1, len(path)):
-            if path[:end] in found:
-                raise ModelVaultQueryError(
-                    f'query error: update() changes "{".".join(path[:end])}" and "{".".join(path)}" inside it'
-                )
-    return found
-
-
-def path_and_owner(field: Any) -> tuple[tuple[str, ...], type | None]:
-    """What an Aggregate is made of."""
-    return parse_path(field), field._owner if isinstance(field, FieldRef) else None
-
-
-async def summarise(
-    source: Source, selection: Selection, keys: dict[str, tuple[str, ...]], functions: dict[str, Aggregate[Any, Any]]
-) -> list[dict[str, Any]]:
-    """Aggregates of a selection by group, as dicts."""
-    if not functions:
-        raise TypeError("agg() needs a function, as in agg(n=count())")
-    for name, function in functions.items():
-        check_aggregate(source, name, function, keys)
-    calls = tuple((function.function, function.path) for function in functions.values())
-    names = (*keys, *functions)
-    found = await source.aggregate(selection, calls, tuple(keys.values()))
-    return [dict(zip(names, values, strict=True)) for values in found]
-
-
-def check_aggregate(source: Source, name: str, function: Any, keys: dict[str, tuple[str, ...]]) -> None:
-    """Refuse what cannot be summed up."""
-    if not isinstance(function, Aggregate):
-        raise TypeError(f"agg() takes count(), sum_(), min_(), max_() and avg(), not {function!r}")
-    if name in keys:
-        raise ModelVaultQueryError(f"query error: {name!r} is a group already: give the function another name")
-    if function.path is None:
-        return
-    check_owners(source, (function.owner,))
-    target = source.field(parse_path(function.path))
-    if function.function in ("sum", "avg"):
-        target.check_number(f"{function.function}()")
-    else:
-        target.check_order(f"{function.function}()")
 
 
 def both(one: Condition, other: Condition) -> Condition:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeVar, overload
 
 from modelvault._core.drive import drive
 from modelvault._core.gate import LONG
@@ -25,13 +25,14 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from modelvault._access import Mark
+    from modelvault._arguments import Path, PathOf
     from modelvault._backup import Tell
     from modelvault.collection import AsyncCollection
     from modelvault.expressions import Aggregate, Expression, FieldRef, Ordering
+    from modelvault.groups import Groups as AsyncGroups
     from modelvault.migrations import Plan
     from modelvault.pages import Page
-    from modelvault.query import AsyncQuery, Path, PathOf
-    from modelvault.query import Groups as AsyncGroups
+    from modelvault.query import AsyncQuery
     from modelvault.query import Questions as AsyncQuestions
     from modelvault.snapshot import AsyncSnapshot
     from modelvault.transaction import AsyncTransaction
@@ -409,9 +410,12 @@ class Questions(Frames, Generic[M]):
         """Several numbers about the rows: `agg(n=count(), oldest=max_(u.age))` is {"n": 3, "oldest": 77}."""
         return drive(self._twin.agg(**functions))
 
-    def explain(self, analyze: bool = False) -> str:
-        """How the rows are found, and why. analyze: also find them, and say how many were looked at, and the time."""
-        return drive(self._twin.explain(analyze))
+    def explain(self, analyze: bool = False, **functions: Aggregate[M, Any]) -> str:
+        """How the rows are found, and why. analyze: also find them, and say how many were looked at, and the time.
+
+        With functions as `agg` takes them, how these are found: `explain(n=count())`, `explain(oldest=max_(u.age))`.
+        """
+        return drive(self._twin.explain(analyze, **functions))
 
     def __iter__(self) -> Rows[M]:
         """The rows one after the other, as one snapshot and in bounded memory."""
@@ -544,6 +548,9 @@ class Query(Questions[M]):
     def __init__(self, twin: AsyncQuery[M]) -> None:
         self._twin = twin  # pyright: ignore[reportIncompatibleVariableOverride]  # and never set again
 
+    def __bool__(self) -> NoReturn:
+        self._twin.__bool__()
+
     def __repr__(self) -> str:
         return repr(self._twin).replace("Async", "", 1)
 
@@ -594,6 +601,13 @@ class Groups(Generic[M]):
     def count(self) -> list[dict[str, Any]]:
         """How many rows each group has, as "count"."""
         return drive(self._twin.count())
+
+    def explain(self, analyze: bool = False, **functions: Aggregate[M, Any]) -> str:
+        """How the rows are found, and why; `functions` as of `agg`: they decide what of the rows is needed.
+
+        analyze: also find them, and say how many were looked at, how many groups there are, and the time.
+        """
+        return drive(self._twin.explain(analyze, **functions))
 
     def __repr__(self) -> str:
         return repr(self._twin)

@@ -10,7 +10,7 @@ from modelvault._core.drive import drive
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from modelvault.query import RowIterator
+    from modelvault.sources import RowIterator
 
 __all__ = ["Rows"]
 

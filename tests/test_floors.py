@@ -30,6 +30,9 @@ ROWS = [
     ["_committed"],
     ["_checkpoints", "_following"],
     ["_engine", "_runner", "_progress", "_ranges", "_covered", "targets"],
+    ["sources"],
+    ["_arguments"],
+    ["groups"],
     ["query", "_queue", "_ways", "migrations", "_copying", "_compaction", "_measures"],
     ["_access", "_prepared", "_sql"],
     ["_planner"],
@@ -100,7 +103,7 @@ STRANGERS = {
         ("_version", "_keeper", "_committed", "_checkpoints", "_following", "_engine", "_queue", "_access"), NAMING
     ),
     "_runner": NAMING,  # of the core its waiters only
-    "query": {"_core"},
+    **{name: {"_core"} for name in ("sources", "_arguments", "groups", "query")},
     "pages": {"_core"},
     "expressions": {"_core"},
 }

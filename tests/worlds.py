@@ -24,7 +24,7 @@ from modelvault import (
     Transaction,
 )
 from modelvault._core.drive import drive
-from modelvault.query import Groups as AsyncGroups
+from modelvault.groups import Groups as AsyncGroups
 from modelvault.sync import Groups, Rows, Savepoint
 from modelvault.sync_upkeep import Upkeep
 from modelvault.upkeep import AsyncUpkeep

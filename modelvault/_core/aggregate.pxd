@@ -1,5 +1,6 @@
 """Sums and groups of the rows of a scan."""
 
+from cpython.object cimport PyObject
 from cython cimport final
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint64_t
@@ -48,15 +49,21 @@ cdef class Function:
     cdef SortKeys order         # of the values, for what is not plain
 
     cdef int aim(self, list codecs, tuple path) except -1
-    cdef int find(self, const unsigned char* record, size_t size, Part* part) except -1
     cdef object value(self, const unsigned char* record, size_t size)
     cdef object total(self, const Cell* cell, object other)
+
+
+cdef enum:
+    MOST_RAW = 32               # bytes of a value that is recognised as it lies in a record
+    SHELF_BITS = 8
 
 
 @final
 cdef class Group:
     # Owns `cells`.
     cdef Cell* cells
+    cdef size_t raw_size        # 0: none yet
+    cdef unsigned char raw[MOST_RAW]    # the value of the row that was put into it last, as it lies in the record
     cdef list others            # what a cell has in Python: a value, a sum, a set of keys
     cdef tuple values           # of the fields that the group is by
 
@@ -69,11 +76,14 @@ cdef class Aggregate(Sink):
     cdef SortKeys order         # of the groups
     cdef Columns columns
     cdef dict groups            # by sort key
+    cdef Route route            # to the value, where groups are by one field; else None
+    cdef PyObject* shelf[1 << SHELF_BITS]   # some of the groups, by a hash of their raw values; borrowed
     cdef Group last             # of the row before
     cdef bytes last_key
     cdef Buffer key
 
     cdef Group group_of(self, const unsigned char* record, size_t size)
+    cdef Group group_by_key(self, const unsigned char* record, size_t size)
     cdef Group new_group(self, const unsigned char* record, size_t size)
     cdef int add(
         self, Group group, Py_ssize_t i, Function function, const unsigned char* record, size_t size) except -1

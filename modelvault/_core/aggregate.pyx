@@ -2,11 +2,13 @@
 
 Numbers and moments of fixed width are read where they lie and become Python objects once, in the result. Integers are added in 128
 bits and so exactly; floats with the error of each addition carried along (Neumaier), so that the order of the rows hardly matters.
-Everything else is read one value at a time. Groups are told apart by the sort keys of their fields, which also order the result.
+Everything else is read one value at a time. Groups are told apart by the sort keys of their fields, which also order the result;
+where they are by one field, most rows find their group by the bytes of its value.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from cpython.object cimport PyObject
 from cython cimport final
 from libc.math cimport fabs
 from libc.stddef cimport size_t
@@ -89,17 +91,6 @@ cdef class Function:
             self.order = SortKeys(codecs, (Ascending(path),))
         return 0
 
-    cdef int find(self, const unsigned char* record, size_t size, Part* part) except -1:
-        """The bytes of the value in a record of the newest version; ABSENT for None."""
-        cdef Py_ssize_t i
-        cdef int found = PRESENT
-        part.data, part.size = record + 2, size - 2
-        for i in range(self.route.count):
-            found = leave(find(&self.route.hops[i], part.data, part.size, part))
-            if found == ABSENT:
-                break
-        return found
-
     cdef object value(self, const unsigned char* record, size_t size):
         """The value as a row shows it."""
         return self.column.read(record, size)[0]
@@ -121,6 +112,31 @@ cdef class Function:
             number = settled(cell) if self.form == FLOAT else new_integer(cell.high, cell.low)
             sum = number if sum is None else sum + number
         return sum if self.what == SUMMED else sum / cell.count
+
+
+cdef int find_value(Route route, const unsigned char* record, size_t size, Part* part) except -1:
+    """The bytes of the value at a path in a record of the newest version; ABSENT for None."""
+    cdef Py_ssize_t i
+    cdef int found = PRESENT
+    part.data, part.size = record + 2, size - 2
+    for i in range(route.count):
+        found = leave(find(&route.hops[i], part.data, part.size, part))
+        if found == ABSENT:
+            break
+    return found
+
+
+cdef inline size_t place_of(const Part* part) noexcept nogil:
+    """Where the group of a value stands in the shelf, if it does."""
+    cdef uint64_t word, hash = part.size
+    cdef size_t at = 0
+    while at < part.size:
+        word = 0
+        memcpy(&word, part.data + at, min(part.size - at, <size_t>8))
+        hash = (hash ^ word) * <uint64_t>0x9E3779B97F4A7C15
+        hash ^= hash >> 32
+        at += 8
+    return hash & ((1 << SHELF_BITS) - 1)
 
 
 cdef double settled(const Cell* cell) noexcept:
@@ -202,6 +218,7 @@ cdef class Aggregate(Sink):
         cdef RecordCodec newest = codecs[len(codecs) - 1]
         cdef list terms = [Ascending(tuple(path)) for path in groups]
         self.scan = scan
+        self.bare = True
         self.functions = [Function(codecs, name, path) for name, path in functions]
         self.newest = newest.version
         self.groups = {}
@@ -210,6 +227,8 @@ cdef class Aggregate(Sink):
         if terms:
             self.order = SortKeys(codecs, terms, False)
             self.columns = Columns(codecs, [term.path for term in terms])
+            if len(terms) == 1:
+                self.route = Route(newest, terms[0].path)
         else:
             self.last = self.groups[b""] = self.new_group(NULL, 0)
 
@@ -258,6 +277,26 @@ cdef class Aggregate(Sink):
 
     cdef Group group_of(self, const unsigned char* record, size_t size):
         """The group of a record, perhaps a new one."""
+        cdef Part part
+        cdef PyObject** place = NULL
+        cdef Group group
+        if self.route is not None and size >= 2 and get16(record) == self.newest:
+            found = find_value(self.route, record, size, &part)
+            if found == PRESENT and 0 < part.size <= MOST_RAW and not part.wide:
+                place = &self.shelf[place_of(&part)]
+                if place[0] != NULL:
+                    group = <Group>place[0]
+                    if group.raw_size == part.size and memcmp(group.raw, part.data, part.size) == 0:
+                        return group
+        group = self.group_by_key(record, size)
+        if place != NULL:
+            place[0] = <PyObject*>group
+            group.raw_size = part.size
+            memcpy(group.raw, part.data, part.size)
+        return group
+
+    cdef Group group_by_key(self, const unsigned char* record, size_t size):
+        """The same by the sort key."""
         cdef Group group
         self.key.size = 0
         self.order.write(self.key, record, size, record, 0)
@@ -291,7 +330,7 @@ cdef class Aggregate(Sink):
             return 0
         if not function.plain or size < 2 or get16(record) != self.newest:
             return self.add_other(group, i, function, record, size)
-        if function.find(record, size, &part) == PRESENT:
+        if find_value(function.route, record, size, &part) == PRESENT:
             return add_plain(group.cells + i, function, &part)
         return 0
 

@@ -22,7 +22,7 @@ from modelvault._core.cursor cimport Cursor
 from modelvault._core.entry cimport EntryShape
 from modelvault._core.format cimport PAGE_SLOTS
 from modelvault._core.index cimport Entries, IndexKeys
-from modelvault._core.node cimport leaf_value
+from modelvault._core.node cimport leaf_value, node_slots
 from modelvault._core.pager cimport Page
 from modelvault._core.program cimport Program
 from modelvault._core.stretch cimport Stretch, compare_bytes, copy_key, new_stretch
@@ -40,6 +40,19 @@ cdef enum:
 
     LONG_VALUE = 3              # beside the answers of Program.match: the record lies elsewhere
     DAMAGED = -1
+
+    AHEAD = 6                   # rows between the one that is tested and the one whose record memory is asked for
+
+
+cdef extern from * nogil:
+    """
+    #if defined(__GNUC__)
+    #define mv_fetch(p) (__builtin_prefetch(p), __builtin_prefetch((p) + 64))
+    #else
+    #define mv_fetch(p) ((void)(p))
+    #endif
+    """
+    void fetch_ahead "mv_fetch"(const unsigned char* p)
 
 
 # What feeds have in common
@@ -211,6 +224,8 @@ cdef class RowFeed(Feed):
             self.held.append(cursor.leaf)
             if cursor.extent is not None:
                 self.held.append(cursor.extent)
+            if self.mode == ROWS:
+                fetch_ahead(record + 64)    # the rest of what is decoded when all of this step are found
             self.add(cursor.leaf, cursor.index, 0, record, size, verdict)
         return True
 
@@ -355,20 +370,43 @@ cdef inline Leaf* next_leaf(Window* window) noexcept nogil:
 cdef int test_rows(Window* window, Program program) noexcept nogil:
     """Run the program over the window. LONG_VALUE and DAMAGED: it stands at such a row."""
     cdef Leaf* leaf
-    cdef const unsigned char* record
-    cdef uint64_t tag
-    cdef int verdict
-    while True:
+    cdef int outcome = 0
+    while outcome == 0:
         leaf = next_leaf(window)
         if leaf == NULL:
             return 0
-        record = leaf_value(leaf.data, leaf_slot(window, leaf), &tag)
+        outcome = test_leaf(window, leaf, program)
+    return outcome
+
+
+cdef int test_leaf(Window* window, Leaf* leaf, Program program) noexcept nogil:
+    """Run the program over the rows of a leaf, until one of them matches or stands in the way.
+
+    Of a row that does not match nothing is noted but that it was looked at: for all of them at once. Its record was asked for
+    some rows before, as memory takes longer than all the rest.
+    """
+    cdef const unsigned char* record = NULL
+    cdef uint64_t tag = 0
+    cdef size_t left = min(leaf.end - leaf.start, window.budget), passed = 0, slot
+    cdef int verdict = 0
+    while passed < left:
+        slot = leaf.end - 1 - passed if window.backward else leaf.start + passed
+        if left - passed > AHEAD:
+            fetch_ahead(leaf.data + node_slots(leaf.data)[slot - AHEAD if window.backward else slot + AHEAD].offset)
+        record = leaf_value(leaf.data, slot, &tag)
         if tag & 1:
-            return LONG_VALUE
+            verdict = LONG_VALUE
+            break
         verdict = program.match(record, tag >> 1)
-        if verdict < 0:
-            return DAMAGED
+        if verdict:
+            break
+        passed += 1
+    pass_rows(window, leaf, passed)
+    if verdict == LONG_VALUE or verdict < 0:
+        return verdict
+    if verdict:
         pass_row(window, leaf, record, tag >> 1, verdict)
+    return 0
 
 
 cdef int take_rows(Window* window) noexcept nogil:
@@ -391,11 +429,18 @@ cdef int take_rows(Window* window) noexcept nogil:
 
 
 cdef inline void count_rows(Window* window, Leaf* leaf) noexcept nogil:
-    """Go on behind as many rows of this leaf as are wanted."""
+    """Count as many rows of this leaf as are wanted, and go on behind them."""
     cdef size_t count = min(leaf.end - leaf.start, window.want, window.budget)
     window.want -= count
-    window.budget -= count
     window.matched += count
+    pass_rows(window, leaf, count)
+
+
+cdef inline void pass_rows(Window* window, Leaf* leaf, size_t count) noexcept nogil:
+    """Go on behind so many rows of this leaf."""
+    if count == 0:
+        return
+    window.budget -= count
     window.examined += count
     if window.backward:
         leaf.end -= count
@@ -544,23 +589,32 @@ cdef class EntryFeed(Feed):
 
     cdef int take_each(self, size_t want, size_t budget, bint wait, bint covered) except -1:
         """Look at entries, or at their rows; ColdPage if the first of them would have to be waited for."""
-        cdef size_t before = self.matched
-        cdef bint some = False
-        while budget and self.matched - before + self.count < want and self.count < self.capacity:
-            try:
+        cdef Stretch stretch = self.stretch
+        cdef size_t before = self.matched, slot = 0
+        cdef Page leaf = None   # of the entry looked at last
+        try:
+            while budget and self.matched - before + self.count < want and self.count < self.capacity:
                 if not self.reach(wait):
                     break
                 if covered:
                     self.cover_entry(wait)
                 else:
                     self.take_row(wait)
-            except ColdPage:
-                if not some:
-                    raise
-                break
-            self.pass_entries(1)
-            budget -= 1
-            some = True
+                leaf = stretch.cursor.leaf
+                if self.backward:
+                    stretch.end -= 1
+                    slot = stretch.end
+                else:
+                    slot = stretch.start
+                    stretch.start += 1
+                self.examined += 1
+                budget -= 1
+        except ColdPage:
+            if leaf is None:
+                raise
+        finally:
+            if leaf is not None:
+                self.stand_at(leaf, slot)
         return 0
 
     cdef int cover_entry(self, bint wait) except -1:
@@ -612,6 +666,8 @@ cdef class EntryFeed(Feed):
             self.held.append(cursor.leaf)
             if cursor.extent is not None:
                 self.held.append(cursor.extent)
+            if self.mode == ROWS:
+                fetch_ahead(record + 64)    # the rest of what is decoded when all of this step are found
             self.add(cursor.leaf, cursor.index, 0, record, size, verdict)
         return 0
 

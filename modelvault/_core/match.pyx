@@ -16,14 +16,6 @@ cdef inline int compare_text(const unsigned char* a, size_t a_size, const unsign
     return order if order else (a_size > b_size) - (a_size < b_size)
 
 
-cdef inline bint at_least(const Pair* low, const Value* value) noexcept nogil:
-    return value.major > low.major or (value.major == low.major and value.minor >= low.minor)
-
-
-cdef inline bint at_most(const Pair* high, const Value* value) noexcept nogil:
-    return value.major < high.major or (value.major == high.major and value.minor <= high.minor)
-
-
 cdef bint is_one_of(const Node* node, const Value* value) noexcept nogil:
     """Whether a pair is in the node's list."""
     cdef const Pair* pairs = <const Pair*>node.many
@@ -197,6 +189,8 @@ cdef int evaluate(const Node* nodes, int i, const unsigned char* data, size_t si
     """The answer of a node for the object of a row."""
     cdef const Node* node = &nodes[i]
     cdef int stop, answer, part
+    if node.plain:
+        return answer_plain(node, data, size)
     if node.kind > SOME:
         if node.kind == ASK:
             return UNDECIDED

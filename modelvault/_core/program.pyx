@@ -16,10 +16,10 @@ from modelvault._core.container cimport Tuple
 from modelvault._core.leaf cimport CHOICE, DECIMAL, STRING, form_of
 from modelvault._core.match cimport (
     ASK, BETWEEN, CONSTANT, DAMAGE, EVERY, GIVEN, INSIDE, LIKE, NEVER, NO, ONE_OF, ONE_TEXT, PREFIX, RANGE, SAME, SOME, SUFFIX, TABLE,
-    UNDECIDED, YES, Pair, arrive, evaluate,
+    UNDECIDED, YES, Pair, answer_plain, arrive, evaluate,
 )
 from modelvault._core.record cimport RecordCodec
-from modelvault._core.route cimport PRESENT, Route, find, leave, take_part, take_present, take_size
+from modelvault._core.route cimport PRESENT, Hop, Route, find, leave, take_part, take_present, take_size
 from modelvault._core.scalar cimport Choice
 
 from modelvault.errors import ModelVaultQueryError
@@ -203,6 +203,7 @@ cdef class Program:
 
     cdef int aim(self, Node* node, Route route, Asked asked) except -1:
         """Fill a node: where to go, what to compare."""
+        cdef const Hop* hop
         self.kept.append(route)
         node.hops, node.count, node.form = route.hops, <int>route.count, form_of(route.leaf)
         node.absent = asked.absent
@@ -222,6 +223,8 @@ cdef class Program:
             self.aim_pairs(node, asked)
         else:
             self.aim_range(node, asked)
+        hop = &node.hops[0]
+        node.plain = node.kind == BETWEEN and node.count == 1 and hop.offset >= 0 and not hop.many
         return 0
 
     cdef int aim_choice(self, Node* node, Choice codec, Asked asked) except -1:
@@ -328,6 +331,8 @@ cdef class Program:
         cdef const Script* script = self.script(record, size)
         if script == NULL:
             return DAMAGE
+        if script.nodes.plain:
+            return answer_plain(script.nodes, record + 2, size - 2)
         return evaluate(script.nodes, 0, record + 2, size - 2)
 
     cdef int decide(self, const unsigned char* record, size_t size) except -1:

@@ -41,6 +41,7 @@ cdef class Scan:
 
 cdef class Sink:
     cdef bint keyed                 # it needs keys
+    cdef bint bare                  # it makes no objects of them
     cdef bint whole                 # it takes the hits of a step all at once, without keys
     cdef size_t at                  # of those, the one that raised an error
     cdef int take(
@@ -89,5 +90,5 @@ cdef enum Collector:
     OFF                         # stopped
     AGING                       # stopped, and what is young becomes old
 
-cdef Collector gc_off(size_t rows, bint foreign) except COLLECTOR_FAILED
+cdef Collector gc_off(size_t rows, size_t given, bint foreign) except COLLECTOR_FAILED
 cdef int gc_on(Collector collector) except -1

@@ -237,7 +237,7 @@ cdef class Scan:
             found += self.take_whole(sink, release)
             self.page = 0
             return found
-        collector = gc_off(feed.count, sink is not None and sink.foreign())
+        collector = ON if sink is None or sink.bare else gc_off(feed.count, self.returned, sink.foreign())
         try:
             found += self.take_hits(sink)
             self.page = 0
@@ -310,26 +310,27 @@ cdef class Scan:
         return 0
 
 
-cdef Collector gc_off(size_t rows, bint foreign) except COLLECTOR_FAILED:
+cdef Collector gc_off(size_t rows, size_t given, bint foreign) except COLLECTOR_FAILED:
     """Stop the garbage collector, unless it is off or the rows are few. foreign: making them runs code of the user's.
 
     Fresh rows hold no garbage, but while a list of them grows they would be searched for it again and again: of 4.9 us for each of
     100,000 models the collector took 2.9, and in the end it searched them all at once, a second for a million. So many rows become old
-    together with what else is young; that was looked at before, which takes some microseconds.
+    together with what else is young; that was looked at before, which takes some microseconds. A long answer may come in small
+    parts, on an event loop: so rows count with those that were `given` by it before.
 
-    What it left alive may be garbage later, and then waits for a full collection. So that this one comes, no more than MOST_AGED such
+    What was left alive may be garbage later, and then waits for a full collection. So that this one comes, no more than MOST_AGED such
     objects are moved until then: what was young, and rows of types with code of the user's. What a user froze stays
     frozen. To count it takes as long as it is much: where there is some, nobody counts until then either.
     """
     global aged, before, collections, frozen, ours
     cdef size_t young, older
-    if rows <= FEW_ROWS:
+    if rows + given <= FEW_ROWS:
         if not foreign:
             ours += OBJECTS * rows
         return ON
     if not gc.isenabled():
         return ON
-    if rows >= MANY_ROWS:
+    if rows + given >= MANY_ROWS:
         if gc.get_stats()[2]["collections"] != collections:
             collections = gc.get_stats()[2]["collections"]
             aged, frozen = 0, False
@@ -407,6 +408,7 @@ cdef class KeySink(Sink):
     """Primary keys."""
 
     def __cinit__(self):
+        self.bare = True
         self.keys = []
 
     cdef int take(

@@ -46,6 +46,7 @@ cdef class Sort(Sink):
     cdef readonly size_t count      # rows kept in memory
     cdef size_t capacity
     cdef size_t given               # items, of those sorted in memory
+    cdef size_t handed              # rows given so far
     cdef bint sorted
     cdef Buffer key                 # sort key of the row at hand
     cdef Buffer bar                 # rows from this sort key on are not among the best
@@ -61,6 +62,7 @@ cdef class Sort(Sink):
     cdef int prune(self) except -1
     cdef int spill(self) except -1
     cdef int finish(self) except -1
+    cdef int give_up_rows(self) except -1
     cdef size_t go_on(self, list found, Shape shape, size_t count, bint wait) except? 0
     cdef size_t give(self, list found, Shape shape, size_t count) except? 0
     cdef size_t give_merged(self, list found, Shape shape, size_t count) except? 0

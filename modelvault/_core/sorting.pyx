@@ -6,12 +6,12 @@ are turned away by one comparison. What does not fit in memory is written to a f
 merged when the rows are asked for.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_RawFree, PyMem_RawRealloc
 from cython cimport final
 from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t, uint64_t
-from libc.stdlib cimport qsort
+from libc.stdlib cimport free, qsort
 from libc.string cimport memcmp, memcpy
 
 from modelvault._core.buffer cimport Buffer, get32, get64_big, put32, put_bytes, take
@@ -28,6 +28,7 @@ cdef enum:
     LEAST_MEMORY = 1 << 14
     MOST_MEMORY = 1 << 29
     HEADER = 12                 # of a row: bytes of its sort key, of its primary key, of its record
+    MUCH = 1 << 20              # bytes of rows, or of what points to them: then there is soon as much as may be kept
     CHUNK = 1 << 20             # bytes written at a time
     LEAST_BLOCK = 1 << 12       # bytes read at a time, of a run
     MOST_BLOCK = 1 << 18
@@ -145,7 +146,7 @@ cdef class Sort(Sink):
     def __cinit__(self):
         self.rows, self.key, self.bar = Buffer(), Buffer(), Buffer()
         self.runs = []
-        self.keyed = True
+        self.keyed = self.bare = True
 
     def __init__(self, Scan scan not None, SortKeys order not None, limit=None, bytes after=None, size_t memory=MEMORY):
         self.scan = scan
@@ -250,8 +251,13 @@ cdef class Sort(Sink):
                 self.prune()
             if 2 * self.rows.size > self.memory or self.rows.size + size > self.memory:
                 self.spill()
+        if self.rows.capacity < self.memory and self.rows.size >= MUCH:
+            # The rest at once, of which the system gives what is used: to double it now and then is to copy it.
+            self.rows.grow(self.memory - self.rows.size)
         if self.count == self.capacity:
             capacity = 2 * self.capacity if self.capacity else SPARE_ROWS
+            if self.count * sizeof(Item) >= MUCH:
+                capacity = max(capacity, self.memory // (self.rows.size // self.count + sizeof(Item)))
             items = PyMem_RawRealloc(self.items, capacity * sizeof(Item))
             if items == NULL:
                 raise MemoryError()
@@ -291,7 +297,8 @@ cdef class Sort(Sink):
 
     cdef int spill(self) except -1:
         """Write the rows to the temporary file, as one run."""
-        cdef Buffer chunk
+        cdef bytes chunk
+        cdef unsigned char* start
         cdef Run run = Run.__new__(Run)
         cdef size_t i = 0, size = 0, count
         if self.file is None:
@@ -299,19 +306,18 @@ cdef class Sort(Sink):
         run.file, run.at = self.file, self.spilled
         self.arrange()
         while i < self.count:
-            chunk = Buffer()
             with nogil:
                 count = rows_of(self.items + i, self.count - i, CHUNK, &size)
-            take(chunk, size)
+            chunk = PyBytes_FromStringAndSize(NULL, size)
+            start = <unsigned char*>PyBytes_AS_STRING(chunk)
             with nogil:
-                move_rows(self.items + i, count, chunk.data)
-            self.file.write_at(self.spilled, [bytes(chunk)])
+                move_rows(self.items + i, count, start)
+            self.file.write_at(self.spilled, [chunk])
             self.spilled += size
             i += count
         run.end = self.spilled
         self.runs.append(run)
-        self.count = 0
-        self.rows = Buffer()
+        self.count = self.rows.size = 0
         return 0
 
     cdef int finish(self) except -1:
@@ -324,6 +330,7 @@ cdef class Sort(Sink):
             return 0
         if self.count:
             self.spill()
+        self.give_up_rows()
         for run in self.runs:
             run.block_size = min(max(<size_t>LEAST_BLOCK, self.memory // <size_t>len(self.runs)), <size_t>MOST_BLOCK)
             run.next()
@@ -357,7 +364,7 @@ cdef class Sort(Sink):
         if self.runs and not wait:
             raise ColdPage("the temporary file of a sort")
         count = min(count, self.limit)
-        collector = gc_off(count, shape is not None and shape.foreign)
+        collector = gc_off(count, self.handed, shape is not None and shape.foreign)
         try:
             passed = self.give_merged(found, shape, count) if self.runs else self.give(found, shape, count)
         except BaseException:
@@ -365,6 +372,7 @@ cdef class Sort(Sink):
             raise
         finally:
             gc_on(collector)
+        self.handed += passed
         if self.limit != ENDLESS:
             self.limit -= passed
         if self.limit == 0 or (self.given == self.count and not self.runs):
@@ -416,11 +424,23 @@ cdef class Sort(Sink):
         runs[i] = run
         return 0
 
+    cdef int give_up_rows(self) except -1:
+        """Give up the memory of the rows. To give so much back takes the system milliseconds, so without the GIL."""
+        cdef Buffer rows = self.rows
+        cdef unsigned char* data = NULL if rows.data == rows.first else rows.data
+        cdef Item* items = self.items
+        rows.data, rows.capacity, rows.size = rows.first, sizeof(rows.first), 0
+        self.items, self.capacity = NULL, 0
+        with nogil:
+            free(data)
+            PyMem_RawFree(items)
+        return 0
+
     def close(self):
         """Give up memory and temporary file; there are no more rows."""
         self.done = True
         self.runs = []
-        self.rows = Buffer()
+        self.give_up_rows()
         self.count = self.given = 0
         if self.file is not None:
             self.file.close()

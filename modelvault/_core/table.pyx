@@ -11,7 +11,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
-from modelvault._core.buffer cimport Buffer, get16, put_bytes
+from modelvault._core.buffer cimport Buffer, get16, get32, put32, put_bytes, take
 from modelvault._core.cursor cimport Cursor
 from modelvault._core.draft cimport Draft
 from modelvault._core.entry cimport EntryShape
@@ -27,6 +27,11 @@ from modelvault._core.tree cimport (
 )
 
 from modelvault.errors import ColdPage, CorruptionError, DuplicateKeyError, ModelVaultSchemaError, StaleSchemaError
+
+cdef enum:
+    FEW_BYTES = 4000                # of the records of a few rows
+    MOST_BYTES = 1 << 20            # of those that are read at once
+
 
 cdef class TableIndex:
     """One index: its tree, and what takes its entries out of records, by schema version."""
@@ -132,30 +137,39 @@ cdef class Table:
             self, Roots roots, TableIndex index, const unsigned char* entry, size_t length, Shape shape, size_t most, bint wait):
         """The rows with this entry in an index, at most `most`, by primary key: for few of them what `get` is for one.
 
-        Everything is read before the first row is made, so that no code of the user runs between.
+        Everything is read before the first row is made, so that no code of the user runs between. ColdPage where records are
+        long, too: they are better read one after the other.
         """
         cdef Cursor cursor = index.lend_cursor()
         cdef const unsigned char* key
         cdef const unsigned char* value
-        cdef size_t size
+        cdef size_t size, at = 0, count = 0
         cdef Root* rows = roots.at(self.tree)
-        cdef list records = []
-        cdef bytes record
+        cdef Buffer records = Buffer.__new__(Buffer)    # each behind its size
+        cdef list found = []
         cdef Page page
         cursor.reset(self.pager, roots.at(index.tree))
         cdef bint more = cursor.seek(entry, length, wait)
-        while more and cursor.begins_with(entry, length) and <size_t> len(records) < most:
+        take(records, FEW_BYTES)
+        records.size = 0
+        while more and cursor.begins_with(entry, length) and count < most:
             key = cursor.key(&size)
             page = tree_find(self.pager, rows, key + length, size - length, wait, &value, &size)
             if page is None:
                 raise self.stray(index)
-            records.append(value[:size])
+            if records.size + size > MOST_BYTES:
+                raise ColdPage("long records")
+            put32(take(records, 4), <uint32_t>size)
+            put_bytes(records, value, size)
+            count += 1
             more = cursor.next(wait)
         cursor.leave()
         index.cursor = cursor
-        return [
-            shape.decode_at(<const unsigned char*> PyBytes_AS_STRING(record), PyBytes_GET_SIZE(record))
-            for record in records]
+        while at < records.size:
+            size = get32(records.data + at)
+            found.append(shape.decode_at(records.data + at + 4, size))
+            at += 4 + size
+        return found
 
     def keys(self, Roots roots not None, str index not None, bytes prefix not None, bint wait=True):
         """The primary keys, as bytes, of the rows whose entries in an index begin with `prefix`."""

@@ -23,8 +23,8 @@ from modelvault._sql.terms import (
     spelled,
 )
 from modelvault.errors import ModelVaultQueryError
-from modelvault.query import Source
 from modelvault.schema import Field, Schema
+from modelvault.sources import Source
 
 __all__ = ["bound", "given", "plain", "resolved"]
 

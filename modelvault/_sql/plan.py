@@ -27,7 +27,7 @@ from modelvault._sql.terms import (
 )
 from modelvault._sql.values import compiled, constant, kind_of, with_fits
 from modelvault.conditions import EVERYTHING, Order, Selection
-from modelvault.query import Source
+from modelvault.sources import Source
 
 __all__ = ["Description", "Grouping", "Key", "Plan", "planned"]
 

@@ -16,7 +16,7 @@ from modelvault._sql.names import given, plain
 from modelvault._sql.plan import Plan, planned, whole
 from modelvault._sql.terms import Call, Column, Constant, Parameter, Select, Term, parts, roots
 from modelvault.conditions import ALL, Condition, Selection, Test
-from modelvault.query import Source
+from modelvault.sources import Source
 from modelvault.types import INTEGERS
 
 __all__ = ["Statement"]

@@ -9,7 +9,7 @@ from typing import Any, Final
 from modelvault._sql.plan import Key, Plan
 from modelvault._sql.totals import from_engine, hashable, summed
 from modelvault.conditions import Selection
-from modelvault.query import RowIterator
+from modelvault.sources import RowIterator
 
 __all__ = ["Result"]
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import gc
 import threading
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
-from modelvault import ClosedError, Database, ModelVaultQueryError, count, fields, models, sum_
+from modelvault import ClosedError, Database, ModelVaultQueryError, count, fields, min_, models, sum_
 from modelvault import _reading as reading
 from modelvault._access import View
 from tests.cancelling import NATIVE, everywhere, skip_native
@@ -153,6 +154,74 @@ async def test_explain_says_what_and_why(db: Any) -> None:
     ]
     assert "instead of CollectionScan" in why and "order of the index size_idx" in why
     assert (await rows.explain()).startswith("Plan:\n  CollectionScan\nWhy:\n")
+
+
+async def test_explain_says_how_numbers_are_found(db: Any) -> None:
+    rows = await things(db)
+    some = rows.where(t.size >= 40, t.id > 10)
+    lines = (await some.explain(n=count(), total=sum_(t.size))).splitlines()
+    assert lines[1:4] == [
+        '  IndexRangeLookup index="size_idx" kind=NonUnique',
+        "  KeyRange lo >= Int64(40)",
+        "  IndexOnly",
+    ]
+    assert '  Aggregate [Count, Sum FieldPath(["size"])]' in lines
+    assert lines[-1] == "  the order of the rows does not matter: nothing is sorted"
+    whole = await rows.explain(n=count())
+    assert "  Aggregate [Count]\nWhy:\n  the number of rows of a collection is kept: none is looked at\n" in whole
+    assert "examined 0\n  returned 1\n" in await rows.explain(analyze=True, n=count())
+    least = await rows.explain(analyze=True, least=min_(t.size))
+    assert 'IndexRangeLookup index="size_idx"' in least or 'IndexScan index="size_idx"' in least
+    assert "Aggregate [Min " in least and "examined 1\n  returned 1\n" in least
+    groups = rows.where(t.size < 20).group_by(t.kind, t.size)
+    lines = (await groups.explain(True, n=count())).splitlines()
+    assert '  GroupBy [FieldPath(["kind"]), FieldPath(["size"])]' in lines
+    assert f"  returned {len(await groups.count())}" in lines
+    assert (
+        "  GroupBy" in await rows.group_by(t.kind).explain()
+        and "Aggregate" not in await rows.group_by(t.kind).explain()
+    )
+    limited = await rows.order_by(t.label).limit(7).explain(analyze=True, total=sum_(t.size))
+    assert "Limit 7" in limited and "returned 1\n" in limited
+
+
+async def test_explain_refuses_what_agg_refuses(db: Any) -> None:
+    rows = await things(db, 3)
+    for ask in (rows.explain, rows.group_by(t.kind).explain):
+        with pytest.raises(TypeError, match=r"explain\(\) takes count\(\), sum_\(\), .*not n=3"):
+            await ask(n=3)
+        with pytest.raises(TypeError, match=r"by name, as in explain\(n=count\(\)\)"):
+            await ask(count())
+        with pytest.raises(ModelVaultQueryError, match="label"):
+            await ask(n=sum_(t.label))
+
+
+async def test_who_waits_for_a_time_waits_for_one_slice(
+    loop_db: Any, small_slices: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A timer is noticed in one turn of the loop, who waits for it runs in the next: a slice in each would be three."""
+    rows = await things(loop_db)
+    turns, between = 0, []
+    go = reading.Reading.go
+
+    async def counted(self: Any, step: Any, **options: Any) -> Any:
+        result = await go(self, step, **options)
+        between.append(turns)
+        return result
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await anyio.lowlevel.checkpoint()
+
+    monkeypatch.setattr(reading.Reading, "go", counted)
+    async with anyio.create_task_group() as group:
+        group.start_soon(others)
+        assert len(await rows.where(t.id >= 0).all()) == 300
+        group.cancel_scope.cancel()
+    gaps = [after - before for before, after in pairwise(between[:-1])]
+    assert len(gaps) > 20 and min(gaps) >= reading.TURNS - 1
 
 
 async def test_statistics_decide(db: Any) -> None:

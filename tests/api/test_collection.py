@@ -95,6 +95,16 @@ async def test_get_takes_an_instance_or_a_key(db: Any) -> None:
         await collection.get("7")
 
 
+async def test_get_many_names_the_field_of_a_bad_key(db: Any) -> None:
+    collection = await db.collection(User)
+    await collection.insert(user(1))
+    for keys in ([1, "x"], [*range(200), None]):
+        with pytest.raises(TypeError, match=r"cannot be interpreted as an integer: field \"id\" of users"):
+            await collection.get_many(keys)
+    with pytest.raises(OverflowError, match='field "id" of users'):
+        await collection.get_many([2**70])
+
+
 async def test_get_many_keeps_the_order_of_the_keys(db: Any) -> None:
     collection = await filled(db)
     assert await collection.get_many([5, 1000, user(2)]) == [user(5), None, user(2)]

@@ -545,6 +545,20 @@ async def test_what_is_no_condition(db: Any) -> None:
         rows.where("age", u.score)
 
 
+async def test_a_query_is_neither_true_nor_false(db: Any) -> None:
+    rows = await users(db, 1)
+    query = rows.where(u.age > 1000)
+    with pytest.raises(TypeError, match=r"ask exists\(\) whether there is a row"):
+        bool(getattr(query, "bare", query))
+    assert rows  # a collection is there, whatever it holds
+
+
+async def test_an_order_turned_around_with_minus(db: Any) -> None:
+    rows = await users(db, 1)
+    with pytest.raises(TypeError, match=r"order_by\(u\.age\.desc\(\), u\.name\)"):
+        rows.order_by(-u.age)
+
+
 async def test_fields_of_another_model(db: Any) -> None:
     rows = await users(db, 3)
     p = fields(Person)
@@ -691,6 +705,8 @@ async def test_or_with_something_else(db: Any) -> None:
     for wrong in (("age", 1), 5, None, "age"):
         with pytest.raises(TypeError, match="object is not an instance of 'Query'"):
             query.or_where(wrong)
+    with pytest.raises(TypeError, match="takes another query, an expression, or a path and a value"):
+        query.or_where()
     with pytest.raises(ModelVaultQueryError, match="or_where requires the same collection"):
         query.or_where(others.where("id", 1))
 

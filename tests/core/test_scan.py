@@ -6,6 +6,7 @@ import gc
 import random
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,10 +15,12 @@ from hypothesis import strategies as st
 
 from modelvault._core.columns import Columns
 from modelvault._core.cover import Cover
+from modelvault._core.order import SortKeys
 from modelvault._core.pager import Pager
 from modelvault._core.program import Program
 from modelvault._core.record import Face, RecordCodec
 from modelvault._core.scan import Scan
+from modelvault._core.sorting import Sort
 from modelvault._core.table import Table
 from modelvault._core.walk import Tree
 from modelvault._covered import part_of
@@ -530,4 +533,19 @@ def test_rows_without_code_of_users_are_made_old_however_many() -> None:
         assert young(meddling(lambda _: None)) > 0, "what those leave behind is looked at"
     finally:
         gc.set_threshold(*thresholds)
+    store.close()
+
+
+def test_rows_of_a_long_answer_are_made_old_in_small_parts_too() -> None:
+    """An event loop reads so few at a time that none of the parts would count by itself."""
+    store = Store(row | {"tags": [], "id": str(n)} for n, row in enumerate(random_rows(random.Random(8), 1000)))
+    scan = Scan(store.table, store.version.roots, ("rows", None, None))
+    sorts = Sort(Scan(store.table, store.version.roots, ("rows", None, None)), SortKeys([CODEC], []))
+    sorts.step()
+    for part in (partial(scan.fetch, FACE, 20), partial(sorts.fetch, FACE, 20)):
+        gc.collect()
+        rows = [row for _ in range(40) for row in part()]
+        found = {id(one) for generation in (0, 1) for one in gc.get_objects(generation=generation)}
+        assert len(rows) == 800
+        assert sum(id(row) in found for row in rows) <= 128
     store.close()
