@@ -9,8 +9,8 @@ from libc.stddef cimport size_t
 from modelvault._core.batch cimport Item, Pending
 from modelvault._core.buffer cimport Buffer, put_bytes
 from modelvault._core.cursor cimport Cursor
+from modelvault._core.draft cimport Draft
 from modelvault._core.file cimport make_way_when
-from modelvault._core.pager cimport Draft
 from modelvault._core.table cimport Table, TableIndex, entry_at
 from modelvault._core.tree cimport ADD_TAKEN, Path, Roots
 

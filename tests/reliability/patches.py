@@ -366,13 +366,23 @@ PATCHES = [
     Patch(
         "what came and went while somebody reads is kept",
         "_core/history.pyx",
-        (("        cdef uint64_t newest = max(self.pinned) if self.pinned else 0", "        cdef uint64_t newest = NO_PIN"),),
+        (
+            (
+                "uint64_t newest = max(self.pinned) if self.pinned else 0",
+                "uint64_t newest = NO_PIN",
+            ),
+        ),
         "tests/core/test_engine.py::test_a_pinned_version_keeps_its_own_pages_in_memory_and_no_later_ones",
     ),
     Patch(
         "what a pinned version sees is not kept",
         "_core/history.pyx",
-        (("        cdef uint64_t newest = max(self.pinned) if self.pinned else 0", "        cdef uint64_t newest = 0"),),
+        (
+            (
+                "uint64_t newest = max(self.pinned) if self.pinned else 0",
+                "uint64_t newest = 0",
+            ),
+        ),
         "tests/core/test_engine.py::test_a_pinned_version_keeps_its_own_pages_in_memory_and_no_later_ones",
     ),
     Patch(

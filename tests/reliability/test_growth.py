@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from modelvault import Database, _checkpoints
-from modelvault._checkpoints import RESERVE, SLACK, Checkpoints
+from modelvault._checkpoints import Checkpoints
+from modelvault._core.commit import RESERVE, SLACK
 from modelvault._core.space import free_runs
 from tests.faults import SimulatedDisk
 from tests.reliability.workload import PAGE_SIZE, PATH, Installed, Lazy, Row
