@@ -23,7 +23,7 @@ from modelvault._core.pager cimport get_u32, get_u64, set_u32, set_u64
 from modelvault._core.tree cimport Roots, tree_delete, tree_put
 from modelvault._core.xxh64 cimport xxh64
 
-from modelvault._core.meta import MOST_TREES
+from modelvault._core.meta import MOST_TREES as _MOST_TREES
 from modelvault.errors import ColdPage, CorruptionError
 
 cdef enum:
@@ -240,7 +240,7 @@ cdef class Log:
                 record, position = found
                 header = record
                 next_tree, next_collection = get_u32(header + NEXT_TREE), get_u32(header + NEXT_COLLECTION)
-                if next_tree > MOST_TREES:
+                if next_tree > _MOST_TREES:
                     raise CorruptionError(f"{self.file.path}: a record of the log says that there are {next_tree} trees")
                 for tree in range(<uint32_t> max(<size_t> FIRST_TREE, roots.count), <uint32_t> next_tree):
                     roots[tree] = (0, 0, 0, 0)

@@ -313,12 +313,6 @@ PATCHES = [
         TESTS + "test_syscalls.py::test_a_strike_leaves_old_or_new",
     ),
     Patch(
-        "pages are copied without a look",
-        "_copying.py",
-        (("    if not check.whole:", "    if False:"),),
-        "tests/api/test_snapshots.py::test_a_stale_page_is_not_copied",
-    ),
-    Patch(
         "two writers at a time",
         "_core/file.pyx",
         (

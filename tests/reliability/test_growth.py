@@ -23,9 +23,10 @@ LOG = 160  # pages, so that every page changes between two checkpoints
 
 
 @pytest.fixture
-def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatedDisk]:
-    with Installed(keeper=Lazy) as disk:
-        monkeypatch.setattr(_checkpoints, "SMALL_LOG", LOG * PAGE_SIZE)
+def disk() -> Iterator[SimulatedDisk]:
+    installed = Installed(keeper=Lazy)
+    with installed as disk:
+        installed.patch.setattr(_checkpoints, "SMALL_LOG", LOG * PAGE_SIZE)
         yield disk
 
 
