@@ -283,7 +283,7 @@ class Checkpoints:
     def _log_pages(self, write: Write) -> int:
         """How long the log shall be after a commit by checkpoint, so that the next one like it can go to the log.
 
-        The second commit that is small enough makes the log. None does while the file is compacted: the beginning has no
+        The second commit that is small enough makes the log. None does while the file is compacted: the start has no
         room for it, and at the end it would keep the file as long as it is.
         """
         log, size = self._state.log, write.draft.record_size
