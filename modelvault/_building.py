@@ -53,7 +53,7 @@ class Building:
         parts = [(index.name, tree, index.unique, extractors) for index, tree, extractors in self.indexes]
         pager = catalog.access.engine.pager
         self.table = Table(pager, store.name, store.definition["tree"], key_codec(store.schema), parts)
-        self.size = min(BATCH_SIZE, pager.cache_size // 4)
+        self.size = min(BATCH_SIZE, pager.cache_size // 4) // 2  # buffers that grow take twice that for a moment
         self.after: bytes | None = None
         self.duplicates: Duplicates = {}
 

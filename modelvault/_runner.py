@@ -254,7 +254,7 @@ class LoopRunner(Runner):
         # Every read beside an open transaction asks this.
         asyncio: Any = sys.modules.get("asyncio")
         loop = None if asyncio is None else asyncio._get_running_loop()
-        if loop is not None:
+        if asyncio is not None and loop is not None:
             task: object = asyncio.current_task(loop)
             if task is not None:
                 return task

@@ -112,11 +112,10 @@ def restore(before: Any, now: Any, origins: Origins) -> Any:
     cls = now.__class__
     if cls is dict:
         before = origins.get(id(now), (now, before))[1]
-        if not isinstance(before, dict):
-            before = {}
-        names = {strip(key): key for key in before}
-        parts = {names.get(key, key): restore(before.get(names.get(key)), item, origins) for key, item in now.items()}
-        return whole(before, now, parts) if before.__class__ is Whole else parts
+        known: dict[Any, Any] = before if isinstance(before, dict) else {}
+        names = {strip(key): key for key in known}
+        parts = {names.get(key, key): restore(known.get(names.get(key)), item, origins) for key, item in now.items()}
+        return whole(known, now, parts) if isinstance(known, Whole) else parts
     if cls is list or cls is tuple:
         former = before if before.__class__ is cls and len(before) == len(now) else [None] * len(now)
         return cls([restore(*pair, origins) for pair in zip(former, now, strict=True)])
