@@ -367,8 +367,8 @@ class WriteQueue(Turns):
                     write.spill()
                 except BaseException as error:
                     ticket.error = error
-            error = ticket.error
-            if error is not None and (not isinstance(error, Exception) or isinstance(error, BROKEN)):
+            failure = ticket.error
+            if failure is not None and (not isinstance(failure, Exception) or isinstance(failure, BROKEN)):
                 return ticket
             if self._by_thread and monotonic() > pause:
                 sleep(PAUSE)

@@ -230,7 +230,7 @@ class AsyncCollection(Questions[M]):
             except StaleSchemaError:
                 await self._store(row, False)
 
-    def _submit(self, put: Any, row: M) -> Awaitable[None]:
+    def _submit(self, put: Any, row: M) -> Any:
         """Store a row for which the short way gave this: LONG, or its Put. Of the latter StaleSchemaError, too."""
         return self._store(row, False) if put is LONG else self._access.submit(put)
 

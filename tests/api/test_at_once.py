@@ -64,7 +64,7 @@ def test_no_statement_is_queued(db: Database, items: Any) -> None:
     before = queued(db)
     change_all(items)
     assert queued(db) == before
-    assert db.verify() == []
+    assert not db.verify().problems
 
 
 def test_nor_while_a_snapshot_is_open(db: Database, items: Any) -> None:
@@ -75,7 +75,7 @@ def test_nor_while_a_snapshot_is_open(db: Database, items: Any) -> None:
         assert [row.id for row in still.all()] == [*range(100)]
         assert still.where("shelf", "b").count() == 0
     assert queued(db) == before
-    assert db.verify() == []
+    assert not db.verify().problems
 
 
 def test_in_a_transaction_it_is_part_of_it(db: Database, items: Any) -> None:
@@ -104,7 +104,7 @@ def test_what_fails_changes_nothing(db: Database, items: Any) -> None:
         if not number:
             with db.transaction():
                 items.get(1)
-    assert db.verify() == []
+    assert not db.verify().problems
 
 
 def test_keys_are_instances_too_also_of_subclasses(items: Any) -> None:
@@ -141,7 +141,7 @@ def test_a_validator_may_change_rows(db: Database) -> None:
     with pytest.raises(NotFoundError):
         rows.update(5, {"count": 5})
     assert [row.id for row in rows.all()] == [0, 1, 2, 3, 6, 7, 8, 9]
-    assert db.verify() == []
+    assert not db.verify().problems
 
 
 async def test_of_gathered_inserts_each_fails_alone(loop_db: Any) -> None:
@@ -154,7 +154,7 @@ async def test_of_gathered_inserts_each_fails_alone(loop_db: Any) -> None:
     assert len(failed) == 19 and min(failed) >= 40
     assert [outcome for number, outcome in enumerate(outcomes) if number not in failed] == [None] * 41
     assert [row.id for row in await items.all()] == [number for number in range(60) if number not in failed]
-    assert await loop_db.verify() == []
+    assert not (await loop_db.verify()).problems
 
 
 async def test_gathered_inserts_among_other_statements(loop_db: Any) -> None:
@@ -168,4 +168,4 @@ async def test_gathered_inserts_among_other_statements(loop_db: Any) -> None:
 
     await gather(*[lambda number=number: one(number) for number in range(40)])  # type: ignore[misc]
     assert [(row.id, row.count) for row in await items.all()] == [(n, n) for n in range(40) if n % 4]
-    assert await loop_db.verify() == []
+    assert not (await loop_db.verify()).problems
