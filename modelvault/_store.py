@@ -14,13 +14,13 @@ from modelvault._core.keys import KeyCodec
 from modelvault._core.pager import Pager
 from modelvault._core.record import Face, RecordCodec
 from modelvault._core.table import Table
-from modelvault._engine import Definition, Write
 from modelvault._frozen import replace
 from modelvault.errors import ColdPage, CorruptionError, ModelVaultQueryError, ModelVaultSchemaError
 from modelvault.mapping import attach_refs, bind, bind_older, schema_of
 from modelvault.schema import Field, Index, Schema, Shape, Type
 
 if TYPE_CHECKING:
+    from modelvault._engine import Definition, Write
     from modelvault._planner import Planner
 
 __all__ = ["CHUNK", "Binding", "Catalog", "Store", "unknown_collection"]

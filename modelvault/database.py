@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, overload
 
 from modelvault._access import Access, Unit
-from modelvault._engine import CACHE_SIZE, DURABILITY, PAGE_SIZE, Engine, file_name
+from modelvault._options import CACHE_SIZE, DURABILITY, PAGE_SIZE, file_name
 from modelvault._queue import TIMEOUT
 from modelvault._runner import LoopRunner, Runner
 from modelvault._store import CHUNK
@@ -300,6 +300,8 @@ async def open_file(
         raise ValueError(f"recovery must be 'strict' or 'auto_truncate', got \"{recovery}\"")
     if durability not in DURABILITY:
         raise ValueError(f"durability must be 'full', 'relaxed' or 'off', got {durability!r}")
+    from modelvault._engine import Engine  # with a fifth of the package, which nobody needs before
+
     opened: list[Engine] = []
 
     def start() -> None:
@@ -325,6 +327,8 @@ async def open_file(
 
 async def open_memory(runner: Runner, page_size: int) -> AsyncDatabase:
     """A database in memory over a runner."""
+    from modelvault._engine import Engine
+
     return AsyncDatabase(Access(Engine.open_in_memory(page_size=page_size), runner, ":memory:", read_only=False))
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 from modelvault._core.drive import drive
 from modelvault._core.gate import LONG
-from modelvault._engine import CACHE_SIZE, PAGE_SIZE, file_name
+from modelvault._options import CACHE_SIZE, PAGE_SIZE, file_name
 from modelvault._queue import TIMEOUT
 from modelvault._runner import BlockingRunner
 from modelvault.database import AsyncDatabase, Durability, content, open_copy, open_file, open_memory
