@@ -12,7 +12,6 @@ from modelvault._options import CACHE_SIZE, DURABILITY, PAGE_SIZE, file_name
 from modelvault._queue import TIMEOUT
 from modelvault._runner import LoopRunner, Runner
 from modelvault._store import CHUNK
-from modelvault.collection import AsyncCollection
 from modelvault.schema import Schema
 from modelvault.snapshot import AsyncSnapshot
 from modelvault.transaction import AsyncTransaction
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from modelvault._job import Job
+    from modelvault.collection import AsyncCollection
     from modelvault.migrations import Plan
 
 __all__ = ["AsyncDatabase", "Durability", "Opening"]
@@ -196,6 +196,8 @@ class AsyncDatabase(AsyncUpkeep):
 
         validate_on_read: put each row that is read through the model's validators.
         """
+        from modelvault.collection import AsyncCollection  # with a fifth of the package
+
         return AsyncCollection(self._catalog, name, validate_on_read=validate_on_read)
 
     # Versions of a schema
@@ -270,6 +272,8 @@ class AsyncDatabase(AsyncUpkeep):
     def _plain(self, name: str) -> AsyncCollection[dict[str, Any]]:
         if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"argument 'collection': {type(name).__name__!r} object is not an instance of 'str'")
+        from modelvault.collection import AsyncCollection
+
         return AsyncCollection(self._catalog, name)
 
     # Transactions
