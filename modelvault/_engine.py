@@ -16,7 +16,7 @@ import errno
 import os
 import threading
 import weakref
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from modelvault._checkpoints import Checkpoints, is_full, refuse
 from modelvault._committed import Committed

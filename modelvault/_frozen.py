@@ -132,7 +132,8 @@ def compiled_init(cls: type, names: tuple[str, ...], defaults: dict[str, Any]) -
     if len(names) < len(PATTERNS) and not hasattr(cls, "__post_init__") and Fresh not in map(type, defaults.values()):
         return patterned_init(cls, names, defaults)
     scope: dict[str, Any] = {f"set_{name}": cls.__dict__[name].__set__ for name in names}
-    arguments, body = [], []
+    arguments: list[str] = []
+    body: list[str] = []
     for name in names:
         default = defaults.get(name)
         scope[f"default_{name}"] = default

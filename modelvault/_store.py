@@ -20,6 +20,7 @@ from modelvault.mapping import attach_refs, bind, bind_older, schema_of
 from modelvault.schema import Field, Index, Schema, Shape, Type
 
 if TYPE_CHECKING:
+    from modelvault._core.batch import Batch
     from modelvault._engine import Definition, Write
     from modelvault._planner import Planner
 
@@ -94,7 +95,9 @@ class Binding:
         self.record: Callable[..., bytes | None] = table.record
         self.put: Callable[..., Any] = table.put
         self.exchange: Callable[..., bool] = table.exchange
-        self.put_batch: Callable[..., bool] = lambda batch, write, wait: batch.put(table, write, STEPS, wait)
+        self.put_batch: Callable[[Batch, Write, bool], bool] = lambda batch, write, wait: batch.put(
+            table, write, STEPS, wait
+        )
         self.batch_size: int = min(BATCH_SIZE, table.pager.cache_size // 4)
         self.remove: Callable[..., Any] = table.delete
         self._planner: Planner | None = None

@@ -345,6 +345,7 @@ async def open_copy(runner: Runner, source: str | bytes) -> AsyncDatabase:
 
 def content(data: Any) -> bytes:
     """What was given as the content of a file. TypeError for what is not bytes."""
+    given: Any = data  # a memoryview of what, nobody knows
     if not isinstance(data, bytes | bytearray | memoryview):
-        raise TypeError(f"argument 'data': {type(data).__name__!r} object is not an instance of 'bytes'")
-    return bytes(data)
+        raise TypeError(f"argument 'data': {type(given).__name__!r} object is not an instance of 'bytes'")
+    return bytes(given)

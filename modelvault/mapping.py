@@ -10,6 +10,7 @@ from modelvault.errors import ModelVaultFormatError, ModelVaultQueryError, Model
 from modelvault.expressions import Fields, reference
 from modelvault.schema import Index, Schema, Shape, Type
 from modelvault.specs import ClassRef, IndexSpec
+from modelvault.types import Field
 
 __all__ = [
     "attach_refs",
@@ -162,7 +163,7 @@ def bind_object(stored: Type, mapped: Type, path: str, *, whole: bool) -> Type:
     known = {field.name: field for field in mapped.fields}
     for name in known.keys() - {field.name for field in stored.fields}:
         raise ModelVaultSchemaError(f'schema error: insert row has unknown field "{path}{name}"')
-    fields = []
+    fields: list[Field] = []
     for field in stored.fields:
         model = known.get(field.name)
         if model is None and whole:
@@ -227,7 +228,7 @@ def bind_older(older: Type, newest: Type) -> Type:
 
 def bind_older_object(older: Type, newest: Type) -> Type:
     known = {field.name: field for field in newest.fields}
-    fields = []
+    fields: list[Field] = []
     for field in older.fields:
         model = known.get(field.name)
         bound = field.type if model is None else bind_older(field.type, model.type)
