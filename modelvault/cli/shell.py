@@ -64,7 +64,8 @@ class Session:
         """Statements from the terminal, until the end; an error is said, and it goes on."""
         from modelvault.cli.terminal import typed
 
-        self._output.console.print(f"[bold]{self._db.path()}[/bold]: a statement ends with ;  .help for help, Ctrl-D to leave")
+        hints = "a statement ends with ;  .help for help, Ctrl-D to leave"
+        self._output.console.print(f"[bold]{self._db.path()}[/bold]: {hints}")
         for line in typed(self._db, lambda: bool(self._waiting.strip())):
             self._waiting = self._waiting + line if line else ""
             found = list(statements([self._waiting], complete=True))
