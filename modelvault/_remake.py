@@ -108,7 +108,7 @@ class Upgrading:
 
     def settle(self, row: Row) -> Row:
         """The row with plain values where it has the model's."""
-        found = {}
+        found: Row = {}
         for name, value in row.items():
             bare, bound = self.fields.get(name, (None, None))
             if bare is not None and bound is not None:

@@ -9,9 +9,10 @@ import operator
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Generic, Protocol, TypeVar, overload
 
+from modelvault._kinds import is_mapping, is_series
 from modelvault.conditions import ALL, EVERYTHING, Condition, Every, Order, Selection, Some, Test
 from modelvault.errors import ModelVaultQueryError, NotFoundError
-from modelvault.expressions import Aggregate, Expression, FieldRef, Formula, Ordering, segments_of, spelled
+from modelvault.expressions import Aggregate, Expression, FieldRef, Formula, Ordering, is_ref, segments_of, spelled
 from modelvault.frames import AsyncFrames, BatchIterator
 from modelvault.pages import Page, read_cursor, write_cursor
 from modelvault.targets import Target
@@ -46,14 +47,14 @@ LIMIT: Final = 1_048_576  # rows that limit() may ask for
 
 def parse_path(path: Any) -> tuple[str, ...]:
     """The segments of a path; ModelVaultQueryError (a ValueError) if it is none."""
-    if isinstance(path, FieldRef):
+    if is_ref(path):
         return segments_of(path)
     if isinstance(path, str):
         path = path.strip()
         if not path:
             raise ModelVaultQueryError("query error: path must be non-empty")
-        segments = tuple(path.split("."))
-    elif isinstance(path, list | tuple) and all(isinstance(part, str) for part in path):
+        segments: tuple[str, ...] = tuple(path.split("."))
+    elif is_series(path) and all(isinstance(part, str) for part in path):
         segments = tuple(path)
     else:
         raise ModelVaultQueryError(f'query error: path must be a dotted string ("a.b") or list[str], not {path!r}')
@@ -476,10 +477,12 @@ class AsyncQuery(Questions[M]):
     def or_where(self, path: PathOf[M], value: Any) -> AsyncQuery[M]: ...
     def or_where(self, *other: Any, **named: Any) -> AsyncQuery[M]:
         """Rows that fit this query or the other one; limit, offset and order are this one's, else the other's."""
-        if len(other) == 1 and isinstance(other[0], AsyncQuery):
-            return self._joined(other[0])
+        first: Any = other[0] if other else None
+        if len(other) == 1 and isinstance(first, AsyncQuery):
+            joined: AsyncQuery[M] = first
+            return self._joined(joined)
         if (len(other) == 1 and not isinstance(other[0], Expression | bool)) or other == () == tuple(named):
-            given = type(other[0]).__name__ if other else "nothing"
+            given = first.__class__.__name__ if other else "nothing"
             raise TypeError(f"argument 'other': {given!r} object is not an instance of 'Query'")
         condition = read_conditions(self._source, "or_where", other, named)
         return self._but(self._selection._replace(condition=either(self._selection.condition, condition)))
@@ -610,7 +613,7 @@ def no_expression(verb: str, given: Any) -> TypeError:
             "Python has evaluated it already: compare fields(User).age, or User.age once the model has a collection, "
             "and use & | ~ rather than and, or, not"
         )
-    elif isinstance(given, FieldRef):
+    elif is_ref(given):
         hint = f"compare it, as in {'.'.join(segments_of(given))} == True"
     elif hasattr(given, "or_where"):
         hint = "join queries with or_where()"
@@ -688,7 +691,7 @@ def read_count(what: str, n: Any, most: int) -> int:
 
 def read_changes(source: Source, changes: Any) -> dict[tuple[str, ...], Any]:
     """The changes of `update` by path, fields and formulas checked."""
-    if not isinstance(changes, Mapping):
+    if not is_mapping(changes):
         raise TypeError(f"update() takes a dict of fields and values, not {changes!r}")
     if not changes:
         raise ModelVaultQueryError("query error: update() needs at least one field")
@@ -701,7 +704,7 @@ def read_changes(source: Source, changes: Any) -> dict[tuple[str, ...], Any]:
             )
         if isinstance(value, Expression | Ordering | Aggregate):
             raise TypeError(f"update() takes values and formulas such as u.age + 1, not {value!r}")
-        for part in value.fields() if isinstance(value, Formula) else [value] if isinstance(value, FieldRef) else []:
+        for part in value.fields() if isinstance(value, Formula) else [value] if is_ref(value) else []:
             source.field(read_field(source, part))
         found[path] = value
     for path in found:

@@ -553,7 +553,8 @@ class Query(Questions[M]):
     def or_where(self, path: PathOf[M], value: Any) -> Query[M]: ...
     def or_where(self, *other: Any, **named: Any) -> Query[M]:
         """Rows that fit this query or the other one; limit, offset and order are this one's, else the other's."""
-        return Query(self._twin.or_where(*(part._twin if isinstance(part, Query) else part for part in other), **named))
+        twins: list[Any] = [getattr(part, "_twin", part) if isinstance(part, Query) else part for part in other]
+        return Query(self._twin.or_where(*twins, **named))
 
     def update(self, changes: Mapping[str, Any] | Mapping[FieldRef[M, Any], Any] | Mapping[PathOf[M], Any]) -> int:
         """Change these fields of the rows, all or none; how many rows there were.
