@@ -9,6 +9,8 @@ Whoever looks for a dataclass finds one: `__dataclass_fields__` is made when som
 works, and Pydantic takes a `Page[User]`.
 """
 
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false - the PATTERNS are code without a type
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -87,7 +89,8 @@ def made_anew(cls: type[T], changes: bool) -> type[T]:
     if changes:
         del methods["__setattr__"], methods["__delattr__"]
         methods["__hash__"] = None
-    build: Any = type(cls)
+    kept: Any = cls
+    build: Any = type(kept)
     made: Any = build(cls.__name__, cls.__bases__, {**methods, **content})
     made.__qualname__ = cls.__qualname__
     made.__init__ = compiled_init(made, names, defaults)

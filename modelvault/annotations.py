@@ -53,6 +53,12 @@ CONTAINERS: Final[dict[Any, tuple[str, ...]]] = {
     collections.abc.Set: ("set", "frozenset"),
     collections.abc.Collection: ("list", "vartuple", "set", "frozenset"),
 }
+OPAQUE: Final[tuple[Any, ...]] = (
+    type,
+    collections.abc.Callable,  # pyright: ignore[reportUnknownMemberType] - of whatever arguments
+    collections.abc.Iterable,
+    collections.abc.Iterator,
+)
 MAPPINGS: Final = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
 QUALIFIERS: Final = frozenset(("Required", "NotRequired", "ReadOnly", "Final", "Unpack"))
 
@@ -241,7 +247,7 @@ class Resolver:
         if cls.__name__ == "Secret" and cls.__module__.startswith("pydantic"):
             inner = self.resolve(args[0] if args else Any, variables)
             return custom(cls, inner, lambda value: value.get_secret_value(), annotation)
-        if cls in (type, collections.abc.Callable, collections.abc.Iterable, collections.abc.Iterator):
+        if cls in OPAQUE:
             return None
         return plain_pydantic(cls) or converted(cls) or adapted(annotation, metadata)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final, TypeVar
 
 from modelvault._frozen import replace
+from modelvault._kinds import is_series
 from modelvault.annotations import is_pydantic, row_type
 from modelvault.errors import ModelVaultFormatError, ModelVaultQueryError, ModelVaultSchemaError
 from modelvault.expressions import Fields, reference
@@ -66,7 +67,7 @@ def collection_name(cls: type) -> str:
 
 def declared_indexes(cls: type) -> tuple[Index, ...]:
     specs = getattr(cls, "__modelvault_indexes__", [])
-    if not isinstance(specs, list | tuple):
+    if not is_series(specs):
         raise ModelVaultSchemaError("__modelvault_indexes__ must be a list of modelvault.models.index/unique specs")
     if not all(isinstance(spec, IndexSpec) for spec in specs):
         raise ModelVaultSchemaError(
