@@ -9,7 +9,8 @@ Whoever looks for a dataclass finds one: `__dataclass_fields__` is made when som
 works, and Pydantic takes a `Page[User]`.
 """
 
-# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false - the PATTERNS are code without a type
+# The PATTERNS are code without a type.
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false
 
 from __future__ import annotations
 

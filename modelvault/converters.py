@@ -30,7 +30,7 @@ def converter(old: Type, new: Type, dumped: Callable[[Field], Maker | None], aro
     if old.kind == new.kind == "object":
         return object_converter(old, new, dumped, around)
     if old.kind == new.kind == "ref" and old.values == new.values and new.values[0] < len(around):
-        holder: list[Convert | None] = around[new.values[0]]
+        holder = around[new.values[0]]
         return lambda value: value if holder[0] is None else holder[0](value)
     if old.kind == new.kind and old.kind in CONTAINERS and len(old.items) == len(new.items):
         parts = zip(old.items, new.items, strict=True)
