@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING, Any
 
 from modelvault import models
-from modelvault.collection import AsyncCollection
 from modelvault.database import AsyncDatabase
 from modelvault.errors import (
     ClosedError,
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from modelvault import dbapi
     from modelvault._salvage import Salvage, Saved
     from modelvault._verify import Problem, Verification
+    from modelvault.collection import AsyncCollection
 
 __all__ = [
     "AsyncCollection",
@@ -79,8 +79,15 @@ __all__ = [
 __version__ = "1.0.0.dev0"
 
 
-# What few programs use, and where it is: loaded when it is first asked for.
-LATE = {"Problem": "_verify", "Salvage": "_salvage", "Saved": "_salvage", "Verification": "_verify", "dbapi": "dbapi"}
+# Loaded when it is first asked for, and where it is. A collection comes with everything that reads and writes rows.
+LATE = {
+    "AsyncCollection": "collection",
+    "Problem": "_verify",
+    "Salvage": "_salvage",
+    "Saved": "_salvage",
+    "Verification": "_verify",
+    "dbapi": "dbapi",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -18,13 +18,15 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 from modelvault._core.gate import Gate
-from modelvault._engine import Definition, Engine, Savepoint, Version, Write
 from modelvault._queue import BROKEN, TIMEOUT, Statement, Turns, WriteQueue
 from modelvault._runner import Runner
 from modelvault.errors import ClosedError, ColdPage, CorruptionError, ModelVaultError, ModelVaultTransactionError
+
+if TYPE_CHECKING:
+    from modelvault._engine import Definition, Engine, Savepoint, Version, Write
 
 __all__ = ["Access", "Mark", "Still", "Unit", "View", "Work"]
 

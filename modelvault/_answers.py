@@ -75,7 +75,8 @@ class Answers:
         await self._opener.access.breathe(0)
         selection = limited(selection, most)
         reading = await Reading.begin(self._opener, selection)
-        opened, found = reading.opened, []
+        opened = reading.opened
+        found: list[Any] = []
         await reading.finish(
             reading.search.rows, lambda rows: found.extend(made(checked(opened, selection, rows), make))
         )
@@ -106,7 +107,8 @@ class Answers:
         answer = self._at_once(selection, Search.pairs)
         if answer is None:
             reading = await Reading.begin(self._opener, selection)
-            answer = [], reading.search, reading.opened
+            none: list[Any] = []
+            answer = none, reading.search, reading.opened
             await reading.finish(reading.search.pairs, answer[0].extend)
         pairs, search, opened = answer
         end = None

@@ -10,11 +10,13 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from modelvault._libraries import library
 from modelvault._plain import as_json
 from modelvault.errors import CorruptionError, ModelVaultQueryError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from pyarrow import RecordBatch
 
     from modelvault._core.vector import Piece
 
@@ -35,10 +37,10 @@ def schema_of(pieces: Sequence[Piece]) -> pa.Schema:
 
 def batch_of(schema: pa.Schema, portion: Portion) -> pa.RecordBatch:
     """A portion as a record batch."""
-    import pyarrow as pa
-
+    pa = library("pyarrow", "to_arrow()")
     arrays = [array_of(piece, type) for piece, type in zip(portion[1], schema.types, strict=True)]
-    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+    made: RecordBatch = pa.RecordBatch.from_arrays(arrays, schema=schema)
+    return made
 
 
 def table_of(portions: Sequence[Portion]) -> pa.Table:
@@ -91,7 +93,7 @@ def is_text(piece: Piece) -> bool:
 
 def array_of(piece: Piece, type: Any) -> Any:
     """The array of a column, whose type was found before: by an earlier portion perhaps."""
-    import pyarrow as pa
+    pa = library("pyarrow", "to_arrow()")
 
     kind, count = piece.kind, piece.count
     if kind == "object":

@@ -17,7 +17,8 @@ from modelvault._compaction import compacting
 from modelvault._copying import copy_pages, pour_into, pour_to_file
 from modelvault._core.file import File, MemoryFile
 from modelvault._core.replacement import Replacement
-from modelvault._engine import Engine, Version, file_name
+from modelvault._engine import Engine, Version
+from modelvault._options import file_name
 from modelvault._progress import Progress
 from modelvault._queue import TIMEOUT
 from modelvault._runner import Runner

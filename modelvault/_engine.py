@@ -16,7 +16,7 @@ import errno
 import os
 import threading
 import weakref
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from modelvault._checkpoints import Checkpoints, is_full, refuse
 from modelvault._committed import Committed
@@ -27,26 +27,21 @@ from modelvault._core.meta import PAGE_SIZES, Meta, first_pages, read_meta, unpa
 from modelvault._core.pager import Pager
 from modelvault._following import META_SIZE, Follower, lock_newest
 from modelvault._frozen import replace
+from modelvault._options import CACHE_SIZE, PAGE_SIZE
 from modelvault._version import CATALOG, Definition, Savepoint, Version, Write, changed_entries, entries
 from modelvault.errors import ClosedError, LockedError, ModelVaultFormatError, ModelVaultTransactionError
 
 __all__ = [
-    "CACHE_SIZE",
-    "PAGE_SIZE",
     "Definition",
     "Engine",
     "Savepoint",
     "Version",
     "Write",
     "entries",
-    "file_name",
     "new_content",
 ]
 
-PAGE_SIZE: Final = 8192
-CACHE_SIZE: Final = 64 * 1024 * 1024
 BLANK_SIZE: Final = 4 * 65536  # bytes of the meta pages, at most
-DURABILITY: Final = ("full", "relaxed", "off")
 
 
 class Listener(Protocol):
@@ -416,16 +411,6 @@ class Engine(Committed):
 _registry: Final = threading.RLock()  # a forgotten handle may be closed while one is opened
 _open: Final[weakref.WeakSet[Engine]] = weakref.WeakSet()
 _writers: Final[dict[tuple[int, int] | None, Engine]] = {}  # writable engines of this process by device and inode
-
-
-def file_name(path: Any, argument: str) -> str:
-    """The path as a string. TypeError with the argument's name; OSError for a NUL."""
-    name = os.fspath(path) if isinstance(path, str | os.PathLike) else path
-    if not isinstance(name, str):
-        raise TypeError(f"argument {argument!r}: {type(name).__name__!r} object is not an instance of 'str'")
-    if "\0" in name:
-        raise OSError(errno.EINVAL, "file name contained an unexpected NUL byte", name)
-    return name
 
 
 def _open_or_create(path: str, read_only: bool, page_size: int) -> DiskFile:

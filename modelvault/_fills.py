@@ -119,8 +119,8 @@ def fill_here(field: Field, path: tuple[str, ...], value: Any) -> Field:
 def refill(field: Field, path: tuple[str, ...], value: Any) -> bytes:
     """The fill of an object with one of its own fields set, unless that has a value already."""
     codec = alone(replace(field, type=unbound(field.type)))
-    row = {} if field.stored_fill is None else codec.decode(field.stored_fill)
-    place = row.setdefault(field.name, {})
+    row: dict[str, Any] = {} if field.stored_fill is None else codec.decode(field.stored_fill)
+    place: dict[str, Any] = row.setdefault(field.name, {})
     for name in path[:-1]:
         place = place.setdefault(name, {})
     if place.get(path[-1]) is None:

@@ -9,6 +9,9 @@ Whoever looks for a dataclass finds one: `__dataclass_fields__` is made when som
 works, and Pydantic takes a `Page[User]`.
 """
 
+# The PATTERNS are code without a type.
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -87,7 +90,8 @@ def made_anew(cls: type[T], changes: bool) -> type[T]:
     if changes:
         del methods["__setattr__"], methods["__delattr__"]
         methods["__hash__"] = None
-    build: Any = type(cls)
+    kept: Any = cls
+    build: Any = type(kept)
     made: Any = build(cls.__name__, cls.__bases__, {**methods, **content})
     made.__qualname__ = cls.__qualname__
     made.__init__ = compiled_init(made, names, defaults)
@@ -132,7 +136,8 @@ def compiled_init(cls: type, names: tuple[str, ...], defaults: dict[str, Any]) -
     if len(names) < len(PATTERNS) and not hasattr(cls, "__post_init__") and Fresh not in map(type, defaults.values()):
         return patterned_init(cls, names, defaults)
     scope: dict[str, Any] = {f"set_{name}": cls.__dict__[name].__set__ for name in names}
-    arguments, body = [], []
+    arguments: list[str] = []
+    body: list[str] = []
     for name in names:
         default = defaults.get(name)
         scope[f"default_{name}"] = default

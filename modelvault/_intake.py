@@ -55,13 +55,13 @@ class Intake:
 
     def _next(self) -> Any:
         """The next batch of the stream, None at its end."""
-        import pyarrow as pa
+        pa = library("pyarrow", "insert_arrow()")
 
         try:
             batch = self._reader.read_next_batch()
         except StopIteration:
             return None
-        arrays = []
+        arrays: list[Any] = []
         for name, array in zip(self._names, batch.columns, strict=True):
             try:
                 arrays.append(in_microseconds(array))
@@ -95,7 +95,8 @@ class Intake:
     def _wrong(self, number: int, error: Exception, column: str | None = None) -> ModelVaultValidationError:
         """The error for a row of the part at hand."""
         text = str(error)
-        for first in getattr(error, "errors", list)()[:1]:  # Pydantic's
+        told: list[dict[str, Any]] = getattr(error, "errors", list)()  # Pydantic's
+        for first in told[:1]:
             place = [str(part) for part in first["loc"]]
             column, text = (place[0] if place else None), ": ".join([".".join(place[1:]), first["msg"]]).strip(": ")
         where = f"row {self._before + self._at + number}"

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from modelvault._access import Unit
 from modelvault._frozen import fresh, mutable, replace
+from modelvault._kinds import is_mapping
 from modelvault._store import Catalog, Store, unknown_collection
 from modelvault._version import Definition, Write
 from modelvault.errors import ModelVaultSchemaError, StaleSchemaError
@@ -89,7 +90,7 @@ def checked(upgrade: object) -> dict[int, Upgrade]:
 
     if upgrade is None:
         return {}
-    if not isinstance(upgrade, Mapping):
+    if not is_mapping(upgrade):
         raise TypeError(f"upgrade takes functions by version, {{2: fn}}, not {type(upgrade).__name__}")
     for number, function in upgrade.items():
         if not isinstance(number, int) or isinstance(number, bool):

@@ -14,7 +14,7 @@ __all__ = ["measures"]
 def measures(engine: Engine, wait: bool) -> dict[str, Any]:
     """Sizes of the newest version, by name; see `AsyncUpkeep.stats`. wait: for branches that are not in memory."""
     latest, pager = engine.latest, engine.pager
-    collections = {}
+    collections: dict[str, Any] = {}
     for name, definition in latest.definitions.items():
         indexes = {index: measure(engine, tree, "entries", wait) for index, tree in definition["indexes"]}
         collections[name] = {**measure(engine, definition["tree"], "rows", wait), "indexes": indexes}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
 from typing import Any, Final
 from uuid import UUID
+
+from modelvault._kinds import is_mapping
 
 __all__ = ["EPOCH", "as_json"]
 
@@ -32,7 +33,7 @@ def as_json(value: Any, kind: str | None = None) -> Any:
         return value.total_seconds()
     if isinstance(value, Decimal | UUID):
         return str(value)
-    if isinstance(value, Mapping):
+    if is_mapping(value):
         return {str(key): as_json(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [as_json(inner) for inner in value]

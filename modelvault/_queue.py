@@ -23,12 +23,14 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from math import inf
 from time import monotonic, sleep
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from modelvault._core.ticket import Ticket, apply_puts
-from modelvault._engine import Engine, Write
 from modelvault._runner import Runner
 from modelvault.errors import CorruptionError, ModelVaultTransactionError
+
+if TYPE_CHECKING:
+    from modelvault._engine import Engine, Write
 
 __all__ = ["BROKEN", "TIMEOUT", "Statement", "Turns", "WriteQueue"]
 
@@ -45,7 +47,7 @@ GRANTED: Final = 1
 TAKEN: Final = 2
 DONE: Final = 3
 
-Statement = Callable[[Write, bool], Any]
+Statement = Callable[["Write", bool], Any]
 """A change of a Write, called with (write, wait). It fails before it changes anything, or undoes what it changed.
 
 With wait False it raises ColdPage, having changed nothing, where it would have to wait for the disk.

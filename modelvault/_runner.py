@@ -184,8 +184,9 @@ class ThreadWaiter:
 
 
 # The function without the enums that the module `signal` wraps around it: 0.3 us instead of 6, and nothing to import.
-set_handler: Final[Callable[[int, Any], Any]] = _signal.signal
-SIGINT: Final[int] = _signal.SIGINT
+signals: Final[Any] = _signal  # which has no stubs
+set_handler: Final[Callable[[int, Any], Any]] = signals.signal
+SIGINT: Final[int] = signals.SIGINT
 
 
 class HeldInterrupts(AbstractContextManager[None]):
@@ -204,14 +205,14 @@ class HeldInterrupts(AbstractContextManager[None]):
         if HeldInterrupts.current is not None or get_ident() != threading.main_thread().ident:
             return
         try:
-            handler = set_handler(SIGINT, self._note)
+            handler: Any = set_handler(SIGINT, self._note)
         except ValueError:  # a subinterpreter has no signals
             return
         if callable(handler):
             self._handler = handler
             HeldInterrupts.current = self
         else:
-            set_handler(SIGINT, _signal.SIG_DFL if handler is None else handler)
+            set_handler(SIGINT, signals.SIG_DFL if handler is None else handler)
 
     def __exit__(self, *_: object) -> None:
         if self._handler is not None:

@@ -260,7 +260,7 @@ class Seen:
 
     def fresh(self, pairs: list[tuple[bytes, bytes]], shape: Shape) -> list[tuple[bytes, bytes]]:
         """The rows that have new values, as (primary key, record)."""
-        found = []
+        found: list[tuple[bytes, bytes]] = []
         for pair in pairs:
             record = pair[1]
             name = repr(shape.make(record)) if self._keys is None else self._keys.key(record, b"")

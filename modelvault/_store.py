@@ -14,7 +14,6 @@ from modelvault._core.keys import KeyCodec
 from modelvault._core.pager import Pager
 from modelvault._core.record import Face, RecordCodec
 from modelvault._core.table import Table
-from modelvault._engine import Definition, Write
 from modelvault._frozen import replace
 from modelvault.errors import (
     ColdPage,
@@ -27,6 +26,8 @@ from modelvault.mapping import attach_refs, bind, bind_older, schema_of
 from modelvault.schema import Field, Index, Schema, Shape, Type
 
 if TYPE_CHECKING:
+    from modelvault._core.batch import Batch
+    from modelvault._engine import Definition, Write
     from modelvault._planner import Planner
 
 __all__ = ["CHUNK", "Binding", "Catalog", "Store", "unknown_collection"]
@@ -111,7 +112,9 @@ class Binding:
         self.record: Callable[..., bytes | None] = table.record
         self.put: Callable[..., Any] = table.put
         self.exchange: Callable[..., bool] = table.exchange
-        self.put_batch: Callable[..., bool] = lambda batch, write, wait: batch.put(table, write, STEPS, wait)
+        self.put_batch: Callable[[Batch, Write, bool], bool] = lambda batch, write, wait: batch.put(
+            table, write, STEPS, wait
+        )
         self.batch_size: int = min(BATCH_SIZE, table.pager.cache_size // 4)
         self.remove: Callable[..., Any] = table.delete
         self._planner: Planner | None = None

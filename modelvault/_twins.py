@@ -16,7 +16,7 @@ __all__ = ["kept_by_rewrite", "twin_of"]
 def twin_of(job: Job, index: Index, spare: Collection[str]) -> str | None:
     """The old index, among those of these names, with the entries of this one; of several the one of its name."""
     old = job.store.schema
-    names = []
+    names: list[str] = []
     for other in old.indexes:
         paths = tuple(rename_path(old.type, job.new.type, path) for path in other.paths)
         if other.name in spare and paths == index.paths and (other.unique or not index.unique):

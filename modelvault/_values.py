@@ -15,6 +15,7 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
+from modelvault._kinds import is_list, is_mapping
 from modelvault._plain import as_json
 from modelvault.types import INTEGERS, Shape, Type
 
@@ -98,7 +99,7 @@ class Converter:
                 value = {"root": value}
             if not isinstance(value, Mapping):
                 return value
-            found = dict(value)
+            found: dict[str, Any] = dict(value)
             for name, change in changes.items():
                 if found.get(name) is not None:
                     found[name] = change(found[name])
@@ -117,10 +118,10 @@ class Converter:
     def of_union(self, type: Type) -> Convert:
         """The first member that the value can be: by its very class, else by what the union asks."""
         changes = [self.make(item, JSON, build=True) for item in type.items]
-        choosers = type.python or (object,) * len(changes)
+        choosers: tuple[Any, ...] = type.python or (object,) * len(changes)
 
         def convert(value: Any) -> Any:
-            found = []
+            found: list[tuple[Any, Any]] = []
             for change, chooser in zip(changes, choosers, strict=True):
                 try:
                     found.append((value if change is None else change(value), chooser))
@@ -212,15 +213,15 @@ def of_list(make: Any, inner: Convert | None) -> Convert | None:
     """A list, or what else holds values of one type."""
     if make is list and inner is None:
         return None
-    return lambda value: make(each(inner, value)) if isinstance(value, list) else value
+    return lambda value: make(each(inner, value)) if is_list(value) else value
 
 
 def of_tuple(inner: list[Convert | None]) -> Convert:
     """A tuple, from a list or from a struct."""
 
     def convert(value: Any) -> Any:
-        values = list(value.values()) if isinstance(value, Mapping) else value
-        if not isinstance(values, list) or len(values) != len(inner):
+        values: list[Any] = list(value.values()) if is_mapping(value) else value
+        if values.__class__ is not list or len(values) != len(inner):
             return value
         pairs = zip(values, inner, strict=True)
         return tuple(part if part is None or change is None else change(part) for part, change in pairs)
@@ -232,10 +233,10 @@ def of_dict(key: Convert | None, item: Convert | None, *, pairs: bool) -> Conver
     """A dict, from one or from `pairs`; polars has structs of a key and a value."""
 
     def convert(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            found = list(value.items())
-        elif pairs and isinstance(value, list):
-            found = [tuple(pair.values()) if isinstance(pair, Mapping) else pair for pair in value]
+        if is_mapping(value):
+            found: list[Any] = list(value.items())
+        elif pairs and is_list(value):
+            found = [tuple(pair.values()) if is_mapping(pair) else pair for pair in value]
         else:
             return value
         keys, items = [pair[0] for pair in found], [pair[1] for pair in found]

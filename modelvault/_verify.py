@@ -100,7 +100,7 @@ class Verifying:
     def run(self) -> Iterator[int]:
         """See `verifying`."""
         version, report = self._version, self._report
-        seen = set()
+        seen: set[int] = set()
         for tree in () if self._engine.volatile else (CATALOG, FREE):
             seen.add(tree)
             yield from self._walk(tree, NAMES[tree])

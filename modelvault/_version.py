@@ -79,7 +79,7 @@ def load_catalog(pager: Pager, meta: Meta) -> tuple[Roots, dict[str, Definition]
     roots = Roots()
     roots[CATALOG] = (*meta.catalog, meta.catalog_entries)
     roots[FREE] = (*meta.free, meta.free_entries)
-    definitions = {}
+    definitions: dict[str, Definition] = {}
     for key, value in entries(pager, roots[CATALOG]):
         if key[:1] == b"t":
             tree = int.from_bytes(key[1:], "big")

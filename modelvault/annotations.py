@@ -53,6 +53,12 @@ CONTAINERS: Final[dict[Any, tuple[str, ...]]] = {
     collections.abc.Set: ("set", "frozenset"),
     collections.abc.Collection: ("list", "vartuple", "set", "frozenset"),
 }
+OPAQUE: Final[tuple[Any, ...]] = (
+    type,
+    collections.abc.Callable,  # pyright: ignore[reportUnknownMemberType] - of whatever arguments
+    collections.abc.Iterable,
+    collections.abc.Iterator,
+)
 MAPPINGS: Final = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
 QUALIFIERS: Final = frozenset(("Required", "NotRequired", "ReadOnly", "Final", "Unpack"))
 
@@ -65,7 +71,7 @@ def is_pydantic(cls: object) -> bool:
 
 def is_typed_dict(cls: type) -> bool:
     """Is this a TypedDict, of typing or typing_extensions?"""
-    return issubclass(cls, dict) and hasattr(cls, "__required_keys__")
+    return hasattr(cls, "__required_keys__") and issubclass(cls, dict)
 
 
 def row_type(cls: type) -> Type:
@@ -229,7 +235,7 @@ class Resolver:
         return Type("vartuple", (Type("any"),))
 
     def class_type(
-        self, annotation: Any, cls: type, args: tuple[Any, ...], variables: Mapping[Any, Any], metadata: Sequence[Any]
+        self, annotation: Any, cls: Any, args: tuple[Any, ...], variables: Mapping[Any, Any], metadata: Sequence[Any]
     ) -> Type | None:
         """Enums, models, dataclasses, named tuples, and whatever can be taken apart."""
         if issubclass(cls, Enum) and not issubclass(cls, Flag):
@@ -241,13 +247,13 @@ class Resolver:
         if cls.__name__ == "Secret" and cls.__module__.startswith("pydantic"):
             inner = self.resolve(args[0] if args else Any, variables)
             return custom(cls, inner, lambda value: value.get_secret_value(), annotation)
-        if cls in (type, collections.abc.Callable, collections.abc.Iterable, collections.abc.Iterator):
+        if cls in OPAQUE:
             return None
         return plain_pydantic(cls) or converted(cls) or adapted(annotation, metadata)
 
     def named_tuple_type(self, cls: Any) -> Type:
         hints = typing.get_type_hints(cls, include_extras=True)
-        items = []
+        items: list[Type] = []
         for name in cls._fields:
             with self.inside(name):
                 items.append(self.resolve(hints.get(name, Any), {}))
@@ -298,7 +304,7 @@ class Resolver:
 
     def infos(self, cls: type, infos: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[Field, ...]:
         """Fields from Pydantic's FieldInfo objects."""
-        fields = []
+        fields: list[Field] = []
         for name, info in infos.items():
             with self.inside(name):
                 found = self.resolve(info.annotation, {}, info.metadata)
@@ -334,7 +340,7 @@ class Resolver:
 
         hints = hints_of(cls)
         variables = arguments(cls, args)
-        fields = []
+        fields: list[Field] = []
         for field in dataclasses.fields(cls):
             with self.inside(field.name):
                 found = self.resolve(hints[field.name], variables)
@@ -352,7 +358,7 @@ class Resolver:
         """A TypedDict; one with keys that may be absent stores each of those as None or a tuple of one."""
         hints = typing.get_type_hints(cls, include_extras=True)
         absent = [name for name in hints if name not in cls.__required_keys__]
-        fields = []
+        fields: list[Field] = []
         for name, hint in hints.items():
             with self.inside(name):
                 found = self.resolve(hint, {})
@@ -417,7 +423,8 @@ def substitute(annotation: Any, variables: Mapping[Any, Any]) -> Any:
 def defaulted(default: Any) -> tuple[Any, Callable[[], Any] | None]:
     """A default as a value, or as a factory if it could be changed in place."""
     if isinstance(default, list | dict | set) or type(default).__hash__ is None:
-        return MISSING, lambda: deepcopy(default)
+        changeable: Any = default
+        return MISSING, lambda: deepcopy(changeable)
     return default, None
 
 
@@ -466,14 +473,24 @@ def by_value(type: Type) -> Type:
         return Type(
             "custom",
             (plain,),
-            python=(lambda value: value.value if isinstance(value, Enum) else value, lambda value: value),
+            python=(value_of, same),
         )
     return replace(type, items=tuple(by_value(item) for item in type.items))
 
 
+def value_of(member: Any) -> Any:
+    """An enum member's value; what is none already is a value."""
+    return member.value if isinstance(member, Enum) else member
+
+
+def same(value: Any) -> Any:
+    """The value."""
+    return value
+
+
 def literal(args: tuple[Any, ...]) -> Type:
     """A literal; None in it makes it optional, enum members in it stay members."""
-    members = tuple(dict.fromkeys((type(arg), arg) for arg in args if arg is not None))
+    members: dict[tuple[type[Any], Any], None] = dict.fromkeys((type(arg), arg) for arg in args if arg is not None)
     objects = tuple(arg for _, arg in members)
     values = tuple(arg.value if isinstance(arg, Enum) else arg for arg in objects)
     if not objects:

@@ -17,6 +17,7 @@ from modelvault._answers import Answers
 from modelvault._arguments import Path, PathOf, parse_path
 from modelvault._core.batch import Batch
 from modelvault._core.gate import LONG, Shortcut
+from modelvault._kinds import is_dict
 from modelvault._progress import Progress
 from modelvault._reading import Opened, Ready
 from modelvault._rows import Filler, Supply
@@ -671,6 +672,6 @@ def check_row(cls: type, row: Any) -> Any:
     if row.__class__ is not cls:
         if cls is not dict:
             check_instance(cls, row)
-        elif not isinstance(row, dict):
+        elif not is_dict(row):
             raise TypeError(f"argument 'row': {type(row).__name__!r} object is not an instance of 'dict'")
     return row

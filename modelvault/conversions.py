@@ -53,7 +53,7 @@ def plain_pydantic(cls: type) -> Type | None:
     return PYDANTIC.get(cls.__name__) if cls.__module__.partition(".")[0] == "pydantic" else None
 
 
-def converted(cls: type) -> Type | None:
+def converted(cls: Any) -> Type | None:
     """The custom type of a class that needs no library to be taken apart, None for all else."""
     bases = {(base.__module__.partition(".")[0], base.__name__) for base in cls.__mro__}
     if bases & TEXTS:

@@ -62,7 +62,7 @@ def object_converter(old: Type, new: Type, dumped: Callable[[Field], Maker | Non
     closed = old.extras and not new.extras
     holder: list[Convert | None] = [None]
     within = (holder, *around)
-    converts = []
+    converts: list[tuple[str, Convert]] = []
     for field in new.fields:
         source = origin.get(field.name)
         convert = None if source is None else converter(source.type, field.type, dumped, within)

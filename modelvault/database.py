@@ -8,11 +8,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, overload
 
 from modelvault._access import Access, Unit
-from modelvault._engine import CACHE_SIZE, DURABILITY, PAGE_SIZE, Engine, file_name
+from modelvault._options import CACHE_SIZE, DURABILITY, PAGE_SIZE, file_name
 from modelvault._queue import TIMEOUT
 from modelvault._runner import LoopRunner, Runner
 from modelvault._store import CHUNK
-from modelvault.collection import AsyncCollection
 from modelvault.schema import Schema
 from modelvault.snapshot import AsyncSnapshot
 from modelvault.transaction import AsyncTransaction
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from modelvault._job import Job
+    from modelvault.collection import AsyncCollection
     from modelvault.migrations import Plan
 
 __all__ = ["AsyncDatabase", "Durability", "Opening"]
@@ -196,6 +196,8 @@ class AsyncDatabase(AsyncUpkeep):
 
         validate_on_read: put each row that is read through the model's validators.
         """
+        from modelvault.collection import AsyncCollection  # with a fifth of the package
+
         return AsyncCollection(self._catalog, name, validate_on_read=validate_on_read)
 
     # Versions of a schema
@@ -270,6 +272,8 @@ class AsyncDatabase(AsyncUpkeep):
     def _plain(self, name: str) -> AsyncCollection[dict[str, Any]]:
         if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"argument 'collection': {type(name).__name__!r} object is not an instance of 'str'")
+        from modelvault.collection import AsyncCollection
+
         return AsyncCollection(self._catalog, name)
 
     # Transactions
@@ -300,6 +304,8 @@ async def open_file(
         raise ValueError(f"recovery must be 'strict' or 'auto_truncate', got \"{recovery}\"")
     if durability not in DURABILITY:
         raise ValueError(f"durability must be 'full', 'relaxed' or 'off', got {durability!r}")
+    from modelvault._engine import Engine  # with a fifth of the package, which nobody needs before
+
     opened: list[Engine] = []
 
     def start() -> None:
@@ -325,6 +331,8 @@ async def open_file(
 
 async def open_memory(runner: Runner, page_size: int) -> AsyncDatabase:
     """A database in memory over a runner."""
+    from modelvault._engine import Engine
+
     return AsyncDatabase(Access(Engine.open_in_memory(page_size=page_size), runner, ":memory:", read_only=False))
 
 
@@ -337,6 +345,7 @@ async def open_copy(runner: Runner, source: str | bytes) -> AsyncDatabase:
 
 def content(data: Any) -> bytes:
     """What was given as the content of a file. TypeError for what is not bytes."""
+    given: Any = data  # a memoryview of what, nobody knows
     if not isinstance(data, bytes | bytearray | memoryview):
-        raise TypeError(f"argument 'data': {type(data).__name__!r} object is not an instance of 'bytes'")
-    return bytes(data)
+        raise TypeError(f"argument 'data': {type(given).__name__!r} object is not an instance of 'bytes'")
+    return bytes(given)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from modelvault._frozen import replace
+from modelvault._kinds import is_dict, is_list
 from modelvault.errors import ModelVaultSchemaError
 from modelvault.rules import MAX_DEPTH, bare, constrain, find, schema_error
 from modelvault.types import SCALARS, Constraint, Field, Index, Type
@@ -79,7 +80,7 @@ def parse_fields(fields_json: str) -> Type:
     satisfy it is for `Schema.check`.
     """
     source = load(text(fields_json, "fields_json"))
-    if not isinstance(source, list):
+    if not is_list(source):
         raise ModelVaultSchemaError("fields_json must be a JSON array")
     return replace(parse_object(source, 0), group=False)
 
@@ -87,7 +88,7 @@ def parse_fields(fields_json: str) -> Type:
 def parse_object(source: list[Any], depth: int) -> Type:
     branch = Branch()
     for element in source:
-        if not isinstance(element, dict):
+        if not is_dict(element):
             raise ModelVaultSchemaError("each field must be a JSON object")
         path = parse_path(element)
         if "type" not in element:
@@ -102,7 +103,7 @@ def parse_path(element: dict[str, Any]) -> tuple[str, ...]:
     if "path" not in element:
         raise ModelVaultSchemaError('missing "path"')
     path = element["path"]
-    if not isinstance(path, list):
+    if not is_list(path):
         raise ModelVaultSchemaError('"path" must be an array of strings')
     if not all(isinstance(segment, str) for segment in path):
         raise ModelVaultSchemaError("path segment must be a string")
@@ -118,18 +119,18 @@ def parse_type(source: object, depth: int) -> Type:
         if source not in PRIMITIVES:
             raise ModelVaultSchemaError(f'unknown primitive type "{source}"')
         return Type(source)
-    if not isinstance(source, dict):
+    if not is_dict(source):
         raise ModelVaultSchemaError('"type" must be a string or object')
     if len(source) != 1:
         raise ModelVaultSchemaError('unsupported "type" shape')
     ((kind, inner),) = source.items()
     if kind in ("optional", "list"):
         return Type(kind, (parse_type(inner, depth + 1),))
-    if kind == "object" and isinstance(inner, list):
+    if kind == "object" and is_list(inner):
         if not inner:
             raise schema_error("object without fields: no row could ever have anything in it")
         return parse_object(inner, depth + 1)
-    if kind == "enum" and isinstance(inner, list):
+    if kind == "enum" and is_list(inner):
         if not all(isinstance(variant, str) for variant in inner):
             raise ModelVaultSchemaError("enum variant must be a string")
         return Type("enum", values=tuple(dict.fromkeys(inner)))
@@ -139,11 +140,11 @@ def parse_type(source: object, depth: int) -> Type:
 def parse_constraints(source: object) -> list[Constraint]:
     if source is None:
         return []
-    if not isinstance(source, list):
+    if not is_list(source):
         raise ModelVaultSchemaError('"constraints" must be an array')
-    found = []
+    found: list[Constraint] = []
     for element in source:
-        if not isinstance(element, dict):
+        if not is_dict(element):
             raise ModelVaultSchemaError("each constraint must be a JSON object")
         if not element:
             raise ModelVaultSchemaError("unknown constraint shape: {}")
@@ -186,7 +187,7 @@ def parse_indexes(indexes_json: str | None, row: Type) -> tuple[Index, ...]:
     if indexes_json is None or not text(indexes_json, "indexes_json").strip():
         return ()
     source = load(indexes_json)
-    if not isinstance(source, list):
+    if not is_list(source):
         raise ModelVaultSchemaError("indexes_json must be a JSON array")
     found: list[Index] = []
     for element in source:
@@ -198,7 +199,7 @@ def parse_indexes(indexes_json: str | None, row: Type) -> tuple[Index, ...]:
 
 
 def parse_index(element: object, row: Type) -> Index:
-    if not isinstance(element, dict):
+    if not is_dict(element):
         raise ModelVaultSchemaError("each index must be a JSON object")
     name = element.get("name")
     if not isinstance(name, str):
@@ -207,7 +208,7 @@ def parse_index(element: object, row: Type) -> Index:
     if not name:
         raise ModelVaultSchemaError('index "name" must be non-empty')
     paths = element.get("paths", [element["path"]] if "path" in element else None)
-    if not isinstance(paths, list) or not paths:
+    if not is_list(paths) or not paths:
         raise ModelVaultSchemaError('index missing "path"')
     checked = tuple(parse_index_path(name, path, row) for path in paths)
     kind = element.get("kind")
@@ -219,7 +220,7 @@ def parse_index(element: object, row: Type) -> Index:
 
 
 def parse_index_path(name: str, path: object, row: Type) -> tuple[str, ...]:
-    if not isinstance(path, list) or not all(isinstance(segment, str) for segment in path):
+    if not is_list(path) or not all(isinstance(segment, str) for segment in path):
         raise ModelVaultSchemaError('index "path" must be an array of strings')
     if not path or not all(path):
         raise schema_error("invalid field path: an index path has at least one segment, and none is empty")

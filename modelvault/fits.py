@@ -8,6 +8,7 @@ from operator import ge, gt, le, lt
 from typing import Any, Final
 
 from modelvault._frozen import replace
+from modelvault._kinds import is_dict, is_tuple
 from modelvault.types import SCALARS, Field, Shape, Type, class_of
 
 __all__ = ["choice", "fits", "with_choices"]
@@ -61,7 +62,7 @@ def choice(item: Type) -> type | Predicate:
         return item.python.cls
     if item.kind == "ref" and isinstance(item.python, type):
         return item.python
-    if item.kind == "enum" and isinstance(item.python, tuple):
+    if item.kind == "enum" and is_tuple(item.python):
         return type(item.python[0])
     return fits(item)
 
@@ -92,7 +93,7 @@ def fits_value(of: Type) -> Predicate:
         return lambda value: any(
             value is member or (type(value), value) == (type(member), member) for member in members
         )
-    values = frozenset((type(value), value) for value in of.values)
+    values: frozenset[tuple[type[Any], Any]] = frozenset((type(value), value) for value in of.values)
     return lambda value: (type(value), value) in values if value.__hash__ is not None else False
 
 
@@ -110,7 +111,7 @@ def fits_each(type: Type) -> Predicate:
 def fits_tuple(type: Type) -> Predicate:
     inner = [fits(item) for item in type.items]
     return lambda value: (
-        isinstance(value, tuple)
+        is_tuple(value)
         and len(value) == len(inner)
         and all(test(item) for test, item in zip(inner, value, strict=True))
     )
@@ -118,7 +119,7 @@ def fits_tuple(type: Type) -> Predicate:
 
 def fits_dict(type: Type) -> Predicate:
     key, inner = fits(type.items[0]), fits(type.items[1])
-    return lambda value: isinstance(value, dict) and all(key(k) and inner(v) for k, v in value.items())
+    return lambda value: is_dict(value) and all(key(k) and inner(v) for k, v in value.items())
 
 
 def fits_object(type: Type) -> Predicate:
@@ -129,7 +130,7 @@ def fits_object(type: Type) -> Predicate:
     tests = {field.name: fits(field.type) for field in type.fields}
     needed = {field.name for field in type.fields if required(field)}
     return lambda value: (
-        isinstance(value, dict)
+        is_dict(value)
         and needed <= value.keys()
         and all(tests[name](part) if name in tests else type.extras for name, part in value.items())
     )

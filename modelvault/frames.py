@@ -84,7 +84,12 @@ class AsyncFrames:
     async def to_pandas(self, **options: Any) -> pd.DataFrame:
         """The rows as a `pandas.DataFrame`; options: of `pyarrow.Table.to_pandas`. Errors as of `to_arrow`."""
         library("pandas", "to_pandas()")
-        return await self._table("to_pandas()", lambda table: table.to_pandas(**options))
+
+        def frame(table: Any) -> pd.DataFrame:
+            made: pd.DataFrame = table.to_pandas(**options)
+            return made
+
+        return await self._table("to_pandas()", frame)
 
     async def to_polars(self) -> pl.DataFrame:
         """The rows as a `polars.DataFrame`. Errors as of `to_arrow`."""

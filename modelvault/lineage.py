@@ -48,7 +48,7 @@ def sources(old: Type, new: Type) -> dict[str, Field]:
     before = {field.name: field for field in old.fields if field.name}
     former = former_names(before.keys(), new)
     taken = set(former.values())
-    found = {}
+    found: dict[str, Field] = {}
     for field in new.fields:
         name = former.get(field.name, "" if field.name in taken else field.name)
         if name in before:
@@ -114,7 +114,7 @@ def relabel(lens: Type, old: Type, new: Type) -> Type:
         names = {source.name: name for name, source in sources(old, new).items()}
         before = {field.name: field.type for field in old.fields}
         after = {field.name: field.type for field in new.fields}
-        fields = []
+        fields: list[Field] = []
         for field in lens.fields:
             name = names.get(field.name, "") if field.name else ""
             type = relabel(field.type, before[field.name], after[name]) if name else field.type
@@ -163,7 +163,7 @@ def adopt_object(stored: Type, mapped: Type) -> Type:
         return last if source is None else places[source.name]
 
     order = sorted(range(len(mapped.fields)), key=place)
-    fields = []
+    fields: list[Field] = []
     for number in order:
         field = mapped.fields[number]
         source = origin.get(field.name)
@@ -202,7 +202,7 @@ def carry(
     old = bare(old)
     if old.kind == new.kind == "object":
         origin = sources(old, new)
-        fields = []
+        fields: list[Field] = []
         for field in new.fields:
             source = origin.get(field.name)
             if source is None:

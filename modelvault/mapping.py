@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any, Final, TypeVar
 
 from modelvault._frozen import replace
+from modelvault._kinds import is_series
 from modelvault.annotations import is_pydantic, row_type
 from modelvault.errors import ModelVaultFormatError, ModelVaultQueryError, ModelVaultSchemaError
 from modelvault.expressions import Fields, reference
 from modelvault.schema import Index, Schema, Shape, Type
 from modelvault.specs import ClassRef, IndexSpec
+from modelvault.types import Field
 
 __all__ = [
     "attach_refs",
@@ -65,7 +67,7 @@ def collection_name(cls: type) -> str:
 
 def declared_indexes(cls: type) -> tuple[Index, ...]:
     specs = getattr(cls, "__modelvault_indexes__", [])
-    if not isinstance(specs, list | tuple):
+    if not is_series(specs):
         raise ModelVaultSchemaError("__modelvault_indexes__ must be a list of modelvault.models.index/unique specs")
     if not all(isinstance(spec, IndexSpec) for spec in specs):
         raise ModelVaultSchemaError(
@@ -162,7 +164,7 @@ def bind_object(stored: Type, mapped: Type, path: str, *, whole: bool) -> Type:
     known = {field.name: field for field in mapped.fields}
     for name in known.keys() - {field.name for field in stored.fields}:
         raise ModelVaultSchemaError(f'schema error: insert row has unknown field "{path}{name}"')
-    fields = []
+    fields: list[Field] = []
     for field in stored.fields:
         model = known.get(field.name)
         if model is None and whole:
@@ -227,7 +229,7 @@ def bind_older(older: Type, newest: Type) -> Type:
 
 def bind_older_object(older: Type, newest: Type) -> Type:
     known = {field.name: field for field in newest.fields}
-    fields = []
+    fields: list[Field] = []
     for field in older.fields:
         model = known.get(field.name)
         bound = field.type if model is None else bind_older(field.type, model.type)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, Final
 
+from modelvault._kinds import is_series
 from modelvault.errors import ModelVaultSchemaError
 from modelvault.fields_json import parse_constraint
 from modelvault.specs import ConstraintSpec, RenamedFrom
@@ -23,7 +24,7 @@ def constraints(metadata: Iterable[Any]) -> list[Constraint]:
     for entry in metadata:
         if isinstance(entry, ConstraintSpec):
             found += specified(entry)
-        elif isinstance(entry, list | tuple):
+        elif is_series(entry):
             found += constraints(part for part in entry if isinstance(part, ConstraintSpec))
         elif type(entry).__name__ == "FieldInfo":
             found += constraints(entry.metadata)

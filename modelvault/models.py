@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from modelvault._core.drive import drive
 from modelvault._store import CHUNK
-from modelvault.collection import AsyncCollection
 from modelvault.database import AsyncDatabase
 from modelvault.errors import ModelVaultSchemaError, StaleSchemaError
 from modelvault.expressions import FieldRef
@@ -21,6 +20,8 @@ from modelvault.sync import Collection, Database, Query
 
 if TYPE_CHECKING:
     from modelvault._job import Upgrades
+    from modelvault.collection import AsyncCollection
+    from modelvault.collection import AsyncCollection as AsyncModelCollection
     from modelvault.migrations import Plan
 
 __all__ = [
@@ -51,7 +52,6 @@ M = TypeVar("M")
 
 ModelCollection = Collection
 ModelQuery = Query
-AsyncModelCollection = AsyncCollection
 AsyncModelQuery = AsyncQuery
 
 
@@ -88,6 +88,8 @@ def async_collection(
     if not check_migrate(migrate):
         return db.collection(cls, validate_on_read=validate_on_read)
     prepare = partial(migrate_safely, db, cls)
+    from modelvault.collection import AsyncCollection  # with a fifth of the package
+
     return AsyncCollection(db._catalog, cls, validate_on_read=validate_on_read, prepare=prepare)
 
 
@@ -210,11 +212,15 @@ async def load(db: AsyncDatabase) -> None:
 
 
 def __getattr__(name: str) -> Any:
-    """`Plan`, loaded when it is first asked for."""
+    """What few ask for: loaded when it is first asked for."""
     if name == "Plan":
         from modelvault.migrations import Plan
 
         return Plan
+    if name == "AsyncModelCollection":
+        from modelvault.collection import AsyncCollection
+
+        return AsyncCollection
     raise AttributeError(f"module 'modelvault.models' has no attribute {name!r}")
 
 

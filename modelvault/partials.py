@@ -49,7 +49,7 @@ def built(type: Type, tree: Branch | None, value: Any) -> Any:
         return value.__class__(built(type.items[0], tree, item) for item in value)
     if type.kind != "object" or not isinstance(type.python, Shape) or type.python.style == "typeddict":
         return value
-    values = {}
+    values: dict[str, Any] = {}
     for field, attribute in zip(type.fields, type.python.attributes, strict=True):
         if attribute is not None and field.name in tree:
             # What lies below None is not in the projection.

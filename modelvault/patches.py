@@ -6,8 +6,9 @@ import copy
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from modelvault._kinds import is_dict, is_series
 from modelvault.annotations import is_pydantic, row_type
-from modelvault.expressions import FieldRef, Formula, segments_of
+from modelvault.expressions import Formula, is_ref, segments_of
 from modelvault.partials import Branch, tree_of
 from modelvault.rules import bare
 from modelvault.types import Shape, Type
@@ -90,12 +91,12 @@ def patch_values(instance: Any, patch: Any) -> dict[str, Any]:
 
 def resolve_names(cls: Any, changes: dict[str, Any]) -> dict[str, Any]:
     """The changes by field name, where aliases stand for fields; extra keys pass only if the model takes extras."""
-    aliases = {}
+    aliases: dict[str, str] = {}
     for name, info in cls.model_fields.items():
         for alias in (info.alias, info.validation_alias):
             if isinstance(alias, str):
                 aliases[alias] = name
-    found = {}
+    found: dict[str, Any] = {}
     for key, value in changes.items():
         name = key if key in cls.model_fields else aliases.get(key, key)
         if name not in cls.model_fields and cls.model_config.get("extra") != "allow":
@@ -133,31 +134,36 @@ def accepted(instance: Any, name: str, value: Any) -> bool:
     try:
         assign(instance, {name: value})
     except FROM_VALIDATORS as error:
-        if any(part["loc"] for part in getattr(error, "errors", list)()):
+        told: list[dict[str, Any]] = getattr(error, "errors", list)()  # Pydantic's
+        if any(part["loc"] for part in told):
             raise
         return False
     return True
 
 
 def set_raw(instance: Any, name: str, value: Any) -> None:
-    target = instance.__dict__ if name in type(instance).model_fields else instance.__pydantic_extra__
+    cls: Any = type(instance)
+    target = instance.__dict__ if name in cls.model_fields else instance.__pydantic_extra__
     target[name] = value
 
 
 def assign(instance: Any, changes: dict[str, Any]) -> None:
+    cls: Any = type(instance)
     for name, value in changes.items():
-        type(instance).__pydantic_validator__.validate_assignment(instance, name, value)
+        cls.__pydantic_validator__.validate_assignment(instance, name, value)
 
 
 def values_of(instance: Any) -> dict[str, Any]:
     """A Pydantic instance's fields and extras by name, without a copy of what they hold."""
-    names = type(instance).model_fields
+    cls: Any = type(instance)
+    names: dict[str, Any] = cls.model_fields
     return {name: getattr(instance, name) for name in names} | (instance.__pydantic_extra__ or {})
 
 
 def revalidated(instance: Any, values: dict[str, Any], fields_set: set[str]) -> Any:
     """A new instance from values by name, through all validators; private attributes are taken over."""
-    fresh = type(instance).__pydantic_validator__.validate_python(values, by_alias=False, by_name=True)
+    cls: Any = type(instance)
+    fresh = cls.__pydantic_validator__.validate_python(values, by_alias=False, by_name=True)
     private = instance.__pydantic_private__
     object.__setattr__(fresh, "__pydantic_private__", None if private is None else dict(private))
     object.__setattr__(fresh, "__pydantic_fields_set__", set(fields_set))
@@ -168,7 +174,7 @@ def patched_dataclass(instance: Any, changes: dict[str, Any]) -> Any:
     """A patched dataclass: made by its constructor where that takes its fields, else copied and filled."""
     import dataclasses
 
-    cls = type(instance)
+    cls: Any = type(instance)
     fields = dataclasses.fields(cls)
     # Only the pseudo-field's own mark tells an InitVar from a string annotation.
     needs_more = any(repr(part._field_type) == "_FIELD_INITVAR" for part in cls.__dataclass_fields__.values())
@@ -186,13 +192,13 @@ def patched_dataclass(instance: Any, changes: dict[str, Any]) -> Any:
 
 def built(type: Type, value: Any) -> Any:
     """The value with dicts made into the models and dataclasses that the type has in their places."""
-    if isinstance(value, dict) and type.kind == "object" and isinstance(type.python, Shape):
+    if is_dict(value) and type.kind == "object" and isinstance(type.python, Shape):
         return built_object(type, type.python, value)
     if type.kind == "optional" and value is not None:
         return built(type.items[0], value)
-    if type.kind in ("list", "vartuple") and isinstance(value, list | tuple):
+    if type.kind in ("list", "vartuple") and is_series(value):
         return value.__class__(built(type.items[0], item) for item in value)
-    if type.kind == "dict" and isinstance(value, dict):
+    if type.kind == "dict" and is_dict(value):
         return {key: built(type.items[1], item) for key, item in value.items()}
     return value
 
@@ -218,7 +224,7 @@ def changer(changes: dict[tuple[str, ...], Any], row: Type) -> Callable[[Any], A
 
     def changed(part: Any, type: Type | None, node: Branch, whole: Any) -> Any:
         types = {field.name: bare(field.type) for field in type.fields} if type is not None else {}
-        patch = {}
+        patch: dict[str, Any] = {}
         for name, change in node.items():
             if isinstance(change, Branch):
                 inner = part_at(part, name)
@@ -229,7 +235,7 @@ def changer(changes: dict[tuple[str, ...], Any], row: Type) -> Callable[[Any], A
                 patch[name] = changed(inner, below if known else None, change, whole)
             else:
                 patch[name] = computed(change, whole)
-        return {**part, **patch} if isinstance(part, dict) else apply_patch(part, patch, type)
+        return {**part, **patch} if is_dict(part) else apply_patch(part, patch, type)
 
     return lambda instance: changed(instance, row, tree, instance)
 
@@ -238,7 +244,7 @@ def computed(change: Any, row: Any) -> Any:
     """The value of a change in a row."""
     if isinstance(change, Formula):
         return change.evaluate(lambda path: value_at(row, path))
-    return value_at(row, segments_of(change)) if isinstance(change, FieldRef) else change
+    return value_at(row, segments_of(change)) if is_ref(change) else change
 
 
 def value_at(row: Any, path: tuple[str, ...]) -> Any:
@@ -251,7 +257,7 @@ def value_at(row: Any, path: tuple[str, ...]) -> Any:
 
 
 def part_at(value: Any, name: str) -> Any:
-    return value.get(name) if isinstance(value, dict) else getattr(value, name)
+    return value.get(name) if is_dict(value) else getattr(value, name)
 
 
 def revalidator(cls: type[M]) -> Callable[[M], M]:
@@ -270,10 +276,11 @@ def revalidator(cls: type[M]) -> Callable[[M], M]:
 
 def plain(value: Any) -> Any:
     """The value with Pydantic instances as dicts by field name, so that their validators run again."""
-    if is_pydantic(type(value)):
+    cls: Any = type(value)
+    if is_pydantic(cls):
         return {name: plain(part) for name, part in values_of(value).items()}
-    if type(value) in (list, tuple, set, frozenset) and value:
-        return type(value)(plain(item) for item in value) if type(value) in (list, tuple) else value
-    if type(value) is dict:
+    if cls in (list, tuple) and value:
+        return cls(plain(item) for item in value)
+    if cls is dict:
         return {key: plain(item) for key, item in value.items()}
     return value

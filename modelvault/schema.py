@@ -8,6 +8,7 @@ from math import isfinite
 from typing import Any, Final
 
 from modelvault._frozen import frozen
+from modelvault._kinds import is_dict
 from modelvault.errors import ModelVaultFormatError
 from modelvault.fields_json import parse_fields, parse_indexes, text
 from modelvault.fits import with_choices
@@ -182,17 +183,22 @@ def value_json(value: object) -> Any:
 
 def value_from(source: Any) -> object:
     """The inverse of `value_json`."""
-    if not isinstance(source, dict):
+    if not is_dict(source):
         return source
     ((kind, inner),) = source.items()
     read = READERS.get(kind) or class_of(kind)
     return read(inner)
 
 
+def timedelta_from(parts: list[int]) -> timedelta:
+    """From days, seconds and microseconds."""
+    return timedelta(*parts)
+
+
 READERS: Final[dict[str, Any]] = {
     "float64": float,
     "bytes": from_base64,
-    "timedelta": lambda parts: timedelta(*parts),
+    "timedelta": timedelta_from,
     "timestamp": datetime.fromisoformat,
     "date": date.fromisoformat,
     "time": time.fromisoformat,

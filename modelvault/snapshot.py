@@ -8,7 +8,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from modelvault._access import Still
-from modelvault.collection import AsyncCollection
 from modelvault.errors import ClosedError
 
 if TYPE_CHECKING:
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
 
     from modelvault._backup import Tell
     from modelvault._store import Catalog
+    from modelvault.collection import AsyncCollection
 
 __all__ = ["AsyncSnapshot"]
 
@@ -58,6 +58,8 @@ class AsyncSnapshot:
     def collection(self, name: type[M], *, validate_on_read: bool = False) -> AsyncCollection[M]: ...
     def collection(self, name: Any, *, validate_on_read: bool = False) -> AsyncCollection[Any]:
         """The collection as it was. Its writing methods raise ModelVaultTransactionError."""
+        from modelvault.collection import AsyncCollection  # with a fifth of the package
+
         return AsyncCollection(self._catalog, name, self._opened(), validate_on_read=validate_on_read)
 
     def collection_names(self) -> list[str]:

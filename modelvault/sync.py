@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeVar, over
 
 from modelvault._core.drive import drive
 from modelvault._core.gate import LONG
-from modelvault._engine import CACHE_SIZE, PAGE_SIZE, file_name
+from modelvault._options import CACHE_SIZE, PAGE_SIZE, file_name
 from modelvault._queue import TIMEOUT
 from modelvault._runner import BlockingRunner
 from modelvault.database import AsyncDatabase, Durability, content, open_copy, open_file, open_memory
@@ -568,7 +568,8 @@ class Query(Questions[M]):
     def or_where(self, path: PathOf[M], value: Any) -> Query[M]: ...
     def or_where(self, *other: Any, **named: Any) -> Query[M]:
         """Rows that fit this query or the other one; limit, offset and order are this one's, else the other's."""
-        return Query(self._twin.or_where(*(part._twin if isinstance(part, Query) else part for part in other), **named))
+        twins: list[Any] = [getattr(part, "_twin", part) if isinstance(part, Query) else part for part in other]
+        return Query(self._twin.or_where(*twins, **named))
 
     def update(self, changes: Mapping[str, Any] | Mapping[FieldRef[M, Any], Any] | Mapping[PathOf[M], Any]) -> int:
         """Change these fields of the rows, all or none; how many rows there were.

@@ -7,12 +7,13 @@ and that the value could be stored there, with the error that storing it would r
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from operator import is_
 from typing import Any, Final
 
 from modelvault._core.keys import KeyCodec
 from modelvault._frozen import frozen
+from modelvault._kinds import is_series
 from modelvault.conditions import Condition, Negation, Test
 from modelvault.errors import ModelVaultQueryError, ModelVaultValidationError
 from modelvault.schema import SCALARS, Schema, Type
@@ -70,8 +71,9 @@ class Target:
         if isinstance(value, re.Pattern):
             return f"{value.pattern!r}{value.flags}"
         if isinstance(value, set | frozenset):
-            return f"{{{','.join(sorted(self.canonical(item) for item in value))}}}"
-        if isinstance(value, list | tuple):
+            items: Iterable[Any] = value
+            return f"{{{','.join(sorted(map(self.canonical, items)))}}}"
+        if is_series(value):
             return f"[{','.join(self.canonical(item) for item in value)}]"
         if self.keys is not None:
             try:

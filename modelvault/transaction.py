@@ -7,13 +7,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from modelvault._access import Mark, Unit, Work
-from modelvault.collection import AsyncCollection
 from modelvault.errors import ModelVaultTransactionError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
     from modelvault._store import Catalog
+    from modelvault.collection import AsyncCollection
 
 __all__ = ["AsyncTransaction"]
 
@@ -53,6 +53,8 @@ class AsyncTransaction:
     def collection(self, name: type[M], *, validate_on_read: bool = False) -> AsyncCollection[M]: ...
     def collection(self, name: Any, *, validate_on_read: bool = False) -> AsyncCollection[Any]:
         """A collection all of whose operations happen in this transaction, whichever task calls them."""
+        from modelvault.collection import AsyncCollection  # with a fifth of the package
+
         return AsyncCollection(self._catalog, name, self._active(), validate_on_read=validate_on_read)
 
     def savepoint(self) -> Mark:

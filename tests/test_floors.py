@@ -14,7 +14,7 @@ DESIGN = PACKAGE.parent / "docs" / "design.md"
 
 # From the ground up. A module may import from the rows below its own; `_core` has rows of its own.
 ROWS = [
-    ["errors", "_frozen", "_libraries"],
+    ["errors", "_frozen", "_kinds", "_libraries", "_options"],
     ["_core"],
     ["types", "conditions", "_plain"],
     ["expressions", "pages", "_arrow", "_values"],

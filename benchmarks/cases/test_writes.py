@@ -55,6 +55,17 @@ def test_bulk_load_on_disk(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
         assert models.collection(db, User).get(20_000) == users[-1]
 
 
+def test_bulk_load_of_a_table(benchmark: BenchmarkFixture, memory: Collection[User]) -> None:
+    """Of an Arrow table: each of its 10,000 rows goes through the model."""
+    table = memory.to_arrow()
+
+    def load() -> None:
+        with Database.open_in_memory() as db:
+            assert models.collection(db, User).insert_arrow(table) == table.num_rows
+
+    benchmark.pedantic(load, rounds=5)
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_durable_insert(benchmark: BenchmarkFixture, site, size: int) -> None:  # type: ignore[no-untyped-def]
     store = site(size).copy()

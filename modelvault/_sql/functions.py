@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
+from modelvault._kinds import is_list
 from modelvault._sql.errors import NotSupportedError
 
 __all__ = ["CASTS", "FUNCTIONS", "NUMBER", "cast_kind", "equal", "fitted", "instant", "ordered", "pattern_of", "text"]
@@ -213,9 +214,55 @@ CASTS: Final[tuple[tuple[frozenset[str], Callable[[Any], Any]], ...]] = (
     (frozenset(("blob", "bytes", "bytea", "varbinary", "binary")), lambda value: fitted("bytes", value)),
 )
 
+
+def unequal(one: Any, other: Any) -> bool:
+    """<>"""
+    return not equal(one, other)
+
+
+def concatenated(one: Any, other: Any) -> str:
+    """||"""
+    return text(one) + text(other)
+
+
+def negative(value: Any) -> Any:
+    """The minus before a number."""
+    return -number(value)
+
+
+def absolute(value: Any) -> Any:
+    """ABS(value)"""
+    return abs(number(value))
+
+
+def lowered(value: Any) -> str:
+    """LOWER(value)"""
+    return text(value).lower()
+
+
+def raised(value: Any) -> str:
+    """UPPER(value)"""
+    return text(value).upper()
+
+
+def length(value: Any) -> int:
+    """LENGTH(value): of a text, of bytes, of a list."""
+    return len(value) if isinstance(value, bytes) or is_list(value) else len(text(value))
+
+
+def trimmed(value: Any) -> str:
+    """TRIM(value)"""
+    return text(value).strip()
+
+
+def replaced(value: Any, old: Any, new: Any) -> str:
+    """REPLACE(value, old, new)"""
+    return text(value).replace(text(old), text(new)) if old else text(value)
+
+
 FUNCTIONS: Final[dict[str, Callable[..., Any]]] = {
     "=": equal,
-    "<>": lambda one, other: not equal(one, other),
+    "<>": unequal,
     "<": ordered(operator.lt),
     "<=": ordered(operator.le),
     ">": ordered(operator.gt),
@@ -225,17 +272,17 @@ FUNCTIONS: Final[dict[str, Callable[..., Any]]] = {
     "*": arithmetic(operator.mul),
     "/": arithmetic(divide),
     "%": arithmetic(remainder),
-    "||": lambda one, other: text(one) + text(other),
+    "||": concatenated,
     "not": operator.not_,
-    "neg": lambda value: -number(value),
-    "abs": lambda value: abs(number(value)),
+    "neg": negative,
+    "abs": absolute,
     "round": rounded,
-    "lower": lambda value: text(value).lower(),
-    "upper": lambda value: text(value).upper(),
-    "length": lambda value: len(value) if isinstance(value, bytes | list) else len(text(value)),
-    "trim": lambda value: text(value).strip(),
+    "lower": lowered,
+    "upper": raised,
+    "length": length,
+    "trim": trimmed,
     "substr": substring,
-    "replace": lambda value, old, new: text(value).replace(text(old), text(new)) if old else text(value),
+    "replace": replaced,
     "min": lambda *values: min(values, key=instant),
     "max": lambda *values: max(values, key=instant),
     "cast": cast,

@@ -7,6 +7,7 @@ from dataclasses import replace
 from enum import Enum
 from typing import Any, Final
 
+from modelvault._kinds import is_mapping
 from modelvault._sql.errors import ProgrammingError
 from modelvault._sql.terms import (
     Column,
@@ -48,7 +49,7 @@ def given(select: Select, parameters: Any) -> Any:
     wanted = select.parameters
     values: Any = NOTHING if parameters is None else parameters
     if isinstance(wanted, frozenset):
-        if not isinstance(values, Mapping):
+        if not is_mapping(values):
             raise ProgrammingError("query error: params must be a dict: the statement has parameters with names")
         missing = sorted(wanted - values.keys())
         if missing:

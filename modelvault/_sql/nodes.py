@@ -57,7 +57,7 @@ def unsupported(what: str) -> NotSupportedError:
 
 def term_of(node: Any) -> Term:
     """A sqlglot expression as a term."""
-    kind = type(node)
+    kind: Any = type(node)
     operator = OPERATORS.get(kind)
     if operator is not None:
         refuse_options(node, "this", "expression", "typed", "safe")

@@ -36,6 +36,11 @@ CLAUSES: Final = frozenset(("expressions", "from_", "where", "group", "having", 
 WORDS: Final = {"joins": "JOIN", "with_": "WITH", "locks": "FOR UPDATE", "windows": "WINDOW"}
 
 
+def placeholder(parser: Any) -> exp.Placeholder:
+    """A `?` that knows where it stands."""
+    return exp.Placeholder(this=f"?{parser._prev.start}")
+
+
 class ModelVault(SQLite):
     """SQLite's SQL. NULL comes last, with DESC first, and each `?` knows where it stands in the text."""
 
@@ -44,9 +49,9 @@ class ModelVault(SQLite):
     class Parser(SQLiteParser):
         """The parser."""
 
-        PLACEHOLDER_PARSERS = {  # noqa: RUF012 - as sqlglot declares it
-            **SQLiteParser.PLACEHOLDER_PARSERS,
-            TokenType.PLACEHOLDER: lambda self: exp.Placeholder(this=f"?{self._prev.start}"),
+        PLACEHOLDER_PARSERS: dict[TokenType, Any] = {  # noqa: RUF012 - as sqlglot declares it
+            **SQLiteParser.PLACEHOLDER_PARSERS,  # pyright: ignore[reportUnknownMemberType] - sqlglot gives no types
+            TokenType.PLACEHOLDER: placeholder,
         }
 
 

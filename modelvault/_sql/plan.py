@@ -26,7 +26,7 @@ from modelvault._sql.terms import (
     spelled,
 )
 from modelvault._sql.values import compiled, constant, kind_of, with_fits
-from modelvault.conditions import EVERYTHING, Order, Selection
+from modelvault.conditions import EVERYTHING, Condition, Order, Selection
 from modelvault.sources import Source
 
 __all__ = ["Description", "Grouping", "Key", "Plan", "planned"]
@@ -146,7 +146,8 @@ def conditions(select: Select, source: Source | None) -> tuple[Selection, Term |
     term = prepared(select.where)
     if any(isinstance(part, Total) for part in parts(term)):
         raise ProgrammingError("query error: WHERE tests rows one by one: an aggregate belongs into HAVING")
-    tested, left = [], []
+    tested: list[Condition] = []
+    left: list[Term] = []
     for part in conjuncts(term):
         found = None if source is None else truth(part, source.check)
         if found is None:
@@ -202,7 +203,7 @@ def noted(rest: Term | None, keys: tuple[Sort, ...], computed: list[Term]) -> It
 
 def orders(plan: Plan, order: tuple[Sort, ...]) -> tuple[Order, ...] | None:
     """The order as the engine's; None if it has to be made in Python."""
-    found = []
+    found: list[Order] = []
     for sort in order:
         if not isinstance(sort.term, Column) or sort.desc != sort.nulls_first or plan.source is None:
             return None

@@ -38,7 +38,7 @@ class Comparison:
 
     def test(self, values: Any, source: Source) -> Condition | None:
         """The checked test with the parameters' values; None if the engine does not compare with them."""
-        found = []
+        found: list[Any] = []
         for key in self.keys:
             value = fitted(self.kind, plain(values[key]))
             if value is None or (self.kind in INTEGERS and type(value) is not int):

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
+from modelvault._kinds import is_dict, is_series
 from modelvault._sql.functions import NUMBER, instant
 from modelvault._sql.plan import Grouping
 from modelvault._sql.terms import Total
@@ -60,9 +61,9 @@ class Sum:
 
 def hashable(value: Any) -> Any:
     """What stands for a value in a set: equal for equal values."""
-    if isinstance(value, list | tuple):
+    if is_series(value):
         return tuple(map(hashable, value))
-    if isinstance(value, dict):
+    if is_dict(value):
         return frozenset((key, hashable(inner)) for key, inner in value.items())
     return frozenset(map(hashable, value)) if isinstance(value, set | frozenset) else value
 
@@ -86,10 +87,10 @@ def from_engine(grouping: Grouping, rows: list[tuple[Any, ...]]) -> list[tuple[A
     """The engine's groups, with NULL for the sum of nothing."""
     if all(total.function != "sum" for total in grouping.totals):
         return rows
-    found = []
+    found: list[tuple[Any, ...]] = []
     for row in rows:
         values = iter(row[len(grouping.paths) :])
-        totals = []
+        totals: list[Any] = []
         for total in grouping.totals:
             value = next(values)
             totals.append(value if total.function != "sum" or next(values) else None)

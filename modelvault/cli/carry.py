@@ -123,7 +123,7 @@ def write_csv(schema: Schema, rows: Iterable[Mapping[str, Any]], stream: IO[str]
     writer = csv.writer(stream)
     paths = list(columns(schema.type))
     writer.writerow(".".join(path) for path in paths)
-    dump = dumper(schema.type) or dict
+    dump: Callable[[Any], dict[str, Any]] = dumper(schema.type) or dict
     count = 0
     for row in rows:
         found = dump(row)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from modelvault._kinds import is_dict
 from modelvault.errors import ModelVaultSchemaError
 
 __all__ = ["Inferred", "fields_of", "infer_cells", "infer_rows"]
@@ -20,11 +21,11 @@ NUMBER: Final = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
 class Inferred:
     """What is known of a field: the kinds of its values, and of what they hold."""
 
-    kinds: set[str] = field(default_factory=set)
+    kinds: set[str] = field(default_factory=set[str])
     rows: int = 0  # that had it
     objects: int = 0  # of them, with an object in it
     optional: bool = False
-    parts: dict[str, Inferred] = field(default_factory=dict)
+    parts: dict[str, Inferred] = field(default_factory=lambda: dict[str, Inferred]())
     item: Inferred | None = None
 
     def add(self, value: Any, place: str) -> None:
@@ -42,7 +43,7 @@ class Inferred:
             self.kinds.add("float64")
         elif isinstance(value, str):
             self.kinds.add("string")
-        elif isinstance(value, dict):
+        elif is_dict(value):
             self.kinds.add("object")
             self.objects += 1
             for name, inner in value.items():

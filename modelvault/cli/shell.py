@@ -64,7 +64,8 @@ class Session:
         """Statements from the terminal, until the end; an error is said, and it goes on."""
         from modelvault.cli.terminal import typed
 
-        self._output.console.print(f"[bold]{self._db.path()}[/bold]: .help for help, Ctrl-D to leave")
+        hints = "a statement ends with ;  .help for help, Ctrl-D to leave"
+        self._output.console.print(f"[bold]{self._db.path()}[/bold]: {hints}")
         for line in typed(self._db, lambda: bool(self._waiting.strip())):
             self._waiting = self._waiting + line if line else ""
             found = list(statements([self._waiting], complete=True))
@@ -95,6 +96,9 @@ class Session:
             self._output.console.print(f"[dim]{rows(count)}{took}[/dim]")
         return False
 
+    def _show_schema(self, name: str) -> None:
+        show_collection(self._db, schema_of(self._db, name), self._output)
+
     def _command(self, text: str) -> bool:
         word, *arguments = text.split()
         if word in (".quit", ".exit"):
@@ -102,7 +106,7 @@ class Session:
         commands: dict[str, Callable[..., Any]] = {
             ".help": lambda: self._output.write(HELP),
             ".tables": lambda: self._output.table(["collection"], [(name,) for name in self._db.collection_names()]),
-            ".schema": lambda name: show_collection(self._db, schema_of(self._db, name), self._output),
+            ".schema": self._show_schema,
             ".json": self._set_json,
             ".timer": self._set_timer,
         }
@@ -144,7 +148,8 @@ def statements(lines: Iterable[str], *, complete: bool = False) -> Iterator[str]
 
 def divided(text: str) -> list[str]:
     """A text cut at its semicolons, those inside quotes left out."""
-    found, start, quote = [], 0, ""
+    found: list[str] = []
+    start, quote = 0, ""
     for place, letter in enumerate(text):
         if quote:
             quote = "" if letter == quote else quote

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from modelvault._kinds import is_dict, is_list
 from modelvault._plain import EPOCH, as_json
 from modelvault._sql.functions import fitted
 from modelvault.schema import Type
@@ -53,13 +54,13 @@ def object_dumper(fields: list[tuple[str, Callable[[Any], Any] | None]], extras:
     names = frozenset(name for name, _ in fields)
 
     def dump(value: Mapping[str, Any]) -> dict[str, Any]:
-        found = {}
+        found: dict[str, Any] = {}
         for name, convert in fields:
             if name in value:
                 inner = value[name]
                 found[name] = inner if convert is None or inner is None else convert(inner)
         if extras:
-            found.update((name, as_json(inner)) for name, inner in value.items() if name not in names)
+            found.update({name: as_json(inner) for name, inner in value.items() if name not in names})
         return found
 
     return dump
@@ -76,13 +77,13 @@ def from_json(type: Type, value: Any) -> Any:
         inner = from_json(type.items[0], value) if type.items else value
         return inner if type.python is None else type.python[1](inner)
     if kind == "object":
-        if not isinstance(value, dict):
+        if not is_dict(value):
             raise TypeError(f"{value!r} is no object")
         types = {field.name: field.type for field in type.fields}
         return {name: from_json(types[name], inner) if name in types else inner for name, inner in value.items()}
-    if kind in LISTS and isinstance(value, list):
+    if kind in LISTS and is_list(value):
         return SEQUENCES[kind](from_json(type.items[0], inner) for inner in value)
-    if kind == "tuple" and isinstance(value, list):
+    if kind == "tuple" and is_list(value):
         return tuple(from_json(item, inner) for item, inner in zip(type.items, value, strict=True))
     return scalar(type, value)
 

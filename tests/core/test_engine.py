@@ -16,7 +16,8 @@ import pytest
 from modelvault import _checkpoints
 from modelvault._core.file import DiskFile, MemoryFile
 from modelvault._core.walk import Tree
-from modelvault._engine import PAGE_SIZE, Engine, Version, Write, entries, new_content
+from modelvault._engine import Engine, Version, Write, entries, new_content
+from modelvault._options import PAGE_SIZE
 from modelvault.errors import ClosedError, LockedError, ModelVaultFormatError
 from tests.faults import Faults, FaultyDisk, RecordingFile
 
