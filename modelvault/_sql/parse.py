@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from sqlglot import Token, TokenType, exp
 from sqlglot.dialects.sqlite import SQLite
@@ -49,7 +49,7 @@ class ModelVault(SQLite):
     class Parser(SQLiteParser):
         """The parser."""
 
-        PLACEHOLDER_PARSERS: dict[TokenType, Any] = {  # noqa: RUF012 - as sqlglot declares it
+        PLACEHOLDER_PARSERS: ClassVar[dict[TokenType, Any]] = {
             **SQLiteParser.PLACEHOLDER_PARSERS,  # pyright: ignore[reportUnknownMemberType] - sqlglot gives no types
             TokenType.PLACEHOLDER: placeholder,
         }
