@@ -271,3 +271,13 @@ def test_the_design_names_every_module() -> None:
     named -= {"__main__"}
     missing = sorted(name for name in named if f"`{name}`" not in text and f"`{name}.pxd`" not in text)
     assert not missing, f"docs/design.md does not say what these own: {missing}"
+
+
+@pytest.mark.parametrize("path", modules(PACKAGE / "_core", ".pyx"), ids=lambda path: path.name)
+def test_no_import_of_the_core_is_left_over(path: Path) -> None:
+    text = path.read_text()
+    for found in re.finditer(r"^from [\w.]+ c?import (?:\(([^)]*)\)|([^\n(]+))\n", text, re.MULTILINE):
+        names = (found[1] or found[2]).replace("\n", " ").split(",")
+        rest = text.replace(found[0], "")
+        for name in filter(None, map(str.strip, names)):
+            assert re.search(rf"\b{name.split(' as ')[-1].strip()}\b", rest), f"{path.name} does not use {name}"

@@ -11,7 +11,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint16_t
 
 from modelvault._core.anything cimport Anything
-from modelvault._core.buffer cimport Buffer, Reader, put16, put64_big, put_byte, take
+from modelvault._core.buffer cimport Buffer, Reader, put16, put64_big, take
 from modelvault._core.codec cimport Codec
 from modelvault._core.container cimport List, Set, Tuple, Union, VarTuple
 from modelvault._core.keys cimport KeyCodec
@@ -19,10 +19,9 @@ from modelvault._core.leaf cimport (
     BYTES, CHOICE, DECIMAL, OTHER, STRING, Value, form_of, free_key, load_fixed, same_domain,
 )
 from modelvault._core.match cimport ANY_MANY, ANY_ONE, is_like
-from modelvault._core.objects cimport Object
 from modelvault._core.record cimport RecordCodec
 from modelvault._core.route cimport Route, leave
-from modelvault._core.scalar cimport Bytes, Choice, String
+from modelvault._core.scalar cimport Bytes, String
 
 from modelvault.errors import ModelVaultQueryError
 

@@ -6,7 +6,6 @@ walked; so sizes are looked at again at every step, and a container that changed
 
 from cpython.list cimport PyList_GET_SIZE, PyList_New, PyList_SET_ITEM
 from cpython.ref cimport Py_INCREF
-from cpython.set cimport PySet_Add
 from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM
 from libc.stdint cimport uint8_t
 

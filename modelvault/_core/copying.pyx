@@ -12,8 +12,8 @@ from libc.string cimport memcpy
 from modelvault._core.cursor cimport Cursor
 from modelvault._core.draft cimport Draft
 from modelvault._core.format cimport (
-    BRANCH, LEAF, META_COUNT, OVERFLOW, PAGE_BIRTH, PAGE_CHECKSUM, PAGE_GARBAGE, PAGE_LEVEL, PAGE_NUMBER, PAGE_SLOTS,
-    PAGE_TYPE, REF_SIZE, Ref, Root,
+    META_COUNT, OVERFLOW, PAGE_BIRTH, PAGE_CHECKSUM, PAGE_GARBAGE, PAGE_LEVEL, PAGE_NUMBER, PAGE_SLOTS, PAGE_TYPE,
+    REF_SIZE, Ref, Root,
 )
 from modelvault._core.node cimport (
     branch_ref, leaf_value, node_count, node_damage, node_heap, node_is_leaf, node_validate,

@@ -19,17 +19,16 @@ from libc.string cimport memcmp, memcpy
 from modelvault._core.buffer cimport Buffer, put_bytes, take
 from modelvault._core.cover cimport DAMAGED_ENTRY, NEEDS_ROW, Cover
 from modelvault._core.cursor cimport Cursor
-from modelvault._core.entry cimport EntryShape
 from modelvault._core.format cimport PAGE_SLOTS
 from modelvault._core.index cimport Entries, IndexKeys
 from modelvault._core.node cimport leaf_value, node_slots
 from modelvault._core.pager cimport Page
 from modelvault._core.program cimport Program
 from modelvault._core.stretch cimport Stretch, compare_bytes, copy_key, new_stretch
-from modelvault._core.table cimport Table, TableIndex
+from modelvault._core.table cimport Table
 from modelvault._core.tree cimport Roots, fetch_extent
 
-from modelvault.errors import ColdPage, CorruptionError
+from modelvault.errors import ColdPage
 
 cdef enum:
     FIRST_WINDOW = 256          # rows tested in one go; twice as many the next time

@@ -6,16 +6,14 @@ written in Python, finds out what it is. Nothing here waits, and a key is packed
 there on no code of the user runs until the row's bytes are found.
 """
 
-from cpython.object cimport PyObject
 from cython cimport final
 from libc.stddef cimport size_t
-from libc.stdint cimport uint64_t
 from libc.string cimport memcmp, memcpy
 
-from modelvault._core.buffer cimport Buffer, put_byte, put_bytes, take
+from modelvault._core.buffer cimport Buffer, put_byte, take
 from modelvault._core.format cimport PAGE_LEVEL, REF_SIZE, Ref, Root
 from modelvault._core.history cimport Version, Write
-from modelvault._core.keys cimport NONE_TAG, VALUE_TAG, KeyCodec
+from modelvault._core.keys cimport NONE_TAG, VALUE_TAG
 from modelvault._core.node cimport branch_ref, node_begins, node_count, node_prefix, node_search, node_slots, node_suffix
 from modelvault._core.pager cimport Page
 from modelvault._core.record cimport Face

@@ -5,9 +5,8 @@ never disagree, and an index entry made from a record's bytes is the one made fr
 """
 
 from libc.stdint cimport uint8_t
-from libc.string cimport memcpy
 
-from modelvault._core.buffer cimport Buffer, Reader, get64_big, put_byte, put_bytes
+from modelvault._core.buffer cimport Buffer, Reader, get64_big, put_byte
 from modelvault._core.codec cimport Codec
 from modelvault._core.scalar cimport (
     Bool, Bytes, Choice, Decimals, Float64, Int, Int64, String, UInt64, Uuid, decimal_class, uuid_class,

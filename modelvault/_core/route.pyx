@@ -8,7 +8,7 @@ and what the newest version puts there stands in for it.
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 
 from modelvault._core.buffer cimport put_bytes
-from modelvault._core.container cimport Custom, List, Optional, Set, Tuple, VarTuple
+from modelvault._core.container cimport Custom, List, Optional, Set, VarTuple
 from modelvault._core.objects cimport MAX_FLAGS, bare_codec, fill_of
 
 from modelvault.errors import ModelVaultQueryError

@@ -6,9 +6,8 @@ What a kind accepts, and the words it refuses with, are 0.16's where it had the 
 from enum import Enum
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cpython.object cimport PyObject
-from libc.stdint cimport INT64_MIN, uint8_t, uint16_t, uint64_t
-from libc.string cimport memchr, memcpy, memset
+from libc.stdint cimport uint8_t, uint16_t, uint64_t
+from libc.string cimport memchr, memcpy
 
 from modelvault._core.buffer cimport (
     FIELD_LIMIT, fail_corrupt, fail_short, get16, get64, get64_big, is_ascii, need, put16, put64, put64_big, put_byte,

@@ -38,7 +38,7 @@ from libc.string cimport memcpy, memset
 from modelvault._core.cursor cimport Cursor
 from modelvault._core.draft cimport Allocator, Draft
 from modelvault._core.format cimport FREE_TREE, META_COUNT, Root
-from modelvault._core.pager cimport Pager, Words, push
+from modelvault._core.pager cimport Pager, push
 from modelvault._core.tree cimport Roots, tree_delete, tree_put
 from modelvault._core.walk cimport tree_seal
 

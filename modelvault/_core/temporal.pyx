@@ -15,11 +15,11 @@ from cpython.datetime cimport (
 from libc.stdint cimport INT32_MIN, INT64_MAX, INT64_MIN, uint32_t, uint64_t
 
 from modelvault._core.buffer cimport (
-    fail_corrupt, get32, get32_big, get64, get64_big, need, put32, put32_big, put64, put64_big, put_byte, take,
+    fail_corrupt, get32, get32_big, get64, get64_big, need, put32, put32_big, put64, put64_big, take,
 )
 from modelvault._core.codec cimport fail_instance
 
-from modelvault.errors import ModelVaultFormatError, ModelVaultValidationError
+from modelvault.errors import ModelVaultFormatError
 
 cdef extern from *:
     """

@@ -14,9 +14,7 @@ from libc.string cimport memcpy, memset
 
 from modelvault._core.buffer cimport Reader, get16, get32, get64, is_ascii, put32, put64
 from modelvault._core.codec cimport Codec
-from modelvault._core.leaf cimport (
-    BOOL, BYTES, CHOICE, DATE, DECIMAL, DELTA, FLOAT, INT64, STAMP, STRING, TIME, UINT64, UUID,
-)
+from modelvault._core.leaf cimport BOOL, BYTES, CHOICE, DATE, DECIMAL, FLOAT, STAMP, STRING, TIME, UINT64, UUID
 from modelvault._core.route cimport DAMAGED, PRESENT
 
 cdef enum:
