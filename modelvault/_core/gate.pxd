@@ -45,6 +45,7 @@ cdef class Shortcut:
     cdef Buffer lend_room(self)
     cdef Write enter(self)
     cdef int commit(self, Write lane) except -1
+    cdef bint is_stale(self) except -1
     cdef Roots open(self)
     cdef object row(self, Roots roots, const unsigned char* key, size_t size)
     cdef object through(self, Roots roots, TableIndex index, Buffer entry)

@@ -80,6 +80,13 @@ cdef class Shortcut:
             return getattr(key, self.primary)
         return key
 
+    cdef bint is_stale(self) except -1:
+        """Whether the caller may know other definitions: what these codecs refuse may be right then."""
+        cdef Gate gate = self.gate
+        if gate.alert and gate.concerns():
+            return True
+        return gate.newest.latest.definitions is not self.era
+
     cdef Roots open(self):
         """The roots to look into; None: not by this way."""
         cdef Gate gate = self.gate
@@ -138,8 +145,11 @@ cdef class Shortcut:
 
     def get(self, key):
         """The row with this primary key, None if there is none, or LONG. What a bad key raises."""
-        cdef Buffer packed = self.lend()
+        cdef Buffer packed
         cdef Roots roots
+        if self.is_stale():
+            return LONG
+        packed = self.lend()
         self.face.keys.write(packed, self.key_of(key), True)
         try:
             roots = self.open()
@@ -229,12 +239,12 @@ cdef class Shortcut:
         cdef Gate gate = self.gate
         cdef Buffer key, record
         cdef Write lane
-        if type(row) is not self.cls or gate.read_only:
+        if type(row) is not self.cls or gate.read_only or self.is_stale():
             return LONG
         key, record = self.lend(), self.lend_room()
         self.face.write(key, record, row)
         if not gate.volatile:
-            if gate.alert or gate.newest.latest.definitions is not self.era:
+            if self.is_stale():             # the user's code may have changed them
                 return LONG
             put = new_put(self.table, key, record)
         else:
@@ -266,7 +276,7 @@ cdef class Shortcut:
         cdef const unsigned char* value
         cdef size_t size
         cdef Page page
-        if not self.gate.volatile or self.gate.read_only:
+        if not self.gate.volatile or self.gate.read_only or self.is_stale():
             return LONG
         packed = self.lend()
         self.face.keys.write(packed, self.key_of(key), True)
@@ -288,6 +298,8 @@ cdef class Shortcut:
         cdef Buffer packed, record
         cdef Write lane
         cdef bint done = False
+        if self.is_stale():
+            return False
         packed, record = self.lend(), self.lend_room()
         self.face.write(packed, record, row)
         if packed.size != <size_t> len(key) or memcmp(packed.data, <const unsigned char*> key, packed.size):
@@ -310,7 +322,7 @@ cdef class Shortcut:
         cdef Buffer packed
         cdef Write lane
         cdef bint there
-        if not self.gate.volatile or self.gate.read_only:
+        if not self.gate.volatile or self.gate.read_only or self.is_stale():
             return LONG
         packed = self.lend()
         self.face.keys.write(packed, self.key_of(key), True)

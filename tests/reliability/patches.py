@@ -308,7 +308,7 @@ PATCHES = [
     ),
     Patch(
         "the old file goes before the new one has its name",
-        "_core/file.pyx",
+        "_core/replacement.pyx",
         (("        os.replace(source, target)", "        os.unlink(target)\n        os.replace(source, target)"),),
         TESTS + "test_syscalls.py::test_a_strike_leaves_old_or_new",
     ),
