@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from modelvault._kinds import is_mapping, is_series
 from modelvault.conditions import ALL, Condition, Every, Order, Test
 from modelvault.errors import ModelVaultQueryError
-from modelvault.expressions import Aggregate, Expression, FieldRef, Formula, Ordering, segments_of
+from modelvault.expressions import Aggregate, Expression, FieldRef, Formula, Ordering, is_ref, segments_of
 
 if TYPE_CHECKING:
     from modelvault.sources import Source
@@ -42,14 +43,15 @@ LIMIT: Final = 1_048_576  # rows that limit() may ask for
 
 def parse_path(path: Any) -> tuple[str, ...]:
     """The segments of a path; ModelVaultQueryError (a ValueError) if it is none."""
+    ref: FieldRef[Any, Any] = path
     if isinstance(path, FieldRef):
-        return segments_of(path)
+        return segments_of(ref)
     if isinstance(path, str):
         path = path.strip()
         if not path:
             raise ModelVaultQueryError("query error: path must be non-empty")
         segments = tuple(path.split("."))
-    elif isinstance(path, list | tuple) and all(isinstance(part, str) for part in path):
+    elif is_series(path) and all(isinstance(part, str) for part in path):
         segments = tuple(path)
     else:
         raise ModelVaultQueryError(f'query error: path must be a dotted string ("a.b") or list[str], not {path!r}')
@@ -103,7 +105,7 @@ def no_expression(verb: str, given: Any) -> TypeError:
             "Python has evaluated it already: compare fields(User).age, or User.age once the model has a collection, "
             "and use & | ~ rather than and, or, not"
         )
-    elif isinstance(given, FieldRef):
+    elif is_ref(given):
         hint = f"compare it, as in {'.'.join(segments_of(given))} == True"
     elif hasattr(given, "or_where"):
         hint = "join queries with or_where()"
@@ -182,7 +184,7 @@ def read_count(what: str, n: Any, most: int) -> int:
 
 def read_changes(source: Source, changes: Any) -> dict[tuple[str, ...], Any]:
     """The changes of `update` by path, fields and formulas checked."""
-    if not isinstance(changes, Mapping):
+    if not is_mapping(changes):
         raise TypeError(f"update() takes a dict of fields and values, not {changes!r}")
     if not changes:
         raise ModelVaultQueryError("query error: update() needs at least one field")
@@ -195,7 +197,7 @@ def read_changes(source: Source, changes: Any) -> dict[tuple[str, ...], Any]:
             )
         if isinstance(value, Expression | Ordering | Aggregate):
             raise TypeError(f"update() takes values and formulas such as u.age + 1, not {value!r}")
-        for part in value.fields() if isinstance(value, Formula) else [value] if isinstance(value, FieldRef) else []:
+        for part in value.fields() if isinstance(value, Formula) else [value] if is_ref(value) else []:
             source.field(read_field(source, part))
         found[path] = value
     for path in found:

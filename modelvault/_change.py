@@ -134,7 +134,7 @@ def next_definition(write: Write, job: Job, fresh: list[str]) -> tuple[Definitio
     newest = replace(job.new, type=carried)
     older = [] if empty else [lens(job, schema).to_json() for schema in job.store.schemas]
     spare: dict[str, int] = dict(old["indexes"])
-    indexes = []
+    indexes: list[list[Any]] = []
     for index in job.new.indexes:
         name = twin_of(job, index, spare)
         if name is None:

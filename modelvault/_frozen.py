@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from operator import attrgetter
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 if TYPE_CHECKING:
     from typing_extensions import dataclass_transform
@@ -90,8 +90,7 @@ def made_anew(cls: type[T], changes: bool) -> type[T]:
     if changes:
         del methods["__setattr__"], methods["__delattr__"]
         methods["__hash__"] = None
-    kept: Any = cls
-    build: Any = type(kept)
+    build = cast("Any", type(cls))
     made: Any = build(cls.__name__, cls.__bases__, {**methods, **content})
     made.__qualname__ = cls.__qualname__
     made.__init__ = compiled_init(made, names, defaults)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Any, Final
+from typing import Any, Final, cast
 
 __all__ = ["CACHE_SIZE", "DURABILITY", "PAGE_SIZE", "file_name"]
 
@@ -15,7 +15,7 @@ DURABILITY: Final = ("full", "relaxed", "off")
 
 def file_name(path: Any, argument: str) -> str:
     """The path as a string. TypeError with the argument's name; OSError for a NUL."""
-    name: Any = os.fspath(path) if isinstance(path, str | os.PathLike) else path
+    name = cast("object", os.fspath(path)) if isinstance(path, str | os.PathLike) else path
     if not isinstance(name, str):
         raise TypeError(f"argument {argument!r}: {type(name).__name__!r} object is not an instance of 'str'")
     if "\0" in name:

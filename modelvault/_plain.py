@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Iterable
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
 from typing import Any, Final
 from uuid import UUID
 
-from modelvault._kinds import is_mapping
+from modelvault._kinds import is_mapping, kind_of
 
 __all__ = ["EPOCH", "as_json"]
 
@@ -35,8 +36,9 @@ def as_json(value: Any, kind: str | None = None) -> Any:
         return str(value)
     if is_mapping(value):
         return {str(key): as_json(inner) for key, inner in value.items()}
+    values: Iterable[Any] = value
     if isinstance(value, list | tuple | set | frozenset):
-        return [as_json(inner) for inner in value]
+        return [as_json(inner) for inner in values]
     if isinstance(value, Enum):
         return as_json(value.value)
     if value is None or isinstance(value, str | int | float):
@@ -55,11 +57,12 @@ def moment(micros: int) -> str | int:
 
 def fields_of(value: Any) -> Any:
     """The fields and extras of a model's or dataclass's instance, a RootModel's root; None for anything else."""
-    cls: Any = type(value)
+    cls = kind_of(value)
     if getattr(cls, "__pydantic_root_model__", False):
         return value.root
     if hasattr(cls, "__pydantic_extra__"):
-        return {**value.__dict__, **(value.__pydantic_extra__ or {})}
+        extras: dict[str, Any] = value.__pydantic_extra__ or {}
+        return {**value.__dict__, **extras}
     if hasattr(cls, "__dataclass_fields__"):
         return {name: getattr(value, name) for name in cls.__dataclass_fields__ if hasattr(value, name)}
     return None

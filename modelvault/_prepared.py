@@ -11,7 +11,8 @@ from modelvault.conditions import ALL, Condition, Every, Test
 
 __all__ = ["Prepared", "prepared"]
 
-new_plan: Final[Callable[[type[Plan], tuple[Any, ...]], Plan]] = tuple.__new__  # a third of what `Plan(...)` takes
+# A third of what `Plan(...)` takes; `tuple.__new__`, whose type leaves open what the tuple is of.
+new_plan: Final[Callable[[type[Plan], tuple[Any, ...]], Plan]] = tuple.__dict__["__new__"]
 LOWER: Final = {"ge": False, "gt": True}
 UPPER: Final = {"lt": False, "le": True}
 

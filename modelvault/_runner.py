@@ -269,7 +269,7 @@ class LoopRunner(Runner):
         asyncio: Any = sys.modules.get("asyncio")
         trio: Any = sys.modules.get("trio")
         loop = None if asyncio is None else asyncio._get_running_loop()
-        if loop is not None and (trio is None or asyncio.current_task(loop) is not None):
+        if asyncio is not None and loop is not None and (trio is None or asyncio.current_task(loop) is not None):
             return AsyncioWaiter(loop)
         if trio is not None:
             with suppress(RuntimeError):

@@ -81,8 +81,8 @@ class Converter:
             key = self.make(type.items[0], part(kind, "key_type"), build=True)
             return of_dict(key, self.make(type.items[1], part(kind, "item_type"), build=build), pairs=kind is not JSON)
         if type.kind == "ref":
-            outer: Convert = self.around[len(self.around) - 1 - type.values[0]]
-            return outer
+            outwards: int = type.values[0]
+            return self.around[len(self.around) - 1 - outwards]
         if type.kind == "union":
             return self.of_union(type) if kind is JSON else None
         return of_scalar(type, kind)
@@ -97,9 +97,10 @@ class Converter:
         def convert(value: Any) -> Any:
             if rooted and kind is JSON:
                 value = {"root": value}
+            given: Mapping[str, Any] = value
             if not isinstance(value, Mapping):
                 return value
-            found: dict[str, Any] = dict(value)
+            found: dict[str, Any] = dict(given)
             for name, change in changes.items():
                 if found.get(name) is not None:
                     found[name] = change(found[name])
@@ -209,7 +210,7 @@ def each(inner: Convert | None, values: Any) -> Any:
     return values if inner is None else [None if value is None else inner(value) for value in values]
 
 
-def of_list(make: Any, inner: Convert | None) -> Convert | None:
+def of_list(make: Callable[[Any], Any], inner: Convert | None) -> Convert | None:
     """A list, or what else holds values of one type."""
     if make is list and inner is None:
         return None

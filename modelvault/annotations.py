@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin
 
 from modelvault._frozen import replace
+from modelvault._kinds import kind_of
 from modelvault.conversions import adapted, converted, custom, plain_pydantic
 from modelvault.errors import ModelVaultSchemaError
 from modelvault.fits import with_choices
@@ -242,7 +243,7 @@ class Resolver:
             return enum(cls)
         if is_pydantic(cls) or hasattr(cls, "__dataclass_fields__") or is_typed_dict(cls):
             return self.object_type(cls, variables, args)
-        if issubclass(cls, tuple) and hasattr(cls, "_fields"):
+        if hasattr(cls, "_fields") and issubclass(cls, tuple):
             return self.named_tuple_type(cls)
         if cls.__name__ == "Secret" and cls.__module__.startswith("pydantic"):
             inner = self.resolve(args[0] if args else Any, variables)
@@ -422,8 +423,8 @@ def substitute(annotation: Any, variables: Mapping[Any, Any]) -> Any:
 
 def defaulted(default: Any) -> tuple[Any, Callable[[], Any] | None]:
     """A default as a value, or as a factory if it could be changed in place."""
+    changeable: Any = default
     if isinstance(default, list | dict | set) or type(default).__hash__ is None:
-        changeable: Any = default
         return MISSING, lambda: deepcopy(changeable)
     return default, None
 
@@ -490,7 +491,7 @@ def same(value: Any) -> Any:
 
 def literal(args: tuple[Any, ...]) -> Type:
     """A literal; None in it makes it optional, enum members in it stay members."""
-    members: dict[tuple[type[Any], Any], None] = dict.fromkeys((type(arg), arg) for arg in args if arg is not None)
+    members: dict[tuple[type[Any], Any], None] = dict.fromkeys((kind_of(arg), arg) for arg in args if arg is not None)
     objects = tuple(arg for _, arg in members)
     values = tuple(arg.value if isinstance(arg, Enum) else arg for arg in objects)
     if not objects:

@@ -67,7 +67,7 @@ def converted(cls: Any) -> Type | None:
     if issubclass(cls, complex):
         parts = Type("tuple", (Type("float64"), Type("float64")))
         return custom(cls, parts, lambda value: (value.real, value.imag), lambda pair: cls(*pair))
-    if issubclass(cls, re.Pattern):
+    if ("re", "Pattern") in bases:
         return custom(cls, None, lambda value: (value.pattern, value.flags), lambda pair: re.compile(*pair))
     if ("pydantic", "SecretStr") in bases:
         return custom(cls, STRING, lambda value: value.get_secret_value(), cls)

@@ -30,7 +30,8 @@ def converter(old: Type, new: Type, dumped: Callable[[Field], Maker | None], aro
     if old.kind == new.kind == "object":
         return object_converter(old, new, dumped, around)
     if old.kind == new.kind == "ref" and old.values == new.values and new.values[0] < len(around):
-        holder = around[new.values[0]]
+        outwards: int = new.values[0]
+        holder = around[outwards]
         return lambda value: value if holder[0] is None else holder[0](value)
     if old.kind == new.kind and old.kind in CONTAINERS and len(old.items) == len(new.items):
         parts = zip(old.items, new.items, strict=True)
@@ -73,10 +74,11 @@ def object_converter(old: Type, new: Type, dumped: Callable[[Field], Maker | Non
 
     tracks = isinstance(new.python, Shape) and new.python.style == "pydantic"
 
-    def convert_row(row: Any) -> Any:
-        if not isinstance(row, dict):
-            return row
-        renamed = {}
+    def convert_row(given: Any) -> Any:
+        row: dict[str, Any] = given
+        if not isinstance(given, dict):
+            return given
+        renamed: dict[str, str] = {}
         for name, former in moved.items():
             if name not in row and former in row:
                 row[name] = row.pop(former)
@@ -133,8 +135,9 @@ def container_converter(type: Type, parts: list[Convert | None]) -> Convert | No
 
 def pairs_converter(value: Any, each: Callable[[int, Any], Any]) -> Any:
     """A dict, or the pairs of one whose keys are dicts themselves."""
+    pairs: dict[Any, Any] = value
     if isinstance(value, dict):
-        return {each(0, key): each(1, item) for key, item in value.items()}
+        return {each(0, key): each(1, item) for key, item in pairs.items()}
     return [(each(0, key), each(1, item)) for key, item in value]
 
 

@@ -8,7 +8,7 @@ from operator import ge, gt, le, lt
 from typing import Any, Final
 
 from modelvault._frozen import replace
-from modelvault._kinds import is_dict, is_tuple
+from modelvault._kinds import is_dict, is_tuple, kind_of
 from modelvault.types import SCALARS, Field, Shape, Type, class_of
 
 __all__ = ["choice", "fits", "with_choices"]
@@ -63,7 +63,8 @@ def choice(item: Type) -> type | Predicate:
     if item.kind == "ref" and isinstance(item.python, type):
         return item.python
     if item.kind == "enum" and is_tuple(item.python):
-        return type(item.python[0])
+        member: type = kind_of(item.python[0])
+        return member
     return fits(item)
 
 
@@ -93,7 +94,7 @@ def fits_value(of: Type) -> Predicate:
         return lambda value: any(
             value is member or (type(value), value) == (type(member), member) for member in members
         )
-    values: frozenset[tuple[type[Any], Any]] = frozenset((type(value), value) for value in of.values)
+    values: frozenset[tuple[type[Any], Any]] = frozenset((kind_of(value), value) for value in of.values)
     return lambda value: (type(value), value) in values if value.__hash__ is not None else False
 
 

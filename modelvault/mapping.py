@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final, TypeVar
 
 from modelvault._frozen import replace
-from modelvault._kinds import is_series
+from modelvault._kinds import is_series, kind_of
 from modelvault.annotations import is_pydantic, row_type
 from modelvault.errors import ModelVaultFormatError, ModelVaultQueryError, ModelVaultSchemaError
 from modelvault.expressions import Fields, reference
@@ -251,8 +251,8 @@ def texts(type: Type) -> str:
 
 def bind_values(stored: Type, mapped: Type, path: str) -> Type:
     """An enum in the stored order of its values; the model's may have another."""
-    old = [(type(value), value) for value in stored.values]
-    new = [(type(value), value) for value in mapped.values]
+    old = [(kind_of(value), value) for value in stored.values]
+    new = [(kind_of(value), value) for value in mapped.values]
     if set(old) != set(new):
         raise mismatch(path, stored, mapped)
     if mapped.python is None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from modelvault._frozen import frozen, replace
+from modelvault._kinds import is_dict
 from modelvault.fits import with_choices
 from modelvault.types import Type
 
@@ -98,7 +99,7 @@ def strip(value: Any, origins: Origins | None = None) -> Any:
             origins[id(copy)] = (copy, value)
         return copy
     if cls is list or cls is tuple or cls is set or cls is frozenset:
-        return cls(strip(item, origins) for item in value)
+        return value.__class__(strip(item, origins) for item in value)
     return value
 
 
@@ -112,13 +113,13 @@ def restore(before: Any, now: Any, origins: Origins) -> Any:
     cls = now.__class__
     if cls is dict:
         before = origins.get(id(now), (now, before))[1]
-        known: dict[Any, Any] = before if isinstance(before, dict) else {}
+        known: dict[Any, Any] = before if is_dict(before) else {}
         names = {strip(key): key for key in known}
         parts = {names.get(key, key): restore(known.get(names.get(key)), item, origins) for key, item in now.items()}
         return whole(known, now, parts) if isinstance(known, Whole) else parts
     if cls is list or cls is tuple:
         former = before if before.__class__ is cls and len(before) == len(now) else [None] * len(now)
-        return cls([restore(*pair, origins) for pair in zip(former, now, strict=True)])
+        return now.__class__([restore(*pair, origins) for pair in zip(former, now, strict=True)])
     return before if (cls is set or cls is frozenset) and alike(before, now) else now
 
 

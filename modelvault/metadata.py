@@ -50,7 +50,7 @@ def foreign(entry: Any) -> list[Constraint]:
     return found
 
 
-def flagged(pattern: re.Pattern[Any]) -> Any:
+def flagged(pattern: Any) -> Any:
     letters = "".join(
         letter
         for letter, flag in (

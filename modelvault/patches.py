@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from modelvault._kinds import is_dict, is_series
+from modelvault._kinds import is_dict, is_series, kind_of
 from modelvault.annotations import is_pydantic, row_type
 from modelvault.expressions import Formula, is_ref, segments_of
 from modelvault.partials import Branch, tree_of
@@ -37,12 +37,12 @@ def copy_of(instance: M) -> M:
     if not is_pydantic(type(instance)):
         return instance
     copied: M = instance.model_copy()  # type: ignore[attr-defined]
-    return copied
+    return copied  # pyright: ignore[reportUnknownVariableType] - M has no model_copy
 
 
 def patched(instance: M, patch: object, row: Type | None = None) -> M:
     """`apply_patch` for an instance that nobody else has: it may be changed itself, also where it raises."""
-    cls: Any = type(instance)
+    cls = kind_of(instance)
     changes = patch_values(instance, patch)
     fresh: M
     if is_pydantic(cls):
@@ -75,12 +75,13 @@ def unknown_field(cls: type, names: set[str]) -> ValueError:
 
 def patch_values(instance: Any, patch: Any) -> dict[str, Any]:
     """The patch as a dict by name."""
-    if type(patch) is dict or isinstance(patch, Mapping):
-        for name in patch:
+    cls = kind_of(patch)
+    given: Any = patch
+    if cls is dict or isinstance(patch, Mapping):
+        for name in given:
             if not isinstance(name, str):
                 raise TypeError(f"a patch has field names as keys, not {name!r}")
-        return patch if type(patch) is dict else dict(patch)
-    cls: Any = type(patch)
+        return given if cls is dict else dict(given)
     if is_pydantic(cls):
         names = cls.model_fields if cls is type(instance) else patch.model_fields_set
         return {name: getattr(patch, name) for name in names} | (patch.__pydantic_extra__ or {})
@@ -142,27 +143,27 @@ def accepted(instance: Any, name: str, value: Any) -> bool:
 
 
 def set_raw(instance: Any, name: str, value: Any) -> None:
-    cls: Any = type(instance)
+    cls = kind_of(instance)
     target = instance.__dict__ if name in cls.model_fields else instance.__pydantic_extra__
     target[name] = value
 
 
 def assign(instance: Any, changes: dict[str, Any]) -> None:
-    cls: Any = type(instance)
+    cls = kind_of(instance)
     for name, value in changes.items():
         cls.__pydantic_validator__.validate_assignment(instance, name, value)
 
 
 def values_of(instance: Any) -> dict[str, Any]:
     """A Pydantic instance's fields and extras by name, without a copy of what they hold."""
-    cls: Any = type(instance)
+    cls = kind_of(instance)
     names: dict[str, Any] = cls.model_fields
     return {name: getattr(instance, name) for name in names} | (instance.__pydantic_extra__ or {})
 
 
 def revalidated(instance: Any, values: dict[str, Any], fields_set: set[str]) -> Any:
     """A new instance from values by name, through all validators; private attributes are taken over."""
-    cls: Any = type(instance)
+    cls = kind_of(instance)
     fresh = cls.__pydantic_validator__.validate_python(values, by_alias=False, by_name=True)
     private = instance.__pydantic_private__
     object.__setattr__(fresh, "__pydantic_private__", None if private is None else dict(private))
@@ -174,7 +175,7 @@ def patched_dataclass(instance: Any, changes: dict[str, Any]) -> Any:
     """A patched dataclass: made by its constructor where that takes its fields, else copied and filled."""
     import dataclasses
 
-    cls: Any = type(instance)
+    cls = kind_of(instance)
     fields = dataclasses.fields(cls)
     # Only the pseudo-field's own mark tells an InitVar from a string annotation.
     needs_more = any(repr(part._field_type) == "_FIELD_INITVAR" for part in cls.__dataclass_fields__.values())
@@ -276,11 +277,11 @@ def revalidator(cls: type[M]) -> Callable[[M], M]:
 
 def plain(value: Any) -> Any:
     """The value with Pydantic instances as dicts by field name, so that their validators run again."""
-    cls: Any = type(value)
+    cls = kind_of(value)
     if is_pydantic(cls):
         return {name: plain(part) for name, part in values_of(value).items()}
     if cls in (list, tuple) and value:
-        return cls(plain(item) for item in value)
+        return value.__class__(plain(item) for item in value)
     if cls is dict:
         return {key: plain(item) for key, item in value.items()}
     return value

@@ -350,7 +350,7 @@ class AsyncQuery(Questions[M]):
     def or_where(self, *other: Any, **named: Any) -> AsyncQuery[M]:
         """Rows that fit this query or the other one; limit, offset and order are this one's, else the other's."""
         if len(other) == 1 and isinstance(other[0], AsyncQuery):
-            return self._joined(other[0])
+            return self._joined(*other)
         if other == () == tuple(named):
             raise TypeError("or_where() takes another query, an expression, or a path and a value")
         if len(other) == 1 and not isinstance(other[0], Expression | bool):

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from modelvault._frozen import frozen
-from modelvault.expressions import FieldRef, segments_of
+from modelvault._kinds import is_series
+from modelvault.expressions import FieldRef, is_ref, segments_of
 
 __all__ = ["ClassRef", "ConstraintSpec", "FieldRef", "IndexSpec", "RenamedFrom", "constrained", "index", "unique"]
 
@@ -73,7 +74,7 @@ class RenamedFrom:
 
 
 def dotted(field: object) -> str:
-    if isinstance(field, FieldRef):
+    if is_ref(field):
         return ".".join(segments_of(field))
     if isinstance(field, str):
         return field
@@ -82,7 +83,7 @@ def dotted(field: object) -> str:
 
 def spec(field: object, name: str | None, unique: bool) -> IndexSpec:
     fields: str | tuple[str, ...]
-    if isinstance(field, list | tuple):
+    if is_series(field):
         fields = tuple(dotted(part) for part in field)
         derived = "_".join(fields) + "_idx"
     else:

@@ -22,6 +22,8 @@ from modelvault.sync_rows import Rows
 from modelvault.sync_upkeep import Upkeep
 
 if TYPE_CHECKING:
+    from typing import TypeGuard
+
     from typing_extensions import Self
 
     from modelvault._access import Mark
@@ -534,6 +536,11 @@ class Collection(Questions[M]):
         return drive(self._twin._delete(key)) if there is LONG else bool(there)
 
 
+def is_query(value: object) -> TypeGuard[Query[Any]]:
+    """A query, of whatever model."""
+    return isinstance(value, Query)
+
+
 class Query(Questions[M]):
     """A question to a collection; AsyncQuery has the same methods. Each method that narrows it gives a new query.
 
@@ -568,7 +575,7 @@ class Query(Questions[M]):
     def or_where(self, path: PathOf[M], value: Any) -> Query[M]: ...
     def or_where(self, *other: Any, **named: Any) -> Query[M]:
         """Rows that fit this query or the other one; limit, offset and order are this one's, else the other's."""
-        twins: list[Any] = [getattr(part, "_twin", part) if isinstance(part, Query) else part for part in other]
+        twins: list[Any] = [part._twin if is_query(part) else part for part in other]
         return Query(self._twin.or_where(*twins, **named))
 
     def update(self, changes: Mapping[str, Any] | Mapping[FieldRef[M, Any], Any] | Mapping[PathOf[M], Any]) -> int:

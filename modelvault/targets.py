@@ -7,13 +7,13 @@ and that the value could be stored there, with the error that storing it would r
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from operator import is_
 from typing import Any, Final
 
 from modelvault._core.keys import KeyCodec
 from modelvault._frozen import frozen
-from modelvault._kinds import is_series
+from modelvault._kinds import is_series, is_set
 from modelvault.conditions import Condition, Negation, Test
 from modelvault.errors import ModelVaultQueryError, ModelVaultValidationError
 from modelvault.schema import SCALARS, Schema, Type
@@ -68,11 +68,11 @@ class Target:
 
     def canonical(self, value: Any) -> str:
         """The value as text: the same for equal values, in every process."""
+        compiled: re.Pattern[Any] = value
         if isinstance(value, re.Pattern):
-            return f"{value.pattern!r}{value.flags}"
-        if isinstance(value, set | frozenset):
-            items: Iterable[Any] = value
-            return f"{{{','.join(sorted(map(self.canonical, items)))}}}"
+            return f"{compiled.pattern!r}{compiled.flags}"
+        if is_set(value):
+            return f"{{{','.join(sorted(map(self.canonical, value)))}}}"
         if is_series(value):
             return f"[{','.join(self.canonical(item) for item in value)}]"
         if self.keys is not None:
@@ -210,7 +210,7 @@ def check_equal(target: Target, test: Test) -> Condition:
         null = Test(test.path, "null")
         return null if test.op == "eq" else Negation(null)
     check_comparable(target, ordered=False)
-    if target.listed and isinstance(value, list | tuple | set | frozenset):
+    if target.listed and (is_series(value) or is_set(value)):
         for item in value:
             if item is not None:
                 target.check_value(item)
@@ -242,8 +242,9 @@ def check_text(target: Target, op: str, value: Any) -> None:
 
 
 def check_pattern(pattern: Any) -> None:
+    compiled: re.Pattern[Any] = pattern
     if isinstance(pattern, re.Pattern):
-        pattern = pattern.pattern
+        pattern = compiled.pattern
     if not isinstance(pattern, str):
         raise TypeError(f"a regular expression is a str or an re.Pattern of one, not {pattern!r}")
     try:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from enum import Enum
 from typing import Any, Final
 
-from modelvault._kinds import is_mapping
+from modelvault._kinds import is_mapping, is_sequence
 from modelvault._sql.errors import ProgrammingError
 from modelvault._sql.terms import (
     Column,
@@ -55,9 +55,9 @@ def given(select: Select, parameters: Any) -> Any:
         if missing:
             raise ProgrammingError(f"query error: expected the SQL parameter {missing[0]!r}, got {sorted(values)}")
     else:
-        if isinstance(values, Mapping) and not wanted and not values:
+        if is_mapping(values) and not wanted and not values:
             values = NOTHING
-        if isinstance(values, str | bytes) or not isinstance(values, Sequence):
+        if isinstance(values, str | bytes) or not is_sequence(values):
             raise ProgrammingError("query error: params must be a tuple or list")
         if len(values) != wanted:
             raise ProgrammingError(f"query error: expected {wanted} SQL parameters, got {len(values)}")

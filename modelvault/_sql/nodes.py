@@ -8,6 +8,7 @@ from typing import Any, Final, NoReturn
 
 from sqlglot import exp
 
+from modelvault._kinds import kind_of
 from modelvault._sql.errors import NotSupportedError, ProgrammingError
 from modelvault._sql.terms import Call, Constant, Name, Parameter, Star, Term, Total
 
@@ -57,7 +58,7 @@ def unsupported(what: str) -> NotSupportedError:
 
 def term_of(node: Any) -> Term:
     """A sqlglot expression as a term."""
-    kind: Any = type(node)
+    kind = kind_of(node)
     operator = OPERATORS.get(kind)
     if operator is not None:
         refuse_options(node, "this", "expression", "typed", "safe")

@@ -61,11 +61,12 @@ class Sum:
 
 def hashable(value: Any) -> Any:
     """What stands for a value in a set: equal for equal values."""
+    members: set[Any] | frozenset[Any] = value
     if is_series(value):
         return tuple(map(hashable, value))
     if is_dict(value):
         return frozenset((key, hashable(inner)) for key, inner in value.items())
-    return frozenset(map(hashable, value)) if isinstance(value, set | frozenset) else value
+    return frozenset(map(hashable, members)) if isinstance(value, set | frozenset) else value
 
 
 def summed(grouping: Grouping, rows: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:

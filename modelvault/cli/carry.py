@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from enum import Enum
 from itertools import islice
 from pathlib import Path
-from typing import IO, Annotated, Any
+from typing import IO, Annotated, Any, cast
 
 import typer
 
@@ -123,7 +123,7 @@ def write_csv(schema: Schema, rows: Iterable[Mapping[str, Any]], stream: IO[str]
     writer = csv.writer(stream)
     paths = list(columns(schema.type))
     writer.writerow(".".join(path) for path in paths)
-    dump: Callable[[Any], dict[str, Any]] = dumper(schema.type) or dict
+    dump = cast("Callable[[Any], dict[str, Any]]", dumper(schema.type) or dict)
     count = 0
     for row in rows:
         found = dump(row)
