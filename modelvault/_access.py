@@ -21,7 +21,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 from modelvault._core.gate import Gate
-from modelvault._queue import BROKEN, TIMEOUT, Statement, Turns, WriteQueue
+from modelvault._options import TIMEOUT
+from modelvault._queue import BROKEN, Statement, Turns, WriteQueue
 from modelvault._runner import Runner
 from modelvault.errors import ClosedError, ColdPage, CorruptionError, ModelVaultError, ModelVaultTransactionError
 
@@ -437,6 +438,14 @@ class Access(Gate):
         _open.add(self)
 
     # The state of the handle
+
+    def work(self, timeout: float | None = TIMEOUT) -> Work:
+        """A transaction of the task that enters it."""
+        return Work(self, timeout)
+
+    def still(self) -> Still:
+        """The last commit, to be read as it is until `aclose`."""
+        return Still(self)
 
     def attend(self) -> Unit | None:
         """What `alert` is about: ClosedError, or the open transaction if it is the caller's."""

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from modelvault._core import LONG
 from modelvault._core.aggregate import Aggregate
 from modelvault._core.columns import Columns
-from modelvault._core.gate import LONG
 from modelvault._reading import Opened, Opener, Reading
 from modelvault._rows import Rows
 from modelvault._search import Function, Search, Slice, needs_of

@@ -18,9 +18,8 @@ from modelvault._copying import copy_pages, pour_into, pour_to_file
 from modelvault._core.file import File, MemoryFile
 from modelvault._core.replacement import Replacement
 from modelvault._engine import Engine, Version
-from modelvault._options import file_name
+from modelvault._options import TIMEOUT, file_name
 from modelvault._progress import Progress
-from modelvault._queue import TIMEOUT
 from modelvault._runner import Runner
 
 __all__ = ["Tell", "compact", "export", "load", "parts_of", "restore", "rewritten", "to_bytes"]

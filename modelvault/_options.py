@@ -1,4 +1,4 @@
-"""What `open` takes: apart from the engine, which is imported when the first database is opened."""
+"""Defaults of the public calls: apart from the engine, which is imported when the first database is opened."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import errno
 import os
 from typing import Any, Final, cast
 
-__all__ = ["CACHE_SIZE", "DURABILITY", "PAGE_SIZE", "file_name"]
+__all__ = ["CACHE_SIZE", "CHUNK", "DURABILITY", "PAGE_SIZE", "TIMEOUT", "file_name"]
 
 PAGE_SIZE: Final = 8192
 CACHE_SIZE: Final = 64 * 1024 * 1024
 DURABILITY: Final = ("full", "relaxed", "off")
+TIMEOUT: Final = 5.0  # seconds that a writer waits for its turn
+CHUNK: Final = 10_000  # rows of a rewrite that are committed together
 
 
 def file_name(path: Any, argument: str) -> str:

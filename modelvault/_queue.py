@@ -26,6 +26,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final
 
 from modelvault._core.ticket import Ticket, apply_puts
+from modelvault._options import TIMEOUT
 from modelvault._runner import Runner
 from modelvault.errors import CorruptionError, ModelVaultTransactionError
 
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["BROKEN", "TIMEOUT", "Statement", "Turns", "WriteQueue"]
 
-TIMEOUT: Final = 5.0  # seconds that a writer waits for its turn
 GROUP: Final = 1024  # statements committed together
 
 # A thread that wants to run has to wait for 5 ms where another one does not wait for anything; an event loop shall not.

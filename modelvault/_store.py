@@ -30,10 +30,9 @@ if TYPE_CHECKING:
     from modelvault._engine import Definition, Write
     from modelvault._planner import Planner
 
-__all__ = ["CHUNK", "Binding", "Catalog", "Store", "unknown_collection"]
+__all__ = ["Binding", "Catalog", "Store", "unknown_collection"]
 
 
-CHUNK: Final = 10_000  # rows of a rewrite that are committed together
 STEPS: Final = 256  # rows and index entries of a batch that are put before others get a chance: about 0.1 ms
 BATCH_SIZE: Final = 16 << 20  # bytes of rows whose index entries are sorted together; a quarter of the cache at most
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from modelvault._access import Work
 from modelvault._answers import Answers
 from modelvault._arguments import Path, PathOf, parse_path
+from modelvault._core import LONG
 from modelvault._core.batch import Batch
-from modelvault._core.gate import LONG, Shortcut
+from modelvault._core.gate import Shortcut
 from modelvault._kinds import is_dict
 from modelvault._progress import Progress
 from modelvault._reading import Opened, Ready

@@ -7,11 +7,8 @@ from collections.abc import Callable, Coroutine, Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, overload
 
-from modelvault._access import Access, Unit
-from modelvault._options import CACHE_SIZE, DURABILITY, PAGE_SIZE, file_name
-from modelvault._queue import TIMEOUT
+from modelvault._options import CACHE_SIZE, CHUNK, DURABILITY, PAGE_SIZE, TIMEOUT, file_name
 from modelvault._runner import LoopRunner, Runner
-from modelvault._store import CHUNK
 from modelvault.schema import Schema
 from modelvault.snapshot import AsyncSnapshot
 from modelvault.transaction import AsyncTransaction
@@ -20,6 +17,7 @@ from modelvault.upkeep import AsyncUpkeep
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from modelvault._access import Unit
     from modelvault._job import Job
     from modelvault.collection import AsyncCollection
     from modelvault.migrations import Plan
@@ -304,7 +302,8 @@ async def open_file(
         raise ValueError(f"recovery must be 'strict' or 'auto_truncate', got \"{recovery}\"")
     if durability not in DURABILITY:
         raise ValueError(f"durability must be 'full', 'relaxed' or 'off', got {durability!r}")
-    from modelvault._engine import Engine  # with a fifth of the package, which nobody needs before
+    from modelvault._access import Access  # with a third of the package, which nobody needs before
+    from modelvault._engine import Engine
 
     opened: list[Engine] = []
 
@@ -331,6 +330,7 @@ async def open_file(
 
 async def open_memory(runner: Runner, page_size: int) -> AsyncDatabase:
     """A database in memory over a runner."""
+    from modelvault._access import Access
     from modelvault._engine import Engine
 
     return AsyncDatabase(Access(Engine.open_in_memory(page_size=page_size), runner, ":memory:", read_only=False))
@@ -338,6 +338,7 @@ async def open_memory(runner: Runner, page_size: int) -> AsyncDatabase:
 
 async def open_copy(runner: Runner, source: str | bytes) -> AsyncDatabase:
     """A database in memory with the content of a file, or of its bytes, over a runner."""
+    from modelvault._access import Access
     from modelvault._backup import load
 
     return AsyncDatabase(Access(await load(runner, source), runner, ":memory:", read_only=False))

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from modelvault._core.drive import drive
-from modelvault._store import CHUNK
+from modelvault._options import CHUNK
 from modelvault.database import AsyncDatabase
 from modelvault.errors import ModelVaultSchemaError, StaleSchemaError
 from modelvault.expressions import FieldRef

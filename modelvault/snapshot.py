@@ -7,12 +7,12 @@ import warnings
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from modelvault._access import Still
 from modelvault.errors import ClosedError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from modelvault._access import Still
     from modelvault._backup import Tell
     from modelvault._store import Catalog
     from modelvault.collection import AsyncCollection
@@ -39,7 +39,7 @@ class AsyncSnapshot:
             raise ClosedError("a snapshot is taken once: call db.snapshot() again")
         access.attend()
         await access.catch_up()
-        self._still = Still(access)
+        self._still = access.still()
         return self
 
     async def __aexit__(

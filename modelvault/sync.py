@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeVar, overload
 
+from modelvault._core import LONG
 from modelvault._core.drive import drive
-from modelvault._core.gate import LONG
-from modelvault._options import CACHE_SIZE, PAGE_SIZE, file_name
-from modelvault._queue import TIMEOUT
+from modelvault._options import CACHE_SIZE, PAGE_SIZE, TIMEOUT, file_name
 from modelvault._runner import BlockingRunner
 from modelvault.database import AsyncDatabase, Durability, content, open_copy, open_file, open_memory
 from modelvault.errors import StaleSchemaError

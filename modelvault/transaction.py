@@ -6,12 +6,12 @@ import warnings
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from modelvault._access import Mark, Unit, Work
 from modelvault.errors import ModelVaultTransactionError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from modelvault._access import Mark, Unit
     from modelvault._store import Catalog
     from modelvault.collection import AsyncCollection
 
@@ -32,7 +32,7 @@ class AsyncTransaction:
 
     def __init__(self, catalog: Catalog, timeout: float | None) -> None:
         self._catalog = catalog
-        self._work = Work(catalog.access, timeout)
+        self._work = catalog.access.work(timeout)
 
     async def __aenter__(self) -> Self:
         if self._work.unit is not None:

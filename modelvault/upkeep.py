@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from modelvault._access import Access
 from modelvault._runner import LoopRunner
-from modelvault._store import Catalog
 
 if TYPE_CHECKING:
+    from modelvault._access import Access
     from modelvault._backup import Tell
     from modelvault._salvage import Salvage
     from modelvault._verify import Verification
@@ -23,6 +22,8 @@ class AsyncUpkeep:
     """The part of AsyncDatabase that looks after its file."""
 
     def __init__(self, access: Access) -> None:
+        from modelvault._store import Catalog  # which knows the engine
+
         self._access = access
         self._catalog = Catalog(access)
 

@@ -1,12 +1,10 @@
-from typing import Any, Final, final
+from typing import Any, final
 
 from typing_extensions import disjoint_base
 
 from modelvault._core.keys import KeyCodec
 from modelvault._core.record import Face
 from modelvault._core.table import Table
-
-LONG: Final[Any]
 
 @disjoint_base
 class Gate:

@@ -21,9 +21,8 @@ from modelvault._core.table cimport Table, TableIndex
 from modelvault._core.ticket cimport new_put
 from modelvault._core.tree cimport Roots, child_index, fetch, tree_find
 
+from modelvault._core import LONG
 from modelvault.errors import ColdPage, CorruptionError
-
-LONG = object()
 
 cdef size_t ROOM_LIMIT = 65536     # bytes of a buffer that are kept for the next record
 
