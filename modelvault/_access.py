@@ -354,7 +354,7 @@ class Still(Unit):
 
     def __init__(self, access: Access) -> None:
         self.access = access
-        self.alive = True
+        self.alive: bool = True
         self._version = access.pin()
         self._view = View(access, None, self._version)
         access.snapshots += 1
@@ -421,9 +421,9 @@ class Access(Gate):
         self.runner = runner
         self.path = path
         self.read_only = read_only
-        self.volatile = engine.volatile
+        self.volatile: bool = engine.volatile
         self.queue: WriteQueue = WriteQueue(runner, engine)
-        self.mutex = self.queue.mutex
+        self.mutex: Any = self.queue.mutex
         self.alert = FOLLOWER if engine.read_only else 0
         self.credit: int = runner.credit
         self.unit: Unit | None = None

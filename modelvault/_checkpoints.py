@@ -64,6 +64,13 @@ class Checkpoints(Outlook):
     durability: "full", "relaxed" or "off", as the engine has it. turns: whose turn it is to write, for the background.
     """
 
+    # What the core's Outlook has, said again for type checkers.
+    reserved: int
+    spare: int
+    watched: bool
+    unsynced: bool
+    active: float
+
     def __init__(self, state: Committed, durability: str) -> None:
         super().__init__(state)
         self.count: int = 0

@@ -18,7 +18,7 @@ from modelvault._core.pager import Pager
 from modelvault._core.space import check_space, free_runs
 from modelvault._core.tree import Roots
 from modelvault._core.walk import Tree
-from modelvault._version import Definition, Version, apply_entries, load_catalog
+from modelvault._version import Definition, Version, Write, apply_entries, load_catalog
 from modelvault.errors import CorruptionError
 
 NO_PIN: Final = 2**64 - 1
@@ -29,6 +29,16 @@ class Committed(History):
 
     log_file: a second handle of the file, for the log. volatile: the database is in memory; its drafts are all of it.
     """
+
+    # What the core's History has, said again for type checkers.
+    latest: Version
+    log: Log
+    meta: Meta
+    next_ids: tuple[int, int]
+    write: Write | None
+    lane: Write | None
+    lock: threading.Lock
+    pinned: dict[int, int]
 
     def __init__(self, file: File, log_file: File, pager: Pager, meta: Meta, *, volatile: bool) -> None:
         self.file = file

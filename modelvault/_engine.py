@@ -61,6 +61,7 @@ class Engine(Committed):
     """
 
     closed: bool
+    next_ids: tuple[int, int]
     poisoned: BaseException | None
 
     def __init__(

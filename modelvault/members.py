@@ -8,7 +8,7 @@ union is a `Member`, and so stays what it was. A `Whole`, likewise, knows what a
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from modelvault._frozen import frozen, replace
 from modelvault._kinds import is_dict
@@ -36,7 +36,7 @@ class Whole(dict[str, Any]):
     """
 
     __slots__ = ("private", "set")
-    made = 0
+    made: ClassVar[int] = 0
     """How many there have ever been: whether there is one in what was just decoded."""
 
     def __init__(self, fields: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@ from typing import Any, final
 
 from typing_extensions import disjoint_base
 
+from modelvault._core import LONG as LONG
 from modelvault._core.keys import KeyCodec
 from modelvault._core.record import Face
 from modelvault._core.table import Table

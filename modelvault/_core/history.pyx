@@ -12,7 +12,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from modelvault._core.format cimport CATALOG_TREE, FIRST_TREE, FREE_TREE
 from modelvault._core.walk cimport tree_spill
 
-from modelvault._core.meta import MOST_TREES
+from modelvault._core.meta import MOST_TREES as _MOST_TREES
 from modelvault._core.walk import Tree
 from modelvault.errors import ModelVaultSchemaError
 
@@ -73,9 +73,9 @@ cdef class Write:
 
     def new_tree(self):
         """The id of a new, empty tree. ModelVaultSchemaError if the file had all that it may have."""
-        if self.next_tree >= MOST_TREES:
+        if self.next_tree >= _MOST_TREES:
             raise ModelVaultSchemaError(
-                f"schema error: this file had {MOST_TREES:,} trees, the most there may be; copy its rows to another one")
+                f"schema error: this file had {_MOST_TREES:,} trees, the most there may be; copy its rows to another one")
         cdef uint32_t tree = self.next_tree
         self.next_tree += 1
         self.roots[tree] = NO_ROOT
