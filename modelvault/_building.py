@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Final
 
-from modelvault._access import Unit
 from modelvault._core.cursor import Cursor
 from modelvault._core.gathering import Gathering
 from modelvault._core.table import Table
 from modelvault._core.walk import Tree
+from modelvault._definitions import Write
 from modelvault._progress import Progress
 from modelvault._store import BATCH_SIZE, STEPS, Catalog, Store, key_codec, record_version
-from modelvault._version import Write
+from modelvault._unit import Unit
 from modelvault.errors import ColdPage, DuplicateKeyError
 from modelvault.schema import Index
 
@@ -22,6 +22,7 @@ __all__ = [
     "SLICE",
     "Building",
     "Duplicates",
+    "all_or_none",
     "batches",
     "enough",
     "note_duplicate",
@@ -87,14 +88,7 @@ class Building:
         if not wait:
             raise ColdPage("many rows")
         write.take_room()
-        savepoint = write.savepoint() if any(index.unique for index, _, _ in self.indexes) else None
-        if not gathering.put(write, STEPS):
-            assert savepoint is not None
-            write.rewind(savepoint)
-            return False
-        if savepoint is not None:
-            write.release(savepoint)
-        return True
+        return all_or_none(write, [index for index, _, _ in self.indexes], lambda: gathering.put(write, STEPS))
 
     async def put_singly(self, unit: Unit, first: bytes | None) -> None:
         """Enter the rows behind a key, as far as they have come, one by one, and note what they have in common."""
@@ -155,6 +149,20 @@ def batches(write: Write, number: int) -> Iterator[list[tuple[bytes, bytes]]]:
 def unpacked(store: Store, key: bytes) -> Any:
     """A primary key as a value."""
     return key_codec(store.schema).unpack(key)
+
+
+def all_or_none(write: Write, indexes: Iterable[Index], put: Callable[[], object]) -> bool:
+    """Put many rows or entries; False, and nothing has changed, if a unique value is taken (DuplicateKeyError)."""
+    savepoint = write.savepoint() if any(index.unique for index in indexes) else None
+    try:
+        put()
+    except DuplicateKeyError:
+        assert savepoint is not None
+        write.rewind(savepoint)
+        return False
+    if savepoint is not None:
+        write.release(savepoint)
+    return True
 
 
 def note_duplicate(found: Duplicates, index: str, value: Any, keys: Iterable[Any]) -> None:

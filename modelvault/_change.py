@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-from modelvault._access import Unit, Work
 from modelvault._building import Building
+from modelvault._definitions import Definition, Write
 from modelvault._fills import first_fill, next_fill
 from modelvault._frozen import replace
 from modelvault._job import Job, check, current
@@ -22,7 +22,7 @@ from modelvault._progress import Progress
 from modelvault._rewrite import Rewrite
 from modelvault._store import Catalog, Store
 from modelvault._twins import twin_of
-from modelvault._version import Definition, Write
+from modelvault._unit import Unit, Work
 from modelvault.lineage import carry, relabel
 from modelvault.schema import Schema
 

@@ -21,9 +21,9 @@ from modelvault._core.draft import Draft
 from modelvault._core.log import RECORD_SHARE
 from modelvault._core.meta import Meta
 from modelvault._core.space import Space
+from modelvault._definitions import CATALOG, FREE, Write, changed_entries
 from modelvault._frozen import frozen, replace
 from modelvault._keeper import Keeper
-from modelvault._version import CATALOG, FREE, Write, changed_entries
 from modelvault.errors import CorruptionError
 
 DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -18,7 +18,7 @@ from modelvault._core.pager import Pager
 from modelvault._core.space import check_space, free_runs
 from modelvault._core.tree import Roots
 from modelvault._core.walk import Tree
-from modelvault._version import Definition, Version, Write, apply_entries, load_catalog
+from modelvault._definitions import Definition, Version, Write, apply_entries, load_catalog
 from modelvault.errors import CorruptionError
 
 NO_PIN: Final = 2**64 - 1

@@ -15,8 +15,8 @@ from typing import Final
 
 from modelvault._checkpoints import is_full
 from modelvault._core.packing import height, lower, move, pack
+from modelvault._definitions import CATALOG, FREE, Write
 from modelvault._engine import Engine
-from modelvault._version import CATALOG, FREE, Write
 
 __all__ = ["compacting"]
 

@@ -17,10 +17,10 @@ from typing import Final
 from modelvault._core.copying import PageCheck, Pour, graft, used_pages
 from modelvault._core.file import File
 from modelvault._core.meta import write_meta
+from modelvault._definitions import CATALOG, NO_ROOT, Version, Write, entries, load_catalog
 from modelvault._engine import Engine
 from modelvault._frozen import replace
 from modelvault._options import CACHE_SIZE
-from modelvault._version import CATALOG, NO_ROOT, Version, Write, entries, load_catalog
 from modelvault.errors import CorruptionError
 
 __all__ = ["copy_pages", "pour_into", "pour_to_file"]

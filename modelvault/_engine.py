@@ -25,10 +25,10 @@ from modelvault._core.draft import Draft
 from modelvault._core.file import DiskFile, File, MemoryFile
 from modelvault._core.meta import PAGE_SIZES, Meta, first_pages, read_meta, unpack
 from modelvault._core.pager import Pager
+from modelvault._definitions import CATALOG, Definition, Savepoint, Version, Write, changed_entries, entries
 from modelvault._following import META_SIZE, Follower, lock_newest
 from modelvault._frozen import replace
 from modelvault._options import CACHE_SIZE, PAGE_SIZE
-from modelvault._version import CATALOG, Definition, Savepoint, Version, Write, changed_entries, entries
 from modelvault.errors import ClosedError, LockedError, ModelVaultFormatError, ModelVaultTransactionError
 
 __all__ = [
@@ -307,8 +307,7 @@ class Engine(Committed):
 
     def begin(self) -> Write:
         """Open the one Write. OSError on a read-only engine, and what poisoned the engine if something did."""
-        if self.closed or self.forked or self.read_only or self.poisoned is not None:
-            self._check_writable()
+        self._check_writable()
         if self.write is not None:
             raise ModelVaultTransactionError("transaction error: a write is open on this engine")
         latest = self.latest
@@ -319,6 +318,7 @@ class Engine(Committed):
         return write
 
     def _check_writable(self) -> None:
+        """Raise unless there may be a write: ClosedError, OSError for a read-only or a poisoned engine."""
         self.check_open()
         if self.read_only:
             raise OSError(errno.EROFS, "database opened read-only", self.path)

@@ -106,6 +106,7 @@ def of_ranges(schema: Schema, path: Path, ranges: Ranges) -> Iterator[str]:
 
 
 def ends(schema: Schema, path: Path, floor: Bound | None, ceiling: Bound | None) -> Iterator[str]:
+    """The ends of a range, each as a word."""
     if floor is not None:
         sign, value = floor
         yield (
@@ -129,6 +130,7 @@ def described(schema: Schema, condition: Condition) -> str:
 
 
 def of_test(schema: Schema, test: Test) -> str:
+    """The test of one field as a text."""
     path = spelled_path(test.path)
     values = [spelled(schema, test.path, value) for value in test.values]
     if test.op == "null":

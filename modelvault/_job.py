@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from modelvault._access import Unit
+from modelvault._definitions import Definition, Write
 from modelvault._frozen import fresh, mutable, replace
 from modelvault._kinds import is_mapping
 from modelvault._store import Catalog, Store, unknown_collection
-from modelvault._version import Definition, Write
+from modelvault._unit import Unit
 from modelvault.errors import ModelVaultSchemaError, StaleSchemaError
 from modelvault.lineage import adopt, sources
 from modelvault.mapping import describe
@@ -113,6 +113,7 @@ def stored(catalog: Catalog, unit: Unit | None, name: str) -> Store:
 
 
 def lost_primary(schema: Schema, but: str = "") -> ModelVaultSchemaError:
+    """The error for a change that takes the primary key away."""
     return ModelVaultSchemaError(
         f"schema error: schema update must retain top-level primary field {quoted(schema.primary)} of {schema.name}"
         f"{but}; for another key make a new collection and copy the rows"
@@ -120,6 +121,7 @@ def lost_primary(schema: Schema, but: str = "") -> ModelVaultSchemaError:
 
 
 def quoted(name: str) -> str:
+    """A name in double quotes."""
     return f'"{name}"'
 
 

@@ -48,6 +48,7 @@ class Keeper:
             self._changed.notify()
 
     def _run(self) -> None:
+        """Do one job after the other; what the thread does."""
         while job := self._next():
             job()
             del job

@@ -10,11 +10,11 @@ from collections.abc import Collection
 from itertools import islice
 from typing import Any
 
-from modelvault._access import Work
 from modelvault._core.cursor import Cursor
 from modelvault._core.walk import Tree
+from modelvault._definitions import CATALOG, Definition, Write
 from modelvault._store import Catalog
-from modelvault._version import CATALOG, Definition, Write
+from modelvault._unit import Work
 from modelvault.errors import ColdPage
 
 __all__ = ["discard", "forget_migration", "mark_key", "shadow_trees", "sweep"]

@@ -92,6 +92,7 @@ class Batches:
             raise
 
     async def _read(self, reading: Reading, sheet: Sheet) -> Portion | None:
+        """The next rows as columns, None at the end."""
         search = reading.search
 
         def step(slice: Slice) -> None:

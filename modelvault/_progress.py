@@ -45,6 +45,7 @@ class Progress:
                 sys.stderr.flush()
 
     def _line(self, count: int) -> None:
+        """Show a count on standard error, over the one before."""
         rate = count / max(time.monotonic() - self._start, 1e-9)
         sys.stderr.write(f"\r{self._what}: {count:,} {self._unit}, {rate:,.0f} a second ")
         sys.stderr.flush()

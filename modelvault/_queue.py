@@ -102,6 +102,7 @@ class Turns:
             self._pass_on()
 
     def _pass_on(self) -> None:
+        """Give the turn to who waits longest, or to nobody."""
         with self.mutex:
             if not self._waiting:  # who waited has left meanwhile
                 self._busy = False
@@ -221,6 +222,7 @@ class WriteQueue(Turns):
             self._engine.commit(write)
 
     def _arrive(self, ticket: Ticket) -> None:
+        """Give the ticket a place; a statement's is served by the writer's thread, which is started if it is idle."""
         if ticket.statement is None or not self._by_thread:
             super()._arrive(ticket)
             return
@@ -239,6 +241,7 @@ class WriteQueue(Turns):
             self._reap()
 
     def _pass_on(self) -> None:
+        """Give the turn to the writer's thread if a statement is next."""
         with self.mutex:
             statements = self._by_thread and self._waiting and self._waiting[0].statement is not None
             if statements:

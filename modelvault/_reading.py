@@ -17,10 +17,11 @@ from modelvault._search import Search, Slice, needs_of, plan_of
 from modelvault.conditions import NEEDS, Needs
 
 if TYPE_CHECKING:
-    from modelvault._access import Access, Unit, View
+    from modelvault._access import Access
     from modelvault._core.gate import Shortcut
     from modelvault._engine import Version
     from modelvault._store import Binding
+    from modelvault._unit import Unit, View
     from modelvault.conditions import Selection
 
 __all__ = ["Opened", "Opener", "Reading", "Ready"]
@@ -186,6 +187,7 @@ class Reading:
             return await self._rows()
 
     async def _rows(self) -> list[Any]:
+        """The next rows as they are found; none at the end, and the view is closed then."""
         search, check = self.search, self.opened.check
         found: list[Any] = []
         while not found and not search.done:
@@ -207,5 +209,6 @@ class Reading:
             self.close()
 
     async def _finish(self, step: Callable[[Slice], T], take: Callable[[T], object], bare: bool) -> None:
+        """Do all slices, and hand over what each gives."""
         while not self.search.done:
             take(await self.go(step, bare=bare))

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from modelvault._access import Unit
 from modelvault._building import Building
 from modelvault._change import within
+from modelvault._definitions import Definition, Write
 from modelvault._fills import fill_type
 from modelvault._frozen import replace
 from modelvault._job import stored
 from modelvault._leftovers import discard, forget_migration, shadow_trees, sweep
 from modelvault._progress import Progress
 from modelvault._store import Catalog, Store
-from modelvault._version import Definition, Write
+from modelvault._unit import Unit
 from modelvault.errors import ModelVaultSchemaError
 
 __all__ = ["backfill", "rebuild"]

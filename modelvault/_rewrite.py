@@ -12,11 +12,11 @@ from functools import partial
 from sys import maxsize
 from typing import Any
 
-from modelvault._access import Unit, Work
 from modelvault._building import (
     SHOWN,
     SLICE,
     Duplicates,
+    all_or_none,
     batches,
     enough,
     note_duplicate,
@@ -27,6 +27,7 @@ from modelvault._building import (
 from modelvault._core.batch import Batch
 from modelvault._core.cursor import Cursor
 from modelvault._core.walk import Tree
+from modelvault._definitions import CATALOG, Definition, Write
 from modelvault._job import Job, current
 from modelvault._leftovers import discard, forget_migration, mark_key, shadow_trees, sweep
 from modelvault._progress import Progress
@@ -34,7 +35,7 @@ from modelvault._queue import BROKEN, Statement
 from modelvault._remake import extractor, recoding
 from modelvault._store import BATCH_SIZE, STEPS, Catalog, Store
 from modelvault._twins import kept_by_rewrite
-from modelvault._version import CATALOG, Definition, Write
+from modelvault._unit import Unit, Work
 from modelvault.errors import ColdPage, DuplicateKeyError, ModelVaultError, ModelVaultSchemaError
 
 __all__ = ["Rewrite"]
@@ -236,16 +237,7 @@ class Rewrite:
         """Put new rows into the shadow; False, and nothing has changed, if a unique value is taken."""
         if not wait:
             raise ColdPage("many rows")
-        savepoint = write.savepoint() if any(index.unique for index in target.schema.indexes) else None
-        try:
-            batch.put_all(target.table, write, STEPS)
-        except DuplicateKeyError:
-            assert savepoint is not None
-            write.rewind(savepoint)
-            return False
-        if savepoint is not None:
-            write.release(savepoint)
-        return True
+        return all_or_none(write, target.schema.indexes, lambda: batch.put_all(target.table, write, STEPS))
 
     def put_singly(self, target: Store, journal: int, first: bytes | None, write: Write, wait: bool) -> None:
         """Put the rows behind a key, as far as they have come, one by one.

@@ -221,9 +221,11 @@ class HeldInterrupts(AbstractContextManager[None]):
             self._deliver()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        """The handler in the meantime: remember an interrupt."""
         self._caught.append(frame)
 
     def _deliver(self) -> None:
+        """Hand an interrupt that came to the handler that was there before."""
         if self._caught:
             self._handler(SIGINT, self._caught.pop())
 
@@ -373,15 +375,18 @@ class TrioWaiter:
         return self._sleep() if seconds is None else self._wait(seconds)
 
     async def _wait(self, seconds: float) -> None:
+        """Wait for so many seconds at most."""
         with self._trio.move_on_after(seconds):
             await self._sleep()
 
     async def _sleep(self) -> None:
+        """Wait until it is set."""
         if not self.done:
             self._task = self._trio.lowlevel.current_task()
             await self._trio.lowlevel.wait_task_rescheduled(self._abort)
 
     def _abort(self, raise_cancel: object) -> Any:
+        """Trio cancels the task: it waits no longer."""
         self._task = None
         return self._trio.lowlevel.Abort.SUCCEEDED
 
@@ -414,6 +419,7 @@ class WriterThread:
                 self._calls.put(None)
 
     def _work(self) -> None:
+        """Make calls until none came for a while; what the thread does."""
         later: list[tuple[float, Callable[[], object]]] = []
         while True:
             call = self._next(later)
@@ -481,6 +487,7 @@ class ReaderThreads:
             self._free = 0
 
     def _work(self) -> None:
+        """Make calls until none came for a while; what each thread does."""
         while True:
             try:
                 call = self._calls.get(timeout=IDLE)

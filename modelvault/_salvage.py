@@ -26,13 +26,13 @@ from modelvault._core.pager import Pager
 from modelvault._core.space import free_runs
 from modelvault._core.survey import Survey, stray_leaf
 from modelvault._core.tree import Roots
+from modelvault._definitions import FREE, NO_ROOT, Write, apply_entries
 from modelvault._engine import Definition, Engine
 from modelvault._frozen import fresh, mutable
 from modelvault._options import CACHE_SIZE, file_name
 from modelvault._runner import Runner
 from modelvault._store import Store
 from modelvault._verify import unpacked
-from modelvault._version import FREE, NO_ROOT, Write, apply_entries
 from modelvault.errors import CorruptionError, ModelVaultError
 
 __all__ = ["Salvage", "Saved", "salvage"]

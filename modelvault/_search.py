@@ -210,6 +210,7 @@ class Search:
         return False
 
     def _next(self, shape: Shape | None, slice: Slice) -> list[Any]:
+        """The next rows of one slice, as the shape makes them."""
         count = self._wanted(slice.most)
         if self.sort is not None:
             found = self.sort.fetch(shape, count, slice.wait)
@@ -220,9 +221,11 @@ class Search:
         return found
 
     def _wanted(self, count: int) -> int:
+        """So many rows, or as many as the limit leaves."""
         return count if self._left is None else min(count, self._left)
 
     def _given(self, found: list[Any]) -> list[Any]:
+        """Count rows that were given against the limit."""
         if self._left is not None:
             self._left -= len(found)
             self.done = self.done or self._left == 0
@@ -239,6 +242,7 @@ class Search:
         return self._given(found if self._left is None else found[: self._left])
 
     def _next_pairs(self, slice: Slice) -> list[tuple[bytes, bytes]]:
+        """The next rows as (key, record), not counted against the limit."""
         left, self._left = self._left, None
         try:
             return self._next(None, slice)

@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from modelvault._access import Access, Unit
+from modelvault._access import Access
 from modelvault._core.cover import Cover
 from modelvault._core.gate import Gate, Shortcut
 from modelvault._core.index import IndexKeys
@@ -15,6 +15,7 @@ from modelvault._core.pager import Pager
 from modelvault._core.record import Face, RecordCodec
 from modelvault._core.table import Table
 from modelvault._frozen import replace
+from modelvault._unit import Unit
 from modelvault.errors import (
     ColdPage,
     CorruptionError,
@@ -165,6 +166,7 @@ def with_fills(type: Type) -> Type:
 
 
 def fill_field(field: Field) -> Field:
+    """A field whose rows without a value get what is stored for them, as are the fields in it."""
     inner = with_fills(field.type)
     data = field.stored_fill
     if data is None:

@@ -150,6 +150,7 @@ def takes(chooser: Any, value: Any) -> bool:
 
 
 def is_json(kind: Any) -> bool:
+    """Whether a column's type is Arrow's JSON."""
     return getattr(kind, "extension_name", None) == "arrow.json"
 
 

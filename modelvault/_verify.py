@@ -16,10 +16,10 @@ from modelvault._core.record import Face, RecordCodec
 from modelvault._core.space import free_runs
 from modelvault._core.survey import Survey
 from modelvault._core.walk import Tree
+from modelvault._definitions import CATALOG, FREE
 from modelvault._engine import Engine, Version
 from modelvault._frozen import fresh, frozen, mutable, replace
 from modelvault._store import Store, key_codec, record_version
-from modelvault._version import CATALOG, FREE
 from modelvault.errors import CorruptionError, ModelVaultValidationError
 from modelvault.lineage import is_optional
 from modelvault.members import tagged
@@ -115,11 +115,13 @@ class Verifying:
             self._check_space()
 
     def _note(self, message: str, **where: Any) -> None:
+        """Report a problem, unless there are enough."""
         if len(self._report.problems) < MOST:
             self._report.problems.append(Problem(message, **where))
 
     @property
     def _full(self) -> bool:
+        """Whether enough problems are known."""
         return len(self._report.problems) >= MOST
 
     # Pages
@@ -174,6 +176,7 @@ class Verifying:
             self._note(f"{lost} pages are neither used nor free, first page {page}", page=page)
 
     def _free_runs(self) -> list[tuple[int, int, int]]:
+        """The free pages as the file says: (first page, pages, generation)."""
         return free_runs(self._engine.pager, self._version.roots, self._version.page_count)
 
     # Rows
@@ -283,6 +286,7 @@ def loose(type: Type) -> Type:
 
 
 def loose_field(field: Field) -> Field:
+    """A field that need not have a value."""
     inner = loose(field.type)
     given = is_optional(inner) or inner.group
     return Field(field.name, inner if given else Type("optional", (inner,)))

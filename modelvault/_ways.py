@@ -159,6 +159,7 @@ class Parts:
             self._add(layout, part)
 
     def _add(self, layout: Layout, part: Condition) -> None:
+        """Add one of the conditions that must all hold."""
         self.empty = self.empty or (isinstance(part, Some) and not part.parts)
         key = ranges_of(part, layout.key)
         if key is not None:
@@ -195,6 +196,7 @@ def conjuncts(condition: Condition) -> Iterator[Condition]:
 
 
 def are_points(ranges: Ranges) -> bool:
+    """Whether each range is a single value."""
     return all(part.point for part in ranges)
 
 
@@ -356,6 +358,7 @@ class Finder:
         return GUESSES.get(part.op, GUESS) if isinstance(part, Test) else 1 - GUESS
 
     def share(self, index: str | None, ranges: Ranges) -> float:
+        """The part of the rows that lie in these ranges, 0 to 1."""
         return min(1.0, self.measure(index, [part[:2] for part in ranges]) / max(self.count, 1.0))
 
 

@@ -92,6 +92,7 @@ class Resolver:
 
     @contextmanager
     def inside(self, name: str) -> Generator[None, None, None]:
+        """A context in which errors name what is within this part."""
         self.path.append(name)
         try:
             yield
@@ -99,6 +100,7 @@ class Resolver:
             self.path.pop()
 
     def fail(self, annotation: object) -> ModelVaultSchemaError:
+        """The error for an annotation that no type fits, with its place."""
         return ModelVaultSchemaError(f"unsupported model field type: {annotation!r} ({'.'.join(self.path)})")
 
     def resolve(self, annotation: Any, variables: Mapping[Any, Any], metadata: Sequence[Any] = ()) -> Type:
@@ -169,6 +171,7 @@ class Resolver:
             self.aliases.pop()
 
     def variable_type(self, variable: TypeVar, variables: Mapping[Any, Any]) -> Type:
+        """The type of a type variable: what was given for it, its default, constraints or bound."""
         if variable in variables:
             return self.resolve(variables[variable], {})
         default = getattr(variable, "__default__", None)
@@ -226,9 +229,11 @@ class Resolver:
         return None
 
     def dict_type(self, args: tuple[Any, ...], variables: Mapping[Any, Any]) -> Type:
+        """The type of a dict."""
         return Type("dict", tuple(self.resolve(arg, variables) for arg in args))
 
     def tuple_type(self, args: tuple[Any, ...], variables: Mapping[Any, Any]) -> Type:
+        """The type of a tuple, of fixed length or not."""
         if args and args[-1] is not Ellipsis and not any(getattr(arg, "__unpacked__", False) for arg in args):
             return Type("tuple", tuple(self.resolve(arg, variables) for arg in args if arg != ()))
         if len(args) == 2 and args[-1] is Ellipsis:
@@ -253,6 +258,7 @@ class Resolver:
         return plain_pydantic(cls) or converted(cls) or adapted(annotation, metadata)
 
     def named_tuple_type(self, cls: Any) -> Type:
+        """The type of a named tuple: that of a tuple, made into the class again."""
         hints = typing.get_type_hints(cls, include_extras=True)
         items: list[Type] = []
         for name in cls._fields:
@@ -337,6 +343,7 @@ class Resolver:
         return Type("object", fields=fields, extras=more, python=shape)
 
     def plain_fields(self, cls: Any, args: tuple[Any, ...]) -> tuple[Field, ...]:
+        """The fields of a dataclass that Pydantic does not know."""
         import dataclasses
 
         hints = hints_of(cls)
@@ -503,4 +510,5 @@ def literal(args: tuple[Any, ...]) -> Type:
 
 
 def any_enum(objects: Iterable[Any]) -> bool:
+    """Whether there is a member of an enum."""
     return any(isinstance(value, Enum) for value in objects)

@@ -12,7 +12,6 @@ from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from modelvault._access import Work
 from modelvault._answers import Answers
 from modelvault._arguments import Path, PathOf, parse_path
 from modelvault._core import LONG
@@ -24,6 +23,7 @@ from modelvault._reading import Opened, Ready
 from modelvault._rows import Filler, Supply
 from modelvault._statements import atomically, find_part, put_part, put_whole, records_of, remove_part
 from modelvault._store import Binding, Catalog, shape, unknown_collection
+from modelvault._unit import Work
 from modelvault.conditions import EVERYTHING
 from modelvault.errors import ColdPage, CorruptionError, ModelVaultSchemaError, NotFoundError, StaleSchemaError
 from modelvault.expressions import FieldRef
@@ -36,9 +36,10 @@ from modelvault.targets import Target, Targets
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from modelvault._access import Access, Reader, Unit, View
+    from modelvault._access import Access
     from modelvault._engine import Definition, Write
     from modelvault._queue import Statement
+    from modelvault._unit import Reader, Unit, View
     from modelvault.conditions import Condition, Selection
     from modelvault.schema import Schema
     from modelvault.sources import Source
@@ -241,6 +242,7 @@ class AsyncCollection(Questions[M]):
         await self._store(row, True)
 
     async def _store(self, row: M, create: bool) -> None:
+        """Store a row by the long way. create: DuplicateKeyError if its primary key is taken."""
         if row.__class__ is not self._cls:
             check_row(self._cls, row)
         access = self._access
@@ -456,9 +458,11 @@ class AsyncCollection(Questions[M]):
         return await self._delete(key)
 
     async def _read(self, reader: Reader[Any]) -> Any:
+        """A look at the trees, where this handle looks."""
         return await self._access.read(reader, self._unit)
 
     async def _write(self, statement: Statement, *, short: bool = False) -> Any:
+        """A change of the trees, where this handle writes."""
         return await self._access.write(statement, self._unit, short=short)
 
     # The way to the stored collection

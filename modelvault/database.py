@@ -17,8 +17,8 @@ from modelvault.upkeep import AsyncUpkeep
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from modelvault._access import Unit
     from modelvault._job import Job
+    from modelvault._unit import Unit
     from modelvault.collection import AsyncCollection
     from modelvault.migrations import Plan
 

@@ -89,6 +89,7 @@ def bounded(type: Type, value: Any) -> bool:
 
 
 def fits_value(of: Type) -> Predicate:
+    """Of an enum or a Literal: is it one of its values?"""
     if of.python is not None:
         members: tuple[Any, ...] = of.python
         return lambda value: any(
@@ -99,17 +100,20 @@ def fits_value(of: Type) -> Predicate:
 
 
 def fits_optional(type: Type) -> Predicate:
+    """None, or what fits inside."""
     inner = fits(type.items[0])
     return lambda value: value is None or inner(value)
 
 
 def fits_each(type: Type) -> Predicate:
+    """Of a list, set and so on: does each item fit?"""
     cls: Any = CONTAINERS[type.kind]
     inner = fits(type.items[0])
     return lambda value: isinstance(value, cls) and bounded(type, value) and all(inner(item) for item in value)
 
 
 def fits_tuple(type: Type) -> Predicate:
+    """Of a tuple of fixed length."""
     inner = [fits(item) for item in type.items]
     return lambda value: (
         is_tuple(value)
@@ -119,11 +123,13 @@ def fits_tuple(type: Type) -> Predicate:
 
 
 def fits_dict(type: Type) -> Predicate:
+    """Of a dict: do keys and values fit?"""
     key, inner = fits(type.items[0]), fits(type.items[1])
     return lambda value: is_dict(value) and all(key(k) and inner(v) for k, v in value.items())
 
 
 def fits_object(type: Type) -> Predicate:
+    """Of a model: is it an instance? Of a dict with fields: do they fit?"""
     shape = type.python
     if isinstance(shape, Shape) and shape.style != "typeddict":
         cls = shape.cls
@@ -145,11 +151,13 @@ def required(field: Field) -> bool:
 
 
 def fits_union(type: Type) -> Predicate:
+    """Does it fit a member?"""
     tests = [fits(item) for item in type.items]
     return lambda value: any(test(value) for test in tests)
 
 
 def fits_custom(type: Type) -> Predicate:
+    """Of a type that is stored as another one: is what becomes of it such?"""
     inner = fits(type.items[0]) if type.items else fits_anything(type)
     if type.python is None:
         return inner
@@ -165,11 +173,13 @@ def fits_custom(type: Type) -> Predicate:
 
 
 def fits_ref(of: Type) -> Predicate:
+    """Of a model within itself: is it an instance?"""
     cls = of.python if isinstance(of.python, type) else dict
     return lambda value: isinstance(value, cls)
 
 
 def fits_anything(type: Type) -> Predicate:
+    """Everything fits."""
     return lambda value: True
 
 

@@ -98,6 +98,7 @@ class AsyncFrames:
         return frame
 
     async def _table(self, what: str, make: Callable[[pa.Table], T]) -> T:
+        """All rows as a table, and what is made of it. what: who needs pyarrow, for the error."""
         library("pyarrow", what)
         return await self._source.batches(self._selection, BATCH).table(make)
 

@@ -48,6 +48,7 @@ def schema_of(cls: type) -> Schema:
 
 
 def check_model(cls: object) -> None:
+    """ModelVaultSchemaError for what is no model class."""
     if not isinstance(cls, type) or not (hasattr(cls, "__dataclass_fields__") or is_pydantic(cls)):
         raise ModelVaultSchemaError(f"model must be a dataclass or a pydantic.BaseModel subclass, not {cls!r}")
 
@@ -66,6 +67,7 @@ def collection_name(cls: type) -> str:
 
 
 def declared_indexes(cls: type) -> tuple[Index, ...]:
+    """The indexes that a class declares. ModelVaultSchemaError for what is none."""
     specs = getattr(cls, "__modelvault_indexes__", [])
     if not is_series(specs):
         raise ModelVaultSchemaError("__modelvault_indexes__ must be a list of modelvault.models.index/unique specs")
@@ -156,6 +158,7 @@ def bind(stored: Schema, mapped: Schema) -> Schema:
 
 
 def names(schema: Schema) -> str:
+    """The names of a schema's indexes."""
     return ", ".join(sorted(index.name for index in schema.indexes)) or "none"
 
 
@@ -228,6 +231,7 @@ def bind_older(older: Type, newest: Type) -> Type:
 
 
 def bind_older_object(older: Type, newest: Type) -> Type:
+    """An older object with the bindings of the newest one's fields."""
     known = {field.name: field for field in newest.fields}
     fields: list[Field] = []
     for field in older.fields:
@@ -242,10 +246,12 @@ def bind_older_object(older: Type, newest: Type) -> Type:
 
 
 def bare_custom(type: Type) -> Type:
+    """What a custom type is stored as; any other type itself."""
     return type.items[0] if type.kind == "custom" and type.items else type
 
 
 def texts(type: Type) -> str:
+    """A type's constraints in words."""
     return ", ".join(f"{constraint.kind}={constraint.value}" for constraint in type.constraints) or "none"
 
 
@@ -262,6 +268,7 @@ def bind_values(stored: Type, mapped: Type, path: str) -> Type:
 
 
 def mismatch(path: str, stored: Type, mapped: Type | None) -> ModelVaultFormatError:
+    """The error for a field that the model has otherwise."""
     model = "does not have it" if mapped is None else f"says {describe(mapped)}"
     return ModelVaultFormatError(
         f'format error: record payload type does not match schema: field "{path}" is stored as {describe(stored)}, '

@@ -58,6 +58,7 @@ def tagged(type: Type) -> Type:
 
 
 def tag(type: Type) -> Type:
+    """The type with Members in the places of unions."""
     items = tuple(map(tag, type.items))
     fields = tuple(replace(field, type=tag(field.type)) for field in type.fields)
     if type.kind != "union":
@@ -70,10 +71,12 @@ def tag(type: Type) -> Type:
 
 
 def dump(value: Any) -> Any:
+    """A Member's value, or the value."""
     return value.value if value.__class__ is Member else value
 
 
 def partial_member(number: int) -> Callable[[Any], Member]:
+    """What makes a value a Member of this number."""
     return lambda value: Member(number, value)
 
 

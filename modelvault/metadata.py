@@ -51,6 +51,7 @@ def foreign(entry: Any) -> list[Constraint]:
 
 
 def flagged(pattern: Any) -> Any:
+    """A regular expression's text, its flags in front."""
     letters = "".join(
         letter
         for letter, flag in (

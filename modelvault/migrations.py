@@ -162,6 +162,7 @@ class Differences:
         self.found: list[Change] = []
 
     def add(self, line: str, level: Level = "safe", reason: str = "", step: str = "", **flags: bool) -> None:
+        """Note a difference."""
         self.found.append(Change(line, level, reason, step, **flags))
 
     def objects(self, old: Type, new: Type, path: Path) -> None:
@@ -368,6 +369,7 @@ def quoted(path: Sequence[str]) -> str:
 
 
 def shown(values: Iterable[Any]) -> str:
+    """Values in a row, for a text."""
     return ", ".join(map(repr, values))
 
 

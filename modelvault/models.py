@@ -225,11 +225,13 @@ def __getattr__(name: str) -> Any:
 
 
 def check_database(db: object, cls: type) -> None:
+    """TypeError for what is no database of this class."""
     if not isinstance(db, cls):
         raise TypeError(f"argument 'db': {type(db).__name__!r} object is not an instance of {cls.__name__!r}")
 
 
 def check_migrate(migrate: str | None) -> bool:
+    """Whether safe changes are made. ValueError for another word."""
     if migrate not in (None, "safe"):
         raise ValueError(f"migrate must be 'safe' or None, not {migrate!r}")
     return migrate is not None

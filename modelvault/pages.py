@@ -44,6 +44,7 @@ class Page(Generic[M]):
 
 
 def digest(data: bytes, size: int) -> bytes:
+    """A short hash of bytes."""
     from hashlib import blake2b  # only here: it loads OpenSSL
 
     return blake2b(data, digest_size=size, person=b"modelvault").digest()
@@ -81,12 +82,14 @@ def read_cursor(query: str, cursor: str) -> tuple[int, bytes]:
 
 
 def write_text(data: bytes) -> str:
+    """Bytes as letters that a URL may have."""
     from base64 import urlsafe_b64encode
 
     return urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 def varint(number: int) -> bytes:
+    """A number in as few bytes as it needs."""
     out = bytearray()
     while number > 0x7F:
         out.append(number & 0x7F | 0x80)

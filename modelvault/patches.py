@@ -69,6 +69,7 @@ def field_names(cls: Any) -> set[str]:
 
 
 def unknown_field(cls: type, names: set[str]) -> ValueError:
+    """The error for a field that the class does not have."""
     first = min(names)
     return ValueError(f'unknown field "{first}" in a patch of {cls.__name__}')
 
@@ -143,12 +144,14 @@ def accepted(instance: Any, name: str, value: Any) -> bool:
 
 
 def set_raw(instance: Any, name: str, value: Any) -> None:
+    """Set a field or an extra past all validators."""
     cls = kind_of(instance)
     target = instance.__dict__ if name in cls.model_fields else instance.__pydantic_extra__
     target[name] = value
 
 
 def assign(instance: Any, changes: dict[str, Any]) -> None:
+    """Set fields by the validators of an assignment."""
     cls = kind_of(instance)
     for name, value in changes.items():
         cls.__pydantic_validator__.validate_assignment(instance, name, value)
@@ -205,6 +208,7 @@ def built(type: Type, value: Any) -> Any:
 
 
 def built_object(type: Type, shape: Shape, value: dict[str, Any]) -> Any:
+    """A dict made into the class that stands in its place."""
     if shape.style == "typeddict":
         return value
     if shape.style == "pydantic":
@@ -258,6 +262,7 @@ def value_at(row: Any, path: tuple[str, ...]) -> Any:
 
 
 def part_at(value: Any, name: str) -> Any:
+    """A field of an instance or of a dict."""
     return value.get(name) if is_dict(value) else getattr(value, name)
 
 

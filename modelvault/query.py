@@ -283,9 +283,11 @@ class Questions(AsyncFrames, Generic[M]):
     # Parts of the above
 
     def _but(self, selection: Selection) -> AsyncQuery[M]:
+        """The same question with another selection."""
         return AsyncQuery(self._source, selection, self._make)
 
     def _narrowed(self, condition: Condition) -> AsyncQuery[M]:
+        """The same question of rows that fit one more condition."""
         selection = self._selection
         if selection is EVERYTHING:
             return AsyncQuery(self._source, Selection(condition), self._make)
@@ -301,18 +303,22 @@ class Questions(AsyncFrames, Generic[M]):
         return found if make is None else [make(row) for row in found]
 
     def _made(self, found: list[Any]) -> list[M]:
+        """The rows as what is made of each."""
         make = self._make
         return found if make is None else [make(row) for row in found]
 
     def _single(self, found: list[M]) -> M:
+        """The only row of one or two. ModelVaultQueryError for two."""
         if len(found) > 1:
             raise ModelVaultQueryError(f"query error: more than one row of {self._source.name} fits: {self._asked()}")
         return found[0]
 
     async def _total(self, function: Aggregate[Any, Any]) -> Any:
+        """One aggregate of all rows."""
         return (await summarise(self._source, self._selection, {}, {"total": function}))[0]["total"]
 
     def _asked(self) -> str:
+        """The question in words, for errors."""
         return describe(self._source.name, self._selection)
 
     def _description(self) -> str:
@@ -359,6 +365,7 @@ class AsyncQuery(Questions[M]):
         return self._but(self._selection._replace(condition=either(self._selection.condition, condition)))
 
     def _joined(self, other: AsyncQuery[M]) -> AsyncQuery[M]:
+        """Rows that fit this query or the other one."""
         if not self._source.same(other._source):
             raise ModelVaultQueryError("query error: or_where requires the same collection")
         mine, theirs = self._selection, other._selection

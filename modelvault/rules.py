@@ -154,6 +154,7 @@ def check_indexes(type: Type, indexes: Sequence[Index]) -> None:
 
 
 def check_paths(type: Type, index: Index) -> None:
+    """ModelVaultSchemaError unless an index may have its paths."""
     lists = 0
     if not index.paths or any(not path for path in index.paths):
         raise schema_error(f'invalid field path: index "{index.name}" has an empty path')
@@ -206,6 +207,7 @@ def check_type(type: Type, path: str = "", depth: int = 0, objects: int = 0, *, 
 
 
 def check_values(type: Type, where: str) -> None:
+    """ModelVaultSchemaError unless a type may have its values."""
     if not type.values:
         raise schema_error(f"{type.kind} without values{where}: no row could ever have one")
     if len(type.values) > MAX_VALUES:
@@ -215,6 +217,7 @@ def check_values(type: Type, where: str) -> None:
 
 
 def check_fields(fields: Sequence[Field], path: str) -> None:
+    """ModelVaultSchemaError unless an object may have its fields."""
     if len(fields) > MAX_FIELDS:
         raise schema_error(f'{len(fields)} fields in "{path}", at most {MAX_FIELDS} are allowed')
     seen: set[str] = set()
@@ -238,6 +241,7 @@ def check_constraint(type: Type, constraint: Constraint, path: str) -> None:
 
 
 def check_bound(type: Type, constraint: Constraint, path: str) -> None:
+    """ModelVaultValidationError unless the constraint's value is one for the type."""
     wanted = bounds_of(type.kind)
     value = constraint.value
     if not isinstance(value, wanted) or isinstance(value, ALIENS.get(type.kind, bool)):

@@ -150,12 +150,14 @@ def type_from(source: Any) -> Type:
 
 
 def to_base64(data: bytes) -> str:
+    """Bytes as JSON can have them."""
     from base64 import b64encode  # only here: few schemas have bytes
 
     return b64encode(data).decode()
 
 
 def from_base64(text: str) -> bytes:
+    """The reverse of to_base64."""
     from base64 import b64decode
 
     return b64decode(text)

@@ -12,9 +12,9 @@ from modelvault.errors import ClosedError
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from modelvault._access import Still
     from modelvault._backup import Tell
     from modelvault._store import Catalog
+    from modelvault._unit import Still
     from modelvault.collection import AsyncCollection
 
 __all__ = ["AsyncSnapshot"]
@@ -83,6 +83,7 @@ class AsyncSnapshot:
         return self._opened().shown.sequence
 
     def _opened(self) -> Still:
+        """What is read. ClosedError before it is open and after it was closed."""
         if self._still is None:
             raise ClosedError("the snapshot is not open: use `async with db.snapshot() as then`")
         self._still.check()

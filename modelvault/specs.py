@@ -74,6 +74,7 @@ class RenamedFrom:
 
 
 def dotted(field: object) -> str:
+    """A field as a dotted path."""
     if is_ref(field):
         return ".".join(segments_of(field))
     if isinstance(field, str):
@@ -82,6 +83,7 @@ def dotted(field: object) -> str:
 
 
 def spec(field: object, name: str | None, unique: bool) -> IndexSpec:
+    """The spec of an index, its name derived from the fields if none is given."""
     fields: str | tuple[str, ...]
     if is_series(field):
         fields = tuple(dotted(part) for part in field)

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from modelvault._access import Mark
     from modelvault._arguments import Path, PathOf
     from modelvault._backup import Tell
+    from modelvault._unit import Mark
     from modelvault.collection import AsyncCollection
     from modelvault.expressions import Aggregate, Expression, FieldRef, Ordering
     from modelvault.groups import Groups as AsyncGroups

@@ -220,6 +220,7 @@ def check_equal(target: Target, test: Test) -> Condition:
 
 
 def check_comparable(target: Target, *, ordered: bool) -> None:
+    """ModelVaultQueryError for a field that cannot be compared. ordered: by < and >."""
     kind = target.type.kind
     if target.keys is None and kind not in LOOSE and (ordered or kind not in CONTAINERS) and not target.listed:
         raise ModelVaultQueryError(f"query error: {target} is {kind}: compare one of its parts")
@@ -242,6 +243,7 @@ def check_text(target: Target, op: str, value: Any) -> None:
 
 
 def check_pattern(pattern: Any) -> None:
+    """TypeError or ModelVaultQueryError for what is no regular expression."""
     compiled: re.Pattern[Any] = pattern
     if isinstance(pattern, re.Pattern):
         pattern = compiled.pattern

@@ -11,8 +11,8 @@ from modelvault.errors import ModelVaultTransactionError
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from modelvault._access import Mark, Unit
     from modelvault._store import Catalog
+    from modelvault._unit import Mark, Unit
     from modelvault.collection import AsyncCollection
 
 __all__ = ["AsyncTransaction"]
@@ -62,6 +62,7 @@ class AsyncTransaction:
         return self._active().savepoint()
 
     def _active(self) -> Unit:
+        """The open transaction. ModelVaultTransactionError without one."""
         if self._work.unit is None:
             raise ModelVaultTransactionError("transaction error: no active transaction")
         return self._work.unit

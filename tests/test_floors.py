@@ -26,7 +26,7 @@ ROWS = [
     ["schema"],
     ["mapping", "patches"],
     ["frames", "_intake"],
-    ["_version", "_keeper"],
+    ["_definitions", "_keeper"],
     ["_committed"],
     ["_checkpoints", "_following"],
     ["_engine", "_runner", "_progress", "_ranges", "_covered", "targets"],
@@ -34,7 +34,8 @@ ROWS = [
     ["_arguments"],
     ["groups"],
     ["query", "_queue", "_ways", "migrations", "_copying", "_compaction", "_measures"],
-    ["_access", "_prepared", "_sql"],
+    ["_unit", "_prepared", "_sql"],
+    ["_access"],
     ["_planner"],
     ["_store", "_explain", "_backup"],
     ["_leftovers", "_fills", "_search", "_verify", "_statements"],
@@ -100,7 +101,18 @@ NAMING = {name for row in ROWS[2 : ROWS.index(["mapping", "patches"]) + 1] for n
 STRANGERS = {
     **{name: {"_core"} for name in NAMING},
     **dict.fromkeys(
-        ("_version", "_keeper", "_committed", "_checkpoints", "_following", "_engine", "_queue", "_access"), NAMING
+        (
+            "_definitions",
+            "_keeper",
+            "_committed",
+            "_checkpoints",
+            "_following",
+            "_engine",
+            "_queue",
+            "_unit",
+            "_access",
+        ),
+        NAMING,
     ),
     "_runner": NAMING,  # of the core its waiters only
     **{name: {"_core"} for name in ("sources", "_arguments", "groups", "query")},

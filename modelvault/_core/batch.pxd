@@ -38,6 +38,8 @@ cdef class Pending:
     cdef int add(
         self, const unsigned char* entry, size_t size, const unsigned char* key, size_t length, bint alone) except -1
     cdef int order(self) except -1
+    cdef int put(
+        self, Table table, TableIndex index, Draft draft, Roots roots, size_t* steps, bint wait) except -1
     cdef void clear(self) noexcept
 
 
@@ -58,9 +60,3 @@ cdef class Batch:
     cdef int put_row(self, Table table, Draft draft, Roots roots, Path* path, size_t row, bint wait) except -1
     cdef int put_pending(
         self, Table table, Draft draft, Roots roots, size_t* steps, bint wait) except -1
-    cdef int put_entries(
-        self, Table table, TableIndex index, Pending pending, Draft draft, Roots roots, size_t* steps,
-        bint wait) except -1
-    cdef int put_entry(
-        self, Table table, TableIndex index, Draft draft, Roots roots, Path* path, const Item* item, bint wait
-    ) except -1

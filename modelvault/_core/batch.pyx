@@ -17,7 +17,7 @@ from modelvault._core.file cimport make_way_when
 from modelvault._core.node cimport key_limit
 from modelvault._core.pager cimport Page
 from modelvault._core.table cimport entry_at
-from modelvault._core.tree cimport ADD_FOUND, ADD_TAKEN, Added, tree_add, tree_find
+from modelvault._core.tree cimport ADD_FOUND, ADD_TAKEN, tree_add, tree_find
 
 
 cdef int compare_items(const void* left, const void* right) noexcept nogil:
@@ -95,6 +95,24 @@ cdef class Pending:
                 data += items[i].size
             qsort(items, count, sizeof(Item), compare_items)
         self.ordered = True
+        return 0
+
+    cdef int put(
+            self, Table table, TableIndex index, Draft draft, Roots roots, size_t* steps, bint wait) except -1:
+        """Put entries into their tree, until `steps` are used up or all are there; they are in order.
+
+        DuplicateKeyError if another row has one that is to be alone.
+        """
+        cdef const Item* item
+        cdef Path path
+        path.depth = 0
+        while self.at < self.count and steps[0]:
+            item = &self.items[self.at]
+            if table.add_entry(
+                    draft, roots, index, &path, item.data, item.size, item.entry, item.alone, wait) == ADD_TAKEN:
+                raise violation(table, index, roots, item)
+            self.at += 1
+            steps[0] -= 1
         return 0
 
     cdef void clear(self) noexcept:
@@ -270,31 +288,10 @@ cdef class Batch:
             if pending.count == 0:
                 continue
             pending.order()
-            self.put_entries(table, index, pending, draft, roots, steps, wait)
+            pending.put(table, index, draft, roots, steps, wait)
             if pending.at < pending.count:
                 return 0
             pending.clear()
-        return 0
-
-    cdef int put_entries(
-            self, Table table, TableIndex index, Pending pending, Draft draft, Roots roots, size_t* steps,
-            bint wait) except -1:
-        cdef Path path
-        path.depth = 0
-        while pending.at < pending.count and steps[0]:
-            self.put_entry(table, index, draft, roots, &path, &pending.items[pending.at], wait)
-            pending.at += 1
-            steps[0] -= 1
-        return 0
-
-    cdef int put_entry(
-            self, Table table, TableIndex index, Draft draft, Roots roots, Path* path, const Item* item, bint wait
-    ) except -1:
-        """Put one entry; DuplicateKeyError if another row has it in a unique index."""
-        cdef Added added = table.add_entry(
-            draft, roots, index, path, item.data, item.size, item.entry, item.alone, wait)
-        if added == ADD_TAKEN:
-            raise violation(table, index, roots, item)
         return 0
 
 

@@ -121,40 +121,6 @@ static int file_resize(int fd, uint64_t size) {
     return 0;
 }
 
-enum { HOLD_NOTHING, HOLD_SHARED, HOLD_ALONE };
-
-static int file_lock(int fd, uint64_t offset, int kind) {
-#ifdef F_OFD_SETLK
-    struct flock lock;
-    memset(&lock, 0, sizeof lock);
-    lock.l_type = kind == HOLD_ALONE ? F_WRLCK : kind == HOLD_SHARED ? F_RDLCK : F_UNLCK;
-    lock.l_whence = SEEK_SET;
-    lock.l_start = (off_t)offset;
-    lock.l_len = 1;
-    return fcntl(fd, F_OFD_SETLK, &lock) < 0 ? -errno : 0;
-#else
-    /* One lock for the whole file: readers and a writer exclude each other. */
-    (void)offset;
-    if (kind == HOLD_NOTHING) return 0;
-    return flock(fd, (kind == HOLD_ALONE ? LOCK_EX : LOCK_SH) | LOCK_NB) < 0 ? -errno : 0;
-#endif
-}
-
-/* Give up what is held from `base` on. */
-static int file_unhold(int fd, uint64_t base) {
-#ifdef F_OFD_SETLK
-    struct flock lock;
-    memset(&lock, 0, sizeof lock);
-    lock.l_type = F_UNLCK;
-    lock.l_whence = SEEK_SET;
-    lock.l_start = (off_t)base;
-    return fcntl(fd, F_OFD_SETLK, &lock) < 0 ? -errno : 0;
-#else
-    (void)fd; (void)base;
-    return 0;
-#endif
-}
-
 /* Long enough for a thread that was told that it may run to do so. */
 static void file_pause(void) {
     struct timespec moment = { 0, 10000 };
@@ -173,54 +139,82 @@ static double file_clock(void) {
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-/* How many bytes from `base` on another handle holds alone; 0 for none. */
-static int64_t file_held(int fd, uint64_t base, uint64_t most) {
+/* Locks. Ranges of bytes where the system has locks that belong to an open file; else one lock for the whole file, so that
+   readers and a writer exclude each other. */
+
+enum { HOLD_NOTHING, HOLD_SHARED, HOLD_ALONE };
+
 #ifdef F_OFD_SETLK
+
+static struct flock file_range(int kind, uint64_t start, uint64_t length) {
     struct flock lock;
     memset(&lock, 0, sizeof lock);
-    lock.l_type = F_RDLCK;
+    lock.l_type = kind == HOLD_ALONE ? F_WRLCK : kind == HOLD_SHARED ? F_RDLCK : F_UNLCK;
     lock.l_whence = SEEK_SET;
-    lock.l_start = (off_t)base;
-    lock.l_len = (off_t)most;
-    if (fcntl(fd, F_OFD_GETLK, &lock) < 0) return -errno;
-    return lock.l_type == F_UNLCK ? 0 : (int64_t)lock.l_len;
-#else
-    (void)fd; (void)base; (void)most;
-    return 0;
-#endif
+    lock.l_start = (off_t)start;
+    lock.l_len = (off_t)length;  /* 0: all that follows */
+    return lock;
+}
+
+static int file_lock(int fd, uint64_t offset, int kind) {
+    struct flock lock = file_range(kind, offset, 1);
+    return fcntl(fd, F_OFD_SETLK, &lock) < 0 ? -errno : 0;
 }
 
 /* Hold so many bytes from `base` on alone; what was held before stays. */
 static int file_hold(int fd, uint64_t base, uint64_t count) {
-#ifdef F_OFD_SETLK
-    struct flock lock;
-    memset(&lock, 0, sizeof lock);
-    lock.l_type = F_WRLCK;
-    lock.l_whence = SEEK_SET;
-    lock.l_start = (off_t)base;
-    lock.l_len = (off_t)count;
+    struct flock lock = file_range(HOLD_ALONE, base, count);
     return fcntl(fd, F_OFD_SETLK, &lock) < 0 ? -errno : 0;
-#else
-    (void)fd; (void)base; (void)count;
-    return 0;
-#endif
+}
+
+/* Give up what is held from `base` on. */
+static int file_unhold(int fd, uint64_t base) {
+    struct flock lock = file_range(HOLD_NOTHING, base, 0);
+    return fcntl(fd, F_OFD_SETLK, &lock) < 0 ? -errno : 0;
+}
+
+/* How many bytes from `base` on another handle holds alone; 0 for none. */
+static int64_t file_held(int fd, uint64_t base, uint64_t most) {
+    struct flock lock = file_range(HOLD_SHARED, base, most);
+    if (fcntl(fd, F_OFD_GETLK, &lock) < 0) return -errno;
+    return lock.l_type == F_UNLCK ? 0 : (int64_t)lock.l_len;
 }
 
 /* Some locked byte of the range, or 0. */
 static int64_t file_locked(int fd, uint64_t low, uint64_t high) {
-#ifdef F_OFD_SETLK
-    struct flock lock;
-    memset(&lock, 0, sizeof lock);
-    lock.l_type = F_WRLCK;
-    lock.l_whence = SEEK_SET;
-    lock.l_start = (off_t)low;
-    lock.l_len = (off_t)(high - low + 1);
+    struct flock lock = file_range(HOLD_ALONE, low, high - low + 1);
     if (fcntl(fd, F_OFD_GETLK, &lock) < 0) return -errno;
     return lock.l_type == F_UNLCK ? 0 : (int64_t)lock.l_start;
+}
+
 #else
+
+static int file_lock(int fd, uint64_t offset, int kind) {
+    (void)offset;
+    if (kind == HOLD_NOTHING) return 0;
+    return flock(fd, (kind == HOLD_ALONE ? LOCK_EX : LOCK_SH) | LOCK_NB) < 0 ? -errno : 0;
+}
+
+static int file_hold(int fd, uint64_t base, uint64_t count) {
+    (void)fd; (void)base; (void)count;
+    return 0;
+}
+
+static int file_unhold(int fd, uint64_t base) {
+    (void)fd; (void)base;
+    return 0;
+}
+
+static int64_t file_held(int fd, uint64_t base, uint64_t most) {
+    (void)fd; (void)base; (void)most;
+    return 0;
+}
+
+static int64_t file_locked(int fd, uint64_t low, uint64_t high) {
     (void)fd; (void)low; (void)high;
     return 0;
-#endif
 }
+
+#endif
 
 #endif

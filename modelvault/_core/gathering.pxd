@@ -6,7 +6,7 @@ from libc.stddef cimport size_t
 from modelvault._core.batch cimport Pending
 from modelvault._core.buffer cimport Buffer
 from modelvault._core.cursor cimport Cursor
-from modelvault._core.table cimport Table, TableIndex
+from modelvault._core.table cimport Table
 
 
 @final
@@ -16,4 +16,3 @@ cdef class Gathering:
     cdef Buffer key             # of the row that came last
     cdef readonly size_t size   # bytes of the entries
     cdef int add(self, Cursor source) except -1
-    cdef bint put_entries(self, TableIndex index, Pending pending, write, size_t steps) except -1

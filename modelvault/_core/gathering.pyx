@@ -12,7 +12,6 @@ from modelvault._core.cursor cimport Cursor
 from modelvault._core.draft cimport Draft
 from modelvault._core.file cimport make_way_when
 from modelvault._core.table cimport Table, TableIndex, entry_at
-from modelvault._core.tree cimport ADD_TAKEN, Path, Roots
 
 cdef enum:
     ROWS = 64                   # between two looks at the clock
@@ -68,36 +67,23 @@ cdef class Gathering:
         return 0
 
     def put(self, write not None, size_t steps):
-        """Put all entries, in steps between which other threads run; waits for the disk. False: a unique value is taken.
+        """Put all entries, in steps between which other threads run; waits for the disk.
 
-        Some entries are in the trees then: the write has to go back to a savepoint.
+        DuplicateKeyError if a unique value is taken: some entries are in the trees then, and the write has to go back to a
+        savepoint.
         """
-        cdef size_t number = 0
-        cdef TableIndex index
-        for index in self.table.indexes:
-            if not self.put_entries(index, self.pending[number], write, steps):
-                return False
-            number += 1
-        return True
-
-    cdef bint put_entries(self, TableIndex index, Pending pending, write, size_t steps) except -1:
-        """Put the entries of one index; False if a unique value is taken."""
         cdef Draft draft = write.draft
-        cdef Roots roots = write.roots
+        cdef TableIndex index
+        cdef Pending pending
+        cdef size_t number = 0, left
         cdef double due = 0
-        cdef Item* item
-        cdef Path path
-        path.depth = 0
-        pending.order()
-        while pending.at < pending.count:
-            item = &pending.items[pending.at]
-            if self.table.add_entry(
-                    draft, roots, index, &path, item.data, item.size, item.entry, item.alone, True) == ADD_TAKEN:
-                return False
-            pending.at += 1
-            if pending.at % steps == 0:
+        for index in self.table.indexes:
+            pending = self.pending[number]
+            pending.order()
+            while pending.at < pending.count:
+                left = steps
+                pending.put(self.table, index, draft, write.roots, &left, True)
                 due = make_way_when(due)
                 if write.is_large:
                     write.spill()
-                    path.depth = 0
-        return True
+            number += 1

@@ -14,7 +14,7 @@ import pytest
 
 from modelvault import ClosedError, Database, ModelVaultQueryError, count, fields, min_, models, sum_
 from modelvault import _reading as reading
-from modelvault._access import View
+from modelvault._unit import View
 from tests.cancelling import NATIVE, everywhere, skip_native
 from tests.faults import FaultyDisk
 from tests.models import User, user

@@ -1,4 +1,4 @@
-"""The catalog: the roots of all trees and the definitions of the collections, as they stand in the file.
+"""Definitions of collections, and roots of trees: as they stand in the catalog of the file.
 
 Every `Version` has them, and a `Write` makes the next ones; both are the core's.
 """
