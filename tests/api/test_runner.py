@@ -158,7 +158,7 @@ def test_who_fetches_may_leave_at_once(backend: str) -> None:
         assert done == []
         gate.set()
         with anyio.fail_after(5):
-            while len(done) < 4:
+            while len(done) < 4:  # noqa: ASYNC110
                 await anyio.sleep(0.001)
             await runner.fetch(slow, "last")
         assert done == ["begun"] * 4 + ["last"]
