@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -303,7 +304,42 @@ def beside(folder: Path, count: int) -> None:
         alone, besides = median(pair[0] for pair in pairs), median(pair[1] for pair in pairs)
         measured = f"{besides * 1e6:.1f} us, alone {alone * 1e6:.1f}"
         show(f"get beside a writer, 99th percentile, {loop}", measured, "< 3x alone", besides < 3 * alone)
+    beside_a_thread(path, count)
     path.unlink()
+
+
+def beside_a_thread(path: Path, count: int) -> None:
+    """The same for threads: one writes without a pause, another one reads."""
+    pairs: list[tuple[float, float]] = []
+    with Database.open(path) as db:
+        users = models.collection(db, User)
+        fresh = rows(10**9, max(user.id for user in users) + 1)
+        over = threading.Event()
+
+        def write() -> None:
+            while not over.is_set():
+                users.insert(next(fresh))
+
+        def gets() -> float:
+            draw, found = Random(7), []
+            for key in draw.choices(range(1, count), k=40_000):
+                start = perf_counter()
+                users.get(key)
+                found.append(perf_counter() - start)
+            return sorted(found)[len(found) * 99 // 100]
+
+        gets()
+        for _ in range(5):
+            alone = gets()
+            over.clear()
+            thread = threading.Thread(target=write)
+            thread.start()
+            pairs.append((alone, gets()))
+            over.set()
+            thread.join()
+    alone, besides = median(pair[0] for pair in pairs), median(pair[1] for pair in pairs)
+    measured = f"{besides * 1e6:.1f} us, alone {alone * 1e6:.1f}"
+    show("get beside a writer, 99th percentile, threads", measured, "< 3x alone", besides < 3 * alone)
 
 
 class Wider(User):

@@ -16,6 +16,7 @@ cdef class Outlook:
     cdef public double active
 
     cpdef uint64_t size_needed(self, Draft draft, uint64_t more=*)
+    cpdef bint has_room(self, Draft draft)
     cpdef bint is_near(self)
     cpdef bint by_log(self, Write write) except -1
     cpdef int log(self, Write write, bytes record) except -1

@@ -52,7 +52,7 @@ cdef class Outlook:
             pages += single - <int64_t> self.spare
         return (end + pages + pages // 16) * pager.page_size
 
-    def has_room(self, Draft draft not None):
+    cpdef bint has_room(self, Draft draft):
         """Whether the file surely has room for a checkpoint after this write."""
         return self.size_needed(draft) <= self.reserved
 
@@ -79,7 +79,7 @@ cdef class Outlook:
                 or not self.watched or self.unsynced or 2 * pager.draft_bytes > pager.cache_size):
             return False
         record = log.pack(write.draft, (), write.next_tree, write.next_collection)
-        if record is None or log.fills(record) or self.size_needed(write.draft) > self.reserved:
+        if record is None or log.fills(record) or not self.has_room(write.draft):
             return False
         self.log(write, record)
         self.active = monotonic()

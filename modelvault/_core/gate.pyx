@@ -2,8 +2,9 @@
 
 Most reads ask for one row, of the last commit, in pages that are in memory. For them this module is the whole way: a Python
 method calls a `Shortcut` once, and gets the row, or LONG where anything is not as usual. Then the long way, which is
-written in Python, finds out what it is. Nothing here waits, and a key is packed before the newest version is looked at: from
-there on no code of the user runs until the row's bytes are found.
+written in Python, finds out what it is. A key is packed before the newest version is looked at: from there on no code of the
+user runs until the row's bytes are found. Nothing here waits, except that a thread which finds the turn to write free waits
+for the disk: reading pages, and making its commit durable. No signal handler runs meanwhile, so nothing is torn.
 """
 
 from cython cimport final
