@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from modelvault._core.file import DiskFile, MemoryFile
+from modelvault._core.file import DiskFile, MemoryFile, open_memory
 from modelvault.errors import LockedError
 
 
@@ -85,6 +85,22 @@ def test_a_read_that_must_not_wait_answers_from_the_system_cache_or_not_at_all(p
     file = DiskFile(path)
     file.read_at(0, 10)
     assert file.read_at(0, 10, False) in (b"0123456789", None)
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_a_file_for_much_lies_in_memory_of_the_system_if_that_has_such(
+    has: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int:
+        raise PermissionError(errno.EPERM, "no such thing here")
+
+    if not has:
+        monkeypatch.setattr(os, "memfd_create", refuse, raising=False)
+    file = open_memory()
+    assert isinstance(file, DiskFile if has and hasattr(os, "memfd_create") else MemoryFile)
+    file.write_at(3, [b"abc", b"d" * 9000])
+    assert (file.size(), file.read_at(0, 7), file.path) == (9006, b"\0\0\0abcd", ":memory:")
+    file.close()
 
 
 def test_creation_needs_a_free_name(path: str) -> None:
