@@ -1,6 +1,7 @@
 """`make latency`: what others notice of modelvault's work. How long an event loop stands still while it loads, scans or
-checkpoints; what a get costs beside a writer, or while every row is written anew; how fast that is; whether a commit
-costs more in a large file; how long a full log takes to be repeated; how large a file becomes under a churn.
+checkpoints, and while indexes are built, files copied, checked and compacted; what a get costs beside a writer, or
+while every row is written anew; how fast that is; whether a commit costs more in a large file; how long a full log
+takes to be repeated; how large a file becomes under a churn.
 """
 
 import argparse
@@ -14,12 +15,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from itertools import product
 from pathlib import Path
 from random import Random
 from statistics import median
 from time import perf_counter
-from typing import Any
+from typing import Any, ClassVar
 
 import anyio
 
@@ -240,29 +242,98 @@ def queries(folder: Path, count: int, rounds: int, only: str, loops: list[str]) 
                 forget(path)
             found.append(run(loop, partial(asked, path, query)))
             gc.collect()  # what the query gave goes away here, and not in the next one
-        late, idle, taken = (median(part) * 1e3 for part in zip(*found, strict=True))
-        worst = max(part[0] for part in found) * 1e3
-        measured = f"{late:.2f} ms (worst {worst:.2f}, idle {idle:.2f}), of {taken:,.0f}"
-        show(f"{count:,} rows, {loop} stands still: {name}", measured, "<= 5 ms", late <= 5)
+        show_stall(f"{count:,} rows, {loop} stands still: {name}", found)
 
 
 async def asked(path: Path, query: Callable[[Users], Awaitable[object]]) -> tuple[float, float, float]:
-    """How long the loop stands still during a query, and before it, and how long it takes, in seconds.
-
-    Its result is kept.
-    """
+    """`stood_still` during a query; its result is kept until then."""
     async with AsyncDatabase.open(path) as db:
         users = models.async_collection(db, User)
         await users.get(1)
-        async with ticking() as late:
-            await anyio.sleep(0.3)
-            idle = max(late)
-            late.clear()
-            start = perf_counter()
-            kept = await query(users)
-            longest, taken = max(late, default=0.0), perf_counter() - start
-        del kept
-        return longest, idle, taken
+        return await stood_still(partial(query, users))
+
+
+async def stood_still(work: Callable[[], Awaitable[object]]) -> tuple[float, float, float]:
+    """How long the loop stands still during some work, and before it, and how long that takes, in seconds."""
+    async with ticking() as late:
+        await anyio.sleep(0.3)
+        idle = max(late)
+        late.clear()
+        start = perf_counter()
+        kept = await work()
+        longest, taken = max(late, default=0.0), perf_counter() - start
+    del kept
+    return longest, idle, taken
+
+
+def show_stall(name: str, found: list[tuple[float, float, float]]) -> None:
+    """One line for what `stood_still` found in some runs."""
+    late, idle, taken = (median(part) * 1e3 for part in zip(*found, strict=True))
+    worst = max(part[0] for part in found) * 1e3
+    measured = f"{late:.2f} ms (worst {worst:.2f}, idle {idle:.2f}), of {taken:,.0f}"
+    show(name, measured, "<= 5 ms", late <= 5)
+
+
+# What is done with a whole collection, or the whole file
+
+
+class Indexed(User):
+    """The rows with two more indexes, one of them unique: its entries come in another order than the rows."""
+
+    __modelvault_collection__ = "users"
+    __modelvault_indexes__: ClassVar = [*User.__modelvault_indexes__, models.index("score"), models.unique("name")]
+
+
+class Wider(User):
+    """The rows with a float in place of an int: every one is written anew."""
+
+    __modelvault_collection__ = "users"
+
+    age: float  # type: ignore[assignment]
+
+
+async def into_memory(db: AsyncDatabase) -> object:
+    """A database in memory with the content of the file, and its content as bytes."""
+    copy = await AsyncDatabase.open_snapshot(db.path())
+    return copy, await copy.snapshot_bytes()
+
+
+UPKEEP: dict[str, Callable[[AsyncDatabase], Awaitable[object]]] = {
+    "two indexes built": lambda db: models.async_apply(db, Indexed),
+    "rows written anew": lambda db: models.async_apply(db, Wider),
+    "rows written anew in chunks": lambda db: models.async_apply(db, Wider, chunk=10_000),
+    "verify": lambda db: db.verify(),
+    "export": lambda db: db.export_snapshot(f"{db.path()}-export"),
+    "restore": lambda db: AsyncDatabase.restore_snapshot(db.path(), f"{db.path()}-restored"),
+    "compact, nine tenths free": lambda db: db.compact(),
+    "compact_to": lambda db: db.compact_to(f"{db.path()}-compact"),
+    "into memory, and out as bytes": into_memory,
+}
+
+
+def upkeep(folder: Path, count: int, rounds: int, only: str, loops: list[str]) -> None:
+    """The longest time that an event loop stands still during work with all rows or pages, the median of some runs."""
+    for module in ("_backup", "_change", "_verify"):  # happens once in a process, and takes 2 to 5 ms
+        import_module(f"modelvault.{module}")
+    sources = {thin: filled(folder / f"upkeep{thin}", count) for thin in (False, True)}
+    with Database.open(sources[True]) as db:
+        models.collection(db, User).where(u.score >= 100.0).delete()
+    for (name, work), loop in product(UPKEEP.items(), loops):
+        if only not in name:
+            continue
+        found: list[tuple[float, float, float]] = []
+        for _ in range(rounds):
+            with tempfile.TemporaryDirectory(dir=folder) as place:
+                path = Path(shutil.copy(sources["free" in name], place))
+                found.append(run(loop, partial(kept_up, path, work)))
+            gc.collect()
+        show_stall(f"{count:,} rows, {loop} stands still: {name}", found)
+
+
+async def kept_up(path: Path, work: Callable[[AsyncDatabase], Awaitable[object]]) -> tuple[float, float, float]:
+    """How long the loop stands still during some work, and before it, and how long that takes, in seconds."""
+    async with AsyncDatabase.open(path) as db:
+        return await stood_still(partial(work, db))
 
 
 # Others
@@ -340,14 +411,6 @@ def beside_a_thread(path: Path, count: int) -> None:
     alone, besides = median(pair[0] for pair in pairs), median(pair[1] for pair in pairs)
     measured = f"{besides * 1e6:.1f} us, alone {alone * 1e6:.1f}"
     show("get beside a writer, 99th percentile, threads", measured, "< 3x alone", besides < 3 * alone)
-
-
-class Wider(User):
-    """The rows with a float in place of an int: every one is written anew."""
-
-    __modelvault_collection__ = "users"
-
-    age: float  # type: ignore[assignment]
 
 
 def older(row: dict[str, Any]) -> None:
@@ -536,6 +599,7 @@ PARTS: dict[str, Callable[[Path, argparse.Namespace], None]] = {
     "queries": lambda folder, options: queries(
         options.folder or folder, 10 * options.rows, options.rounds, options.only, options.loops
     ),
+    "upkeep": lambda folder, options: upkeep(folder, 10 * options.rows, options.rounds, options.only, options.loops),
     "beside": lambda folder, options: beside(folder, options.rows),
     "rewriting": lambda folder, options: rewriting(folder, options.rows, options.rounds),
     "rates": lambda folder, options: rates(folder, options.rows, options.rounds),
@@ -550,8 +614,8 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="which (default: all)")
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", default="", help="of the queries those with this in their name")
-    parser.add_argument("--loops", nargs="*", default=list(LOOPS), choices=list(LOOPS), help="of the queries, on which")
+    parser.add_argument("--only", default="", help="of queries and upkeep those with this in their name")
+    parser.add_argument("--loops", nargs="*", default=list(LOOPS), choices=list(LOOPS), help="of those, on which")
     parser.add_argument("--folder", type=Path, help="where the files are made (default: the system's temporary folder)")
     options = parser.parse_args()
     for name in options.parts or PARTS:

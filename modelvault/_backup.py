@@ -15,7 +15,7 @@ from typing import Any, Final
 from modelvault._access import Access
 from modelvault._compaction import compacting
 from modelvault._copying import copy_pages, pour_into, pour_to_file
-from modelvault._core.file import File, MemoryFile
+from modelvault._core.file import File, open_memory
 from modelvault._core.replacement import Replacement
 from modelvault._engine import Engine, Version
 from modelvault._options import TIMEOUT, file_name
@@ -153,12 +153,22 @@ async def to_bytes(access: Access) -> bytes:
     if not access.volatile:
         raise ValueError("snapshot_bytes is only supported for in-memory databases: export_snapshot writes a file")
     version = await pin(access, "snapshot_bytes")
-    file = MemoryFile()
+    content: list[bytes] = []
     try:
-        await parts_of(access.runner, pour_to_file(access.engine, version, file), "snapshot", False)
+        await parts_of(access.runner, poured(access.engine, version, content), "snapshot", False)
     finally:
         access.engine.unpin(version)
-    return bytes(file)
+    return content[0]
+
+
+def poured(engine: Engine, version: Version, content: list[bytes]) -> Iterator[int]:
+    """The parts of `to_bytes`: what it returns is in `content`."""
+    file = open_memory()
+    try:
+        yield from pour_to_file(engine, version, file)
+        content.append(file.read_at(0, file.size()) or b"")
+    finally:
+        file.close()
 
 
 async def restore(runner: Runner, snapshot_path: Any, dest_path: Any, progress: Tell) -> None:
@@ -201,7 +211,9 @@ def loaded(source: str | bytes, opened: list[Engine]) -> Iterator[int]:
     if isinstance(source, str):
         engine = Engine.open(source, read_only=True)
     else:
-        engine = Engine.open_file(MemoryFile(source), read_only=True)
+        file = open_memory()
+        file.write_at(0, [source])
+        engine = Engine.open_file(file, read_only=True)
     try:
         version = engine.pin()
         try:

@@ -244,7 +244,7 @@ class Checkpoints(Outlook):
         self.naming = True
         name_pages(state.file, new, before, synced)
         work = Sealed(write.draft, new, before, state.log.head)
-        self._given_up[new.generation] = given_up(write.draft)
+        self._given_up[new.generation] = write.draft.freed_count
         with state.lock:
             write.draft.complete(state.newest_stamp())
             state.stored, state.stored_definitions = write.roots, write.definitions
@@ -320,7 +320,7 @@ class Checkpoints(Outlook):
                 pager.page_count, pager.free_pages = state.meta.page_count, state.meta.free_pages
             raise
         work = Sealed(draft, new, state.meta, state.log.head)
-        self._given_up[new.generation] = given_up(draft)
+        self._given_up[new.generation] = draft.freed_count
         with state.lock:
             draft.complete(state.newest_stamp())
             pager.start_over()
@@ -378,11 +378,6 @@ class Checkpoints(Outlook):
             log.move(work.new)
         if self._durability != "off":
             log.synced(work.new.sequence)
-
-
-def given_up(draft: Draft) -> int:
-    """How many sealed pages a write replaced or dropped."""
-    return sum(pages for _, pages in draft.freed_pages)
 
 
 def refuse(poison: BaseException, path: str) -> NoReturn:

@@ -11,6 +11,7 @@ from libc.string cimport memcpy
 
 from modelvault._core.cursor cimport Cursor
 from modelvault._core.draft cimport Draft
+from modelvault._core.file cimport make_way_in_turn
 from modelvault._core.format cimport (
     META_COUNT, OVERFLOW, PAGE_BIRTH, PAGE_CHECKSUM, PAGE_GARBAGE, PAGE_LEVEL, PAGE_NUMBER, PAGE_SLOTS, PAGE_TYPE,
     REF_SIZE, Ref, Root,
@@ -220,8 +221,7 @@ cdef class Pour:
         while self.more and done < budget:
             count += 1
             if count % BREATH == 0:
-                with nogil:
-                    pass        # a chance for other threads
+                make_way_in_turn()
             value = self.cursor.value(&length, True)
             key = self.cursor.key(&size)
             tree_put(draft, target.at(self.tree), key, size, value, length, True)

@@ -495,6 +495,15 @@ cdef class Draft:
         """The sealed pages that this write replaced or dropped, as (number, pages)."""
         return [(self.freed.items[i], self.freed.items[i + 1]) for i in range(0, <Py_ssize_t> self.freed.count, 2)]
 
+    @property
+    def freed_count(self):
+        """How many sealed pages those are. A list of so many tuples brought a garbage collection of 50 ms."""
+        cdef size_t i
+        cdef uint64_t pages = 0
+        for i in range(1, self.freed.count, 2):
+            pages += self.freed.items[i]
+        return pages
+
     def extents(self):
         """The lengths in pages of the drafts of several pages that are still to be sealed."""
         gone = {self.superseded.items[i] for i in range(<Py_ssize_t> self.superseded.count)}

@@ -16,6 +16,7 @@ from modelvault._core.cells cimport (
     Measure, compare_cells, fill, measure_all, measure_next, measured, read_cells, refill, write_separator,
 )
 from modelvault._core.draft cimport Draft
+from modelvault._core.file cimport make_way_in_turn
 from modelvault._core.format cimport (
     BRANCH, FREE_TREE, LEAF, PAGE_LEVEL, PAGE_SLOTS, REF_SIZE, Ref, Root,
 )
@@ -138,6 +139,7 @@ cdef size_t pack_span(Draft draft, Root* root, int level, bytes start, Span span
     for i in range(span.first, span.last):
         memcpy(&ref, branch_ref(span.branch.data, i), REF_SIZE)
         page = fetch(draft.pager, &ref, level - 1, True)
+        make_way_in_turn()
         children.append(page)
         total += node_count(page.data)
         used += node_used(page.data, page_size)
@@ -264,6 +266,7 @@ cdef class Packer:
             cell.tag = 0
             cell.payload = <const unsigned char*> (self.fresh + i)
             cell.payload_size = REF_SIZE
+            make_way_in_turn()
         return 0
 
     cdef bint fits(self) noexcept:
@@ -318,6 +321,7 @@ def move(
         return None, 0
     for i in range(span.first, span.last):
         memcpy(&ref, branch_ref(span.branch.data, i), REF_SIZE)
+        make_way_in_turn()
         if not concerns(draft.pager, &ref, level - 1, ceiling, extents):
             continue
         if branch is None:

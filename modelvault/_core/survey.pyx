@@ -9,6 +9,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
+from modelvault._core.file cimport make_way_in_turn
 from modelvault._core.format cimport LEAF, META_COUNT, PAGE_BIRTH, PAGE_LEVEL, PAGE_SLOTS, PAGE_TYPE, REF_SIZE, Ref
 from modelvault._core.node cimport (
     Cell, branch_ref, leaf_value, node_count, node_is_leaf, node_read, node_validate,
@@ -64,8 +65,7 @@ cdef class Survey:
         """
         cdef Page page
         while self.stack:
-            with nogil:
-                pass        # a chance for other threads
+            make_way_in_turn()
             ref, level, low, high = self.stack.pop()
             page = self.visit(ref, level, low, high)
             if page is None:

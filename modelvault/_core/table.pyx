@@ -15,6 +15,7 @@ from modelvault._core.buffer cimport Buffer, get16, get32, put32, put_bytes, tak
 from modelvault._core.cursor cimport Cursor
 from modelvault._core.draft cimport Draft
 from modelvault._core.entry cimport EntryShape
+from modelvault._core.file cimport make_way_in_turn
 from modelvault._core.format cimport PAGE_LEVEL, REF_SIZE, Ref, Root
 from modelvault._core.index cimport Entries, IndexKeys
 from modelvault._core.pager cimport Page, Pager
@@ -31,6 +32,7 @@ from modelvault.errors import ColdPage, CorruptionError, DuplicateKeyError, Mode
 cdef enum:
     FEW_BYTES = 4000                # of the records of a few rows
     MOST_BYTES = 1 << 20            # of those that are read at once
+    CHECKED = 64                    # rows between two looks at the clock
 
 
 cdef class TableIndex:
@@ -498,9 +500,8 @@ cdef class Table:
         cdef uint64_t rows = 0
         while more:
             rows += 1
-            if rows % 64 == 0:
-                with nogil:
-                    pass        # a chance for other threads
+            if rows % CHECKED == 0:
+                make_way_in_turn()
             key = key_of(cursor)
             value = cursor.value(&size, True)
             for index in self.indexes:

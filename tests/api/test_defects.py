@@ -1,7 +1,7 @@
 """The defects of 0.16 that are beaten here. They are numbered D1 to D40; each test is named after one.
 
-Those of files, processes and handles are in test_defects_files.py. Not here are D1 to D4, D8, D11, D12, D14, D16, D19
-to D21, D23, D32, D34 and D39: they are about features that are not here yet, or about speed, memory and crashes, which
+Those of files, processes and handles are in test_defects_files.py; D3 and D12, changes of a schema that are forced, in
+test_schema_versions.py. D8, D16, D19, D20, D23, D32, D34 and D39 are about speed, memory and crashes, which
 tests/reliability and the benchmarks look after.
 """
 

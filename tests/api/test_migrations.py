@@ -315,6 +315,40 @@ async def test_others_write_during_a_rewrite(loop_db: Any, loop_world: World) ->
     await db.verify()
 
 
+@pytest.mark.parametrize("unique", [True, False], ids=["unique", "twice"])
+async def test_an_index_is_built_while_others_write(unique: bool, loop_db: Any, loop_world: World) -> None:
+    """In chunks, by an upgrade function that changes nothing; values that several rows have leave nothing behind."""
+    db = loop_db
+    old = model(n=int)
+    users = await filled(db, old, *({"id": n, "n": n} for n in range(300)))
+    new = model([models.unique("n")], n=int)
+    known = {n: n for n in range(300)}
+    plans: list[str] = []
+
+    async def write() -> None:
+        for number in range(0, 60, 2):
+            await users.delete(number + 1)
+            del known[number + 1]
+            await users.update(number, {"n": number + 1})
+            known[number] = number + 1
+            await users.insert(old(id=5000 + number, n=-number - 1 if unique else -1))
+            known[5000 + number] = -number - 1 if unique else -1
+            plans.append(str(await users.where("n", 7).explain()))
+
+    results = await gather(lambda: apply(db, new, chunk=10, upgrade={2: lambda row: None}), write)
+    assert results[1] is None or isinstance(results[1], ModelVaultSchemaError)  # it was complete before the writer was
+    if unique:
+        assert results[0] == 2
+    else:
+        assert isinstance(results[0], DuplicateKeyError) and "nothing has changed" in str(results[0])
+    found = await collection(db, new if unique else old)
+    assert {row.id: row.n for row in await found.all()} == known
+    assert [row.id for row in await found.where("n", 7).all()] == [key for key, n in known.items() if n == 7]
+    assert ("index" in str(await found.where("n", 7).explain()).lower()) == unique
+    assert plans and "index" not in plans[0].lower()
+    await db.verify()
+
+
 async def test_many_rows_change_during_a_rewrite(loop_db: Any, loop_world: World) -> None:
     """More than a chunk of them, in a collection where values move from row to row."""
     db = loop_db

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from modelvault._core.file import DiskFile, MemoryFile
+from modelvault._core.file import DiskFile, MemoryFile, open_memory
 from modelvault.errors import LockedError
 
 
@@ -106,6 +106,22 @@ def test_a_cold_file_is_asked_rarely_until_it_answers(path: str) -> None:
     if any(answers):
         first = answers.index(b"0123456789")
         assert first < 16 and answers[first:] == [b"0123456789"] * (40 - first), "it is asked each time again"
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_a_file_for_much_lies_in_memory_of_the_system_if_that_has_such(
+    has: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int:
+        raise PermissionError(errno.EPERM, "no such thing here")
+
+    if not has:
+        monkeypatch.setattr(os, "memfd_create", refuse, raising=False)
+    file = open_memory()
+    assert isinstance(file, DiskFile if has and hasattr(os, "memfd_create") else MemoryFile)
+    file.write_at(3, [b"abc", b"d" * 9000])
+    assert (file.size(), file.read_at(0, 7), file.path) == (9006, b"\0\0\0abcd", ":memory:")
+    file.close()
 
 
 def test_creation_needs_a_free_name(path: str) -> None:

@@ -54,12 +54,18 @@ def restore(db: Database, folder: Path) -> None:
     Database.restore_snapshot(folder / SOURCE, folder / DEST)
 
 
+def salvage(db: Database, folder: Path) -> None:
+    """Of a sound file: everything is saved, or nothing."""
+    assert Database.salvage(folder / SOURCE, folder / DEST).complete
+
+
 OPERATIONS: dict[str, Callable[[Database, Path], None]] = {
     "export": lambda db, folder: db.export_snapshot(folder / DEST),
     "export anew": lambda db, folder: db.export_snapshot(folder / "new"),
     "restore": restore,
     "compact_to": lambda db, folder: db.compact_to(folder / DEST),
     "compact": lambda db, _: db.compact(),
+    "salvage": salvage,
 }
 KEPT = set(NEW) - set(DELETED)
 

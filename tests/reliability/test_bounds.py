@@ -1,4 +1,4 @@
-"""Memory is bounded by the cache; open does not grow with the data; reads run on the thread that they should."""
+"""Memory is bounded by the cache; open and new fields cost the same with more data; reads run on the right thread."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ CACHE = 4 * 1024 * 1024
 
 class Point(BaseModel):
     __modelvault_primary_key__ = "id"
+    __modelvault_collection__ = "points"
     __modelvault_indexes__ = [models.index("x")]
     id: int
     x: int
@@ -82,6 +83,78 @@ def test_memory_is_bounded_by_the_cache(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert path.stat().st_size > 10 * CACHE
     assert int(result.stdout) < CACHE + 64 * 1024 * 1024
+
+
+THIN_AND_COMPACT = textwrap.dedent(
+    """
+    import os, resource, sys
+    from pydantic import BaseModel
+    from modelvault import Database, fields, models
+
+    class Row(BaseModel):
+        __modelvault_primary_key__ = "id"
+        __modelvault_collection__ = "rows"
+        id: int
+        text: str
+
+    def fill(db, count):
+        rows = models.collection(db, Row)
+        rows.insert_many(Row(id=number, text="x" * 700) for number in range(count))
+        for first in range(0, count, 2000):
+            rows.where(fields(Row).id.between(first, first + 1799)).delete()
+
+    def peak():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+    path, cache, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    if not os.path.exists(path):
+        with Database.open(path, cache_size=cache) as db:
+            fill(db, count)
+        raise SystemExit
+    with Database.open(path + "-small", cache_size=cache) as db:    # everything is imported and warmed up
+        fill(db, 2000)
+        db.compact()
+    large, before = os.stat(path).st_size, peak()
+    with Database.open(path, cache_size=cache) as db:
+        db.compact()
+        assert models.collection(db, Row).count() == count // 10
+    assert os.stat(path).st_size < large // 6
+    print(peak() - before)
+    """
+)
+
+
+def test_compaction_needs_no_more_memory_than_the_cache(tmp_path: Path) -> None:
+    """A file twelve times as large as the cache, of which nine tenths are free."""
+    path = tmp_path / "large.modelvault"
+    command = [sys.executable, "-c", THIN_AND_COMPACT, str(path), str(CACHE), "80000"]
+    for _ in range(2):  # the first one fills it, so that the other's memory is that of the compaction
+        result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+        assert result.returncode == 0, result.stderr
+    assert int(result.stdout) < CACHE + 2 * 1024 * 1024
+
+
+class Named(Point):
+    """A point with two fields that it did not have."""
+
+    name: str | None = None
+    weight: int = 1
+
+
+def test_a_new_field_costs_the_same_whatever_the_number_of_rows(tmp_path: Path) -> None:
+    """Pages that are written, and read, for an optional field and one with a default."""
+    used = {}
+    for count in (300, 100_000):
+        path = tmp_path / str(count)
+        load(path, count)
+        with Database.open(path) as db:
+            before = db.stats()
+            models.apply(db, Named)
+            after = db.stats()
+            used[count] = {name: after[name] - before[name] for name in ("reads", "writes", "misses")}
+            found = models.collection(db, Named).get(count - 1)
+            assert found == Named(id=count - 1, x=(count - 1) % 97) and (found.name, found.weight) == (None, 1)
+    assert all(used[100_000][name] <= used[300][name] + 3 for name in used[300]), used
 
 
 def load(path: Path, count: int) -> None:

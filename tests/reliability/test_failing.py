@@ -66,6 +66,7 @@ def test_commits_to_the_log_leave_room_for_their_checkpoint() -> None:
         for key in range(0, 200, 10):  # until there is a log
             rows.insert(expected[key])
         db.checkpoint()
+        db._twin._access.engine.checkpoints.trim()  # the file may have grown ahead of need
         medium = disk.media[PATH]
         medium.capacity = len(medium.content)
         for key in range(0, 3000, 13):
