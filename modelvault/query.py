@@ -282,6 +282,11 @@ class Questions(AsyncFrames, Generic[M]):
 
     # Parts of the above
 
+    @property
+    def __question__(self) -> tuple[Source, Selection, Callable[[Any], M] | None]:
+        """Who is asked, for which rows, and what makes a result of each, for the blocking face."""
+        return self._source, self._selection, self._make
+
     def _but(self, selection: Selection) -> AsyncQuery[M]:
         """The same question with another selection."""
         return AsyncQuery(self._source, selection, self._make)
