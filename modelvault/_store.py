@@ -106,7 +106,7 @@ class Binding:
         table = store.table
         self.store: Store = store
         self.schema: Schema = store.schema if mapped is None else bound(store, mapped)
-        self.face: Face = Face(store.codecs(self.schema.type), self.schema.primary)
+        self.face: Face = Face(store.codecs(self.schema.type), self.schema.primary, store.name)
         self.pack: Callable[[Any], bytes] = key_codec(self.schema).pack
         self.find: Callable[..., Any] = table.get
         self.record: Callable[..., bytes | None] = table.record
@@ -183,7 +183,7 @@ def gone(*_: object) -> NoReturn:
 def key_codec(schema: Schema) -> KeyCodec:
     """What packs primary keys."""
     type = element(schema, (schema.primary,))
-    return KeyCodec(type, finite=type.kind == "float64")
+    return KeyCodec(type, finite=type.kind == "float64", place=f'field "{schema.primary}" of {schema.name}')
 
 
 def element(schema: Schema, path: tuple[str, ...]) -> Type:

@@ -95,6 +95,22 @@ async def test_get_takes_an_instance_or_a_key(db: Any) -> None:
         await collection.get("7")
 
 
+async def test_a_bad_key_is_said_to_be_one_of_which_field(db: Any) -> None:
+    """In memory and on disk, by the short way and in a transaction: `get_many` did, the others did not."""
+    collection = await users(db)
+    await collection.insert(user(1))
+
+    async def check(users: Any) -> None:
+        for bad, error in (("7", TypeError), (None, TypeError), (1.5, TypeError), (2**70, OverflowError)):
+            for verb in (users.get, users.get_or_raise, users.delete, lambda key: users.update(key, {"age": 1})):
+                with pytest.raises(error, match=r': field "id" of users$'):
+                    await verb(bad)
+
+    await check(collection)
+    async with db.transaction() as tx:
+        await check(await tx.collection(User))
+
+
 async def test_get_many_names_the_field_of_a_bad_key(db: Any) -> None:
     collection = await db.collection(User)
     await collection.insert(user(1))
