@@ -261,6 +261,9 @@ class Handle:
         if shortcut is None or found is LONG:
             return LONG
         packed, before, row = found
+        assert self.binding is not None
+        if not self.binding.shows(row, before):
+            return LONG
         fresh = self.patched(row, patch)
         return fresh if shortcut.exchange(packed, before, fresh) else LONG
 
@@ -276,18 +279,17 @@ class Handle:
         packed = binding.pack(key)
 
         def statement(write: Write, wait: bool) -> Any:
-            row = binding.find(write.roots, key, binding.face, wait)
-            if row is None:
+            record = binding.record(write.roots, packed, wait)
+            if record is None:
                 raise NotFoundError(
                     f"cannot update missing row: no row of {self.name} has the primary key {key!r}",
                     collection=self.name,
                     key=key,
                 )
-            fresh = self.patched(row, patch)
-            after, record = binding.face.encode(fresh)
+            after, changed, fresh = binding.changed(record, lambda row: self.patched(row, patch))
             if after != packed:
                 raise fixed_key(self.name)
-            binding.put(write, packed, record, False, wait)
+            binding.put(write, packed, changed, False, wait)
             return fresh
 
         try:

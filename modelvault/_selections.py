@@ -88,9 +88,8 @@ class Selections(Answers):
         """Change the rows, all or none; how many there were."""
 
         async def alter(unit: Unit, binding: Binding, keys: list[bytes]) -> None:
-            face = binding.face
             records = await unit.read(partial(records_of, binding, keys))
-            rows = [face.encode(change(face.decode(record))) for record in records]
+            rows = [binding.changed(record, change)[:2] for record in records]
             if [key for key, _ in rows] != keys:
                 raise fixed_key(self.name)
             await unit.perform(partial(put_part, binding, rows))
