@@ -30,6 +30,8 @@ from modelvault.groups import Groups, explain, summarise
 from modelvault.pages import Page, read_cursor, write_cursor
 
 if TYPE_CHECKING:
+    from typing_extensions import Never
+
     from modelvault.sources import RowIterator, Source
 
 __all__ = ["AsyncQuery", "Questions"]
@@ -281,6 +283,9 @@ class Questions(AsyncFrames, Generic[M]):
         return rows if self._make is None else MadeRows(rows, self._make)
 
     # Parts of the above
+
+    def __contains__(self, item: Never) -> bool:
+        raise TypeError("`in` does not wait, and a query has no keys: ask get(key) of the collection, or exists()")
 
     @property
     def __question__(self) -> tuple[Source, Selection, Callable[[Any], M] | None]:

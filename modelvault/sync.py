@@ -23,7 +23,7 @@ from modelvault.sync_upkeep import Upkeep
 if TYPE_CHECKING:
     from typing import TypeGuard
 
-    from typing_extensions import Self
+    from typing_extensions import Never, Self
 
     from modelvault._arguments import Path, PathOf
     from modelvault._backup import Tell
@@ -470,6 +470,10 @@ class Collection(Questions[M]):
         row: M | None = self.__handle__.got_by(field, value)
         return drive(self._twin.where(field, value).one_or_none()) if row is LONG else row
 
+    def __contains__(self, key: Any) -> bool:
+        """`key in users`: is there a row with this primary key? What `get` raises."""
+        return self.get(key) is not None
+
     def get_many(self, keys: Iterable[Any]) -> list[M | None]:
         """The rows with these primary keys, in the order of the keys and of one commit; None where there is no row."""
         return drive(self._twin.get_many(keys))
@@ -561,6 +565,9 @@ class Query(Questions[M]):
 
     def __bool__(self) -> NoReturn:
         self._twin.__bool__()
+
+    def __contains__(self, item: Never) -> bool:
+        return item in self._twin
 
     def __repr__(self) -> str:
         return repr(self._twin).replace("Async", "", 1)

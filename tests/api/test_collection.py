@@ -483,3 +483,14 @@ async def test_insert_many_of_long_rows_stores_them_all(chunk: int | None, world
         users = await db.collection(User)
         assert await users.insert_many(iter(rows), chunk=chunk) == 200
         assert await users.all() == rows
+
+
+async def test_in_finds_a_key_without_waiting_or_not_at_all(world: World) -> None:
+    async with world.open() as db:
+        collection = await users(db)
+        for asked in (collection, collection.where("id", 1)):
+            if world.blocking and asked is collection:
+                assert 1 not in asked.bare
+                continue
+            with pytest.raises(TypeError, match="`in` does not wait, and a query has no keys: ask get"):
+                assert 1 in getattr(asked, "bare", asked)
