@@ -250,7 +250,7 @@ class Zoned(BaseModel):
 
 
 async def test_a_dict_changes_what_it_names_and_nothing_else(world: World) -> None:
-    """Private attributes, which fields were set, members of unions and zones are not in a dict; they stay as they are."""
+    """Private attributes, which fields were set, members of unions and zones are not in a dict; they stay."""
     for in_transaction in (False, True):
         async with world.open() as db, AsyncExitStack() as stack:
             models_of, zoned = await filled(world, db), await db.collection(Zoned)

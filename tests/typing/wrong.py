@@ -30,7 +30,7 @@ async def mistakes(users: AsyncCollection[User]) -> None:
     users.where("x" in u.tags)  # wrong: both
     if 1 in users:  # wrong: both
         pass
-    if 1 in users.where(u.active == True):  # wrong: both
+    if 1 in users.where(u.age > 1):  # wrong: both
         pass
     users.where(not u.active)  # wrong: pyright
     if u.age > 1:  # wrong: pyright
