@@ -242,12 +242,14 @@ class AsyncDatabase(AsyncUpkeep):
         await rebuild(self.__catalog__, self._access.attend(), name)
 
     async def _planned(self, unit: Unit | None, name: str, fields_json: str, indexes_json: str | None) -> Job:
+        """What a new schema would mean, and how it would come to be."""
         from modelvault._job import fields_job
 
         await self._access.catch_up()
         return fields_job(self.__catalog__, unit, name, fields_json, indexes_json)
 
     async def _backfill(self, name: str, path: tuple[str, ...], value: Any) -> None:
+        """Give older rows a value at a path."""
         from modelvault._repairs import backfill
 
         await self._access.catch_up()
@@ -268,6 +270,7 @@ class AsyncDatabase(AsyncUpkeep):
         await self._plain(collection).delete(pk)
 
     def _plain(self, name: str) -> AsyncCollection[dict[str, Any]]:
+        """The collection of that name as dicts. TypeError for what is no name."""
         if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"argument 'collection': {type(name).__name__!r} object is not an instance of 'str'")
         from modelvault.collection import collection_of

@@ -360,6 +360,7 @@ class Cursor:
         self.close()
 
     def _attend(self) -> None:
+        """InterfaceError if the cursor or its connection is closed."""
         if self._closed:
             raise InterfaceError("cursor is closed")
         self._session.attend()
@@ -372,6 +373,7 @@ class Cursor:
         return self._result
 
     def _take(self, result: Result, most: int | None) -> list[tuple[Any, ...]]:
+        """The next rows, at most so many; None for all."""
         with translated():
             return drive(result.take(most))
 

@@ -88,6 +88,7 @@ class Expression(Generic[M_contra]):
         return Expression(Negation(self.condition), self.owners)
 
     def _join(self, other: object, kind: type[Every] | type[Some], sign: str) -> Expression[M_contra]:
+        """This condition and another one; TypeError for what is none, as `u.age > 1 & ...` makes it."""
         if not isinstance(other, Expression):
             raise TypeError(
                 f"{sign} joins two expressions, not an expression and {other!r}: "
@@ -332,6 +333,7 @@ class FieldRef(Computable, Generic[M_contra, V]):
         return self._test("regex", pattern)
 
     def _test(self, op: str, *values: object) -> Expression[M_contra]:
+        """A test of this field; TypeError for a value that is computed from a row."""
         for value in values:
             if isinstance(value, UNCOMPARABLE):
                 raise uncomparable(self, value)
@@ -489,6 +491,7 @@ class Fields(Generic[M_contra]):
         return ref[rest] if rest else ref
 
     def __field(self, name: str) -> FieldRef[M_contra, Any]:
+        """The reference to a field; AttributeError, with the nearest one that there is."""
         if self.__load is not None:  # not before the first use: the classes that annotations name may come later
             types = self.__load(self.__owner)
             self.__children = {field: reference((field,), self.__owner, type) for field, type in types.items()}
@@ -542,6 +545,7 @@ def asc(field: str | Sequence[str] | FieldRef[_N, Any]) -> Ordering[_N]:
 
 
 def ordering(field: Any, desc: bool) -> Ordering[Any]:
+    """A term of an order, of a field in any of its forms."""
     if is_ref(field):
         return Ordering(field.__segments__, desc, field.__owner__)
     if isinstance(field, str):
@@ -607,6 +611,7 @@ def avg(field: str | Sequence[str] | FieldRef[_N, Any]) -> Aggregate[_N, Any]:
 
 
 def aggregate(function: str, field: Any) -> Aggregate[Any, Any]:
+    """An aggregate of a field in any of its forms."""
     term = ordering(field, False)
     return Aggregate(function, term.term.path, term.owner)
 

@@ -133,14 +133,17 @@ def select_of(
 
 
 def number(value: int | None) -> Term | None:
+    """A number as a term of a statement; None if it was not given."""
     return None if value is None else Constant(value)
 
 
 def named(path: str) -> Name:
+    """A dotted path as a column's name."""
     return Name(tuple(path.strip().split(".")))
 
 
 def sort_of(word: str) -> Sort:
+    """A word of --order as a term; behind a minus it is descending, NULL first."""
     desc = word.startswith("-")
     return Sort(named(word.lstrip("-+")), desc, desc)
 

@@ -97,9 +97,11 @@ class Session:
         return False
 
     def _show_schema(self, name: str) -> None:
+        """.schema: the fields and indexes of a collection."""
         show_collection(self._db, schema_of(self._db, name), self._output)
 
     def _command(self, text: str) -> bool:
+        """Carry out a command with a dot; True if it ends the shell."""
         word, *arguments = text.split()
         if word in (".quit", ".exit"):
             return True
@@ -117,13 +119,16 @@ class Session:
         return False
 
     def _set_json(self, value: str) -> None:
+        """.json on or off."""
         self._output = Output(switch(value))
 
     def _set_timer(self, value: str) -> None:
+        """.timer on or off."""
         self._timer = switch(value)
 
 
 def switch(value: str) -> bool:
+    """Whether it is "on"; TypeError for what is neither that nor "off"."""
     if value not in ("on", "off"):
         raise TypeError(value)
     return value == "on"

@@ -60,6 +60,7 @@ class Words(Completer):
                 yield Completion(word, start_position=-len(typed))
 
     def _words(self, text: str) -> Iterator[str]:
+        """What could be typed next, whatever has been begun: commands, words of SQL, collections, their fields."""
         if text.lstrip().startswith("."):
             yield from (".help", ".tables", ".schema", ".json", ".timer", ".quit")
         yield from WORDS
