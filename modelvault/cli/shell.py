@@ -66,7 +66,7 @@ class Session:
 
         hints = "a statement ends with ;  .help for help, Ctrl-D to leave"
         self._output.console.print(f"[bold]{self._db.path()}[/bold]: {hints}")
-        for line in typed(self._db, lambda: bool(self._waiting.strip())):
+        for line in typed(self._db, lambda: self._waiting):
             self._waiting = self._waiting + line if line else ""
             found = list(statements([self._waiting], complete=True))
             if found:
