@@ -56,17 +56,19 @@ class Access(Gate):
         self.read_only = read_only
         self.volatile: bool = engine.volatile
         self.queue: WriteQueue = WriteQueue(runner, engine)
-        self.mutex: Any = self.queue.mutex
+        self.mutex = self.queue.mutex
+        self.turn = self.queue
         self.alert = FOLLOWER if engine.read_only else 0
         self.credit: int = runner.credit
         self.unit: Unit | None = None
-        self.strays: deque[Version] = deque()
+        self.strays = deque()
         self.snapshots = 0  # open ones
         self.upkeep: Alone = Alone(runner)
         self.settled: Callable[[], None] = nothing
         """Called after each rollback: definitions may be gone."""
         if not read_only:
             engine.checkpoints.turns = self.queue
+            self.outlook = engine.checkpoints if runner.waits and not engine.volatile else None
         engine.listeners.add(self)
         _open.add(self)
 
@@ -108,7 +110,7 @@ class Access(Gate):
     def stats(self) -> dict[str, Any]:
         """Counters: of the engine, and of the queue of writers."""
         self.drain()
-        queue = {"waiting": self.queue.waiting, "groups": self.queue.groups, "statements": self.queue.statements}
+        queue = {"waiting": len(self.queue.line), "groups": self.queue.groups, "statements": self.queue.statements}
         return {
             **self.engine.stats(),
             "snapshots": self.snapshots,

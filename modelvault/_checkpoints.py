@@ -18,7 +18,8 @@ from typing import Final, NoReturn, Protocol
 from modelvault._committed import Committed
 from modelvault._core.commit import RESERVE, Outlook, name_pages, seal, write_pages
 from modelvault._core.draft import Draft
-from modelvault._core.log import RECORD_SHARE
+from modelvault._core.file import is_full
+from modelvault._core.log import RECORD_SHARE, SMALL_LOG
 from modelvault._core.meta import Meta
 from modelvault._core.space import Space
 from modelvault._definitions import CATALOG, FREE, Write, changed_entries
@@ -26,11 +27,8 @@ from modelvault._frozen import frozen, replace
 from modelvault._keeper import Keeper
 from modelvault.errors import CorruptionError
 
-DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
 FIRST_LOG: Final = 64 * 1024  # bytes
-SMALL_LOG: Final = 512 * 1024  # a log grows to this size in any file,
-LOG_SHARE: Final = 8  # and then up to this part of the file
+LOG_SHARE: Final = 8  # a log grows to SMALL_LOG in any file, and then up to this part of it
 LAST_LOG: Final = 8 * 1024 * 1024
 GROWTH: Final = 16  # pages by which the file grows at least ahead of need
 IDLE: Final = 1.0  # seconds without a commit before the log is made into a checkpoint
@@ -54,8 +52,9 @@ class Turns(Protocol):
         """Take the turn if nobody has it."""
         ...
 
-    def leave(self) -> None:
+    def leave(self) -> int:
         """Give it up."""
+        ...
 
 
 class Checkpoints(Outlook):
@@ -69,6 +68,7 @@ class Checkpoints(Outlook):
     spare: int
     watched: bool
     unsynced: bool
+    synced: bool
     active: float
 
     def __init__(self, state: Committed, durability: str) -> None:
@@ -86,14 +86,10 @@ class Checkpoints(Outlook):
         self._given_up: dict[int, int] = {}  # pages by the generation that does not need them, but maybe a reader does
         self._logged = False  # has there been a commit that could have gone to the log?
         self.unsynced = durability == "relaxed"
+        self.synced = durability == "full"
         self._ended = False
 
     # By way of the log
-
-    @property
-    def record_limit(self) -> int:
-        """Bytes of changes that a commit may have to go to the log, or to a longer one the next time."""
-        return max(self._state.log.record_limit, SMALL_LOG // RECORD_SHARE)
 
     @property
     def _most_pages(self) -> int:
@@ -387,11 +383,6 @@ class Checkpoints(Outlook):
 def given_up(draft: Draft) -> int:
     """How many sealed pages a write replaced or dropped."""
     return sum(pages for _, pages in draft.freed_pages)
-
-
-def is_full(error: BaseException) -> bool:
-    """Whether an error says that the disk has no room."""
-    return isinstance(error, OSError) and error.errno in DISK_FULL
 
 
 def refuse(poison: BaseException, path: str) -> NoReturn:

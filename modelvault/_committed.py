@@ -45,8 +45,6 @@ class Committed(History):
         self.log_file = log_file
         self.pager = pager
         self.volatile = volatile
-        self.closed = False
-        self.poisoned: BaseException | None = None
         self.write = None
         self.lock = threading.Lock()
         self.pinned = {}

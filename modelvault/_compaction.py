@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from modelvault._checkpoints import is_full
+from modelvault._core.file import is_full
 from modelvault._core.packing import height, lower, move, pack
 from modelvault._definitions import CATALOG, FREE, Write
 from modelvault._engine import Engine

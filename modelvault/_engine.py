@@ -18,7 +18,7 @@ import threading
 import weakref
 from typing import Final, Protocol
 
-from modelvault._checkpoints import Checkpoints, is_full, refuse
+from modelvault._checkpoints import Checkpoints, refuse
 from modelvault._committed import Committed
 from modelvault._core.commit import changed_trees
 from modelvault._core.draft import Draft
@@ -29,7 +29,7 @@ from modelvault._definitions import CATALOG, Definition, Savepoint, Version, Wri
 from modelvault._following import META_SIZE, Follower, lock_newest
 from modelvault._frozen import replace
 from modelvault._options import CACHE_SIZE, PAGE_SIZE
-from modelvault.errors import ClosedError, LockedError, ModelVaultFormatError, ModelVaultTransactionError
+from modelvault.errors import ClosedError, LockedError, ModelVaultFormatError
 
 __all__ = [
     "Definition",
@@ -60,10 +60,6 @@ class Engine(Committed):
     system sees fit. strict: refuse a file whose log ends in an unfinished record.
     """
 
-    closed: bool
-    next_ids: tuple[int, int]
-    poisoned: BaseException | None
-
     def __init__(
         self,
         file: File,
@@ -77,15 +73,14 @@ class Engine(Committed):
     ) -> None:
         log_file = file if volatile or read_only else file.twin()
         super().__init__(file, log_file, pager, meta, volatile=volatile)
-        self.read_only: bool = read_only
+        self.read_only = read_only
         self.durability = durability
         self.users: int = 1
         self.truncated: int = 0  # bytes of an unfinished record that `open` left behind
         self.listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
         self.checkpoints: Checkpoints = Checkpoints(self, durability)
         self.follower: Follower = Follower(self)
-        self._room = None if volatile else self.checkpoints.give_room
-        self.forked = False  # is this a copy in a forked child?
+        self.room = None if volatile else self.checkpoints.give_room
         self._identity = file.identity
         self.lane = None
         self._ending = threading.Lock()
@@ -305,31 +300,13 @@ class Engine(Committed):
         latest.definitions = write.definitions
         self.next_ids = (write.next_tree, write.next_collection)
 
-    def begin(self) -> Write:
-        """Open the one Write. OSError on a read-only engine, and what poisoned the engine if something did."""
-        self._check_writable()
-        if self.write is not None:
-            raise ModelVaultTransactionError("transaction error: a write is open on this engine")
-        latest = self.latest
-        limit = 0 if self.volatile else self.checkpoints.record_limit
-        draft = Draft(self.pager, record_limit=limit)
-        write = Write(latest, latest.roots.copy(), draft, self._room, self.next_ids)
-        self.write, self.lane = write, None
-        return write
-
-    def _check_writable(self) -> None:
+    def check_writable(self) -> None:
         """Raise unless there may be a write: ClosedError, OSError for a read-only or a poisoned engine."""
         self.check_open()
         if self.read_only:
             raise OSError(errno.EROFS, "database opened read-only", self.path)
         if self.poisoned is not None:
             refuse(self.poisoned, self.path)
-
-    def rollback(self, write: Write) -> None:
-        """The write never was."""
-        write.draft.rollback()
-        self.pager.page_count, self.pager.free_pages = self.meta.page_count, self.meta.free_pages
-        self.write = None
 
     def commit(self, write: Write) -> Version:
         """Make the write the newest version; blocking, and durable when it returns unless `durability` says less.
@@ -342,16 +319,16 @@ class Engine(Committed):
             self.publish(write, self.latest.sequence + 1, replace(self.meta, generation=self.meta.generation + 1))
         elif write.space is None and write.roots[CATALOG] != write.base.roots[CATALOG]:
             raise AssertionError("the catalog was changed without take_room()")
-        elif not self._commit_to_log(write):
+        elif not self.checkpoints.by_log(write) and not self._commit_to_log(write):
             try:
                 self.checkpoints.commit(write)
             except BaseException as error:
-                self._fail(write, error, self.checkpoints.naming)
+                self.fail(write, error, self.checkpoints.naming)
                 raise
         return self.latest
 
     def _commit_to_log(self, write: Write) -> bool:
-        """Commit by one record of the log; False, and nothing done, if that cannot be."""
+        """Commit by one record of the log and what that asks for; False, and nothing done, if that cannot be."""
         log = self.log
         if write.space is not None or not log.capacity:
             return False
@@ -368,31 +345,18 @@ class Engine(Committed):
             if not (self.checkpoints.has_room(write.draft) or self.checkpoints.reserve(write.draft)):
                 return False
         except BaseException as error:
-            self._fail(write, error, unsure=False)
+            self.fail(write, error, False)
             raise
-        try:
-            log.append(record, self.durability == "full")
-        except BaseException as error:
-            log.erase(record)
-            # Written, not synced, and without room: it is not whole in the file, and nobody will take it for a commit.
-            self._fail(write, error, unsure=self.durability == "full")
-            raise
-        self.publish(write, log.sequence, self.meta)
+        self.checkpoints.log(write, record)
         if self.checkpoints.is_due():
             self.checkpoints.tend()
         return True
-
-    def _fail(self, write: Write, error: BaseException, unsure: bool) -> None:
-        """Roll a write back whose commit failed. unsure: it is not known what of it is in the file."""
-        self.rollback(write)
-        if not is_full(error) or (unsure and not getattr(error, "harmless", False)):
-            self.poisoned = self.poisoned or error
 
     def checkpoint(self) -> None:
         """Bring everything that is committed into the trees of the file; blocking. The log is empty then."""
         if self.volatile:
             return
-        self._check_writable()
+        self.check_writable()
         self.checkpoints.run()
 
     def stats(self) -> dict[str, int]:

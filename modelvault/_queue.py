@@ -7,7 +7,7 @@ A `Ticket` stands in the queue. Its state says what a cancellation, a timeout or
     TAKEN     its statement is in a group that is being committed: it waits for the end and then leaves
     DONE      its outcome is known
 
-States change under `Turns.mutex` only, which is held for moments and never while anything waits.
+States change under `Turn.mutex` only, which is held for moments and never while anything waits.
 
 Who commits a group? Among threads (and in memory) the first of it, which has the turn and takes along those behind
 it. Of tasks none does: the turn goes to the writer's thread of their runner, which commits group after group until a
@@ -17,8 +17,6 @@ transaction is next, without a way through an event loop in between.
 from __future__ import annotations
 
 import copy
-import threading
-from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from math import inf
@@ -26,6 +24,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final
 
 from modelvault._core.ticket import Ticket, apply_puts
+from modelvault._core.turn import DONE, GRANTED, TAKEN, WAITING, Turn
 from modelvault._options import TIMEOUT
 from modelvault._runner import Runner
 from modelvault.errors import CorruptionError, ModelVaultTransactionError
@@ -42,11 +41,6 @@ SLICE: Final = 0.001  # seconds that the writer's thread may apply statements,
 FEW: Final = 16  # looking at the clock after so many,
 PAUSE: Final = 1e-5  # before it waits for a moment: the system makes it 60 us, enough for who waits to be woken up
 
-WAITING: Final = 0
-GRANTED: Final = 1
-TAKEN: Final = 2
-DONE: Final = 3
-
 Statement = Callable[["Write", bool], Any]
 """A change of a Write, called with (write, wait). It fails before it changes anything, or undoes what it changed.
 
@@ -57,22 +51,13 @@ BROKEN: Final = (OSError, CorruptionError, MemoryError)
 """Errors of the machine, not of the statement: they may leave a Write half changed, and end it."""
 
 
-class Turns:
+class Turns(Turn):
     """One turn at a time, first come first served; across tasks, event loops and threads."""
 
     def __init__(self, runner: Runner) -> None:
-        self.mutex: threading.Lock = threading.Lock()
+        super().__init__()
         self._runner = runner
-        self.holder: object = None
-        """Who has the turn, if it said so."""
-        self._busy = False
-        self._waiting: deque[Ticket] = deque()
         self.orphan: Callable[[], None] | None = None
-
-    @property
-    def waiting(self) -> int:
-        """How many wait."""
-        return len(self._waiting)
 
     def enter(self, timeout: float | None = None, owner: object = None) -> Awaitable[Any]:
         """Wait for the turn, at most `timeout` seconds: then ModelVaultTransactionError. `leave` gives it up."""
@@ -84,35 +69,6 @@ class Turns:
         self._arrive(ticket)
         if ticket.waiter is not None:
             await self._runner.hold(ticket.waiter)
-
-    def try_enter(self) -> bool:
-        """Take the turn if nobody has it; whether that was so."""
-        with self.mutex:
-            taken, self._busy = self._busy, True
-        return not taken
-
-    def leave(self) -> None:
-        """Pass the turn to who waits longest."""
-        with self.mutex:
-            if not self._waiting:
-                self._busy = False
-                self.holder = None
-                return
-        with self._runner.guard():
-            self._pass_on()
-
-    def _pass_on(self) -> None:
-        """Give the turn to who waits longest, or to nobody."""
-        with self.mutex:
-            if not self._waiting:  # who waited has left meanwhile
-                self._busy = False
-                self.holder = None
-                return
-            ticket = self._waiting.popleft()
-            ticket.state = GRANTED
-            self.holder = ticket.owner
-        if ticket.waiter is not None:
-            ticket.waiter.set()
 
     async def _stand(self, ticket: Ticket, timeout: float | None) -> Any:
         """Wait until the ticket is GRANTED or DONE, and return its outcome if it is DONE."""
@@ -137,12 +93,12 @@ class Turns:
     def _arrive(self, ticket: Ticket) -> None:
         """Give the ticket the turn if it is free, else a waiter and a place in the queue."""
         with self.mutex:
-            if self._busy:
+            if self.busy:
                 ticket.waiter = self._runner.waiter()
-                self._waiting.append(ticket)
+                self.line.append(ticket)
             else:
                 ticket.state = GRANTED
-                self._busy = True
+                self.busy = True
                 self.holder = ticket.owner
         if self.orphan is not None:
             self._reap()
@@ -163,7 +119,7 @@ class Turns:
                 return False
             if ticket.state == WAITING:
                 with suppress(ValueError):  # interrupted before it stood there
-                    self._waiting.remove(ticket)
+                    self.line.remove(ticket)
                 return True
             granted = ticket.state == GRANTED
         if granted:
@@ -175,15 +131,11 @@ class Turns:
 class WriteQueue(Turns):
     """The turn to write to one engine. Statements that come while another is committed are committed together."""
 
-    holder: object
-
     def __init__(self, runner: Runner, engine: Engine) -> None:
         super().__init__(runner)
         self._engine = engine
-        self._by_thread = not engine.volatile and not runner.waits  # statements are committed by the writer's thread
+        self.by_thread = not engine.volatile and not runner.waits  # statements are committed by the writer's thread
         self._watched = False
-        self.groups: int = 0
-        self.statements: int = 0
 
     def submit(self, statement: Statement) -> Awaitable[Any]:
         """Apply one statement and commit it; its result, or what it raised.
@@ -191,7 +143,7 @@ class WriteQueue(Turns):
         Cancelled while it waits, it has no effect. Once a commit has taken it, it takes effect, and a cancellation is
         raised after.
         """
-        if not self._by_thread:
+        if not self.by_thread:
             return self._submit(statement)
         ticket = Ticket(statement)
         ticket.deadline = monotonic() + TIMEOUT
@@ -223,15 +175,15 @@ class WriteQueue(Turns):
 
     def _arrive(self, ticket: Ticket) -> None:
         """Give the ticket a place; a statement's is served by the writer's thread, which is started if it is idle."""
-        if ticket.statement is None or not self._by_thread:
+        if ticket.statement is None or not self.by_thread:
             super()._arrive(ticket)
             return
         ticket.waiter = self._runner.waiter()
         with self.mutex:
-            self._waiting.append(ticket)
-            idle = not self._busy
+            self.line.append(ticket)
+            idle = not self.busy
             if idle:
-                self._busy = True
+                self.busy = True
                 self.holder = self
         if idle:
             self._runner.start(self._serve)
@@ -240,16 +192,16 @@ class WriteQueue(Turns):
         if self.orphan is not None:
             self._reap()
 
-    def _pass_on(self) -> None:
-        """Give the turn to the writer's thread if a statement is next."""
+    def pass_on(self) -> None:
+        """On event loops: pass the turn to who waits longest, to the writer's thread if that is a statement."""
         with self.mutex:
-            statements = self._by_thread and self._waiting and self._waiting[0].statement is not None
+            statements = self.line and self.line[0].statement is not None
             if statements:
                 self.holder = self
         if statements:
             self._runner.start(self._serve)
         else:
-            super()._pass_on()
+            super().pass_on()
             self._watch()
 
     def _watch(self) -> None:
@@ -258,9 +210,9 @@ class WriteQueue(Turns):
         One look at all of them: a timer for each would cost as much as the rest of its way.
         """
         with self.mutex:
-            if self._watched or self.holder is self or not self._by_thread:
+            if self._watched or self.holder is self or not self.by_thread:
                 return
-            soonest = min((ticket.deadline for ticket in self._waiting), default=inf)
+            soonest = min((ticket.deadline for ticket in self.line), default=inf)
             if soonest == inf:
                 return
             self._watched = True
@@ -271,9 +223,9 @@ class WriteQueue(Turns):
         now = monotonic()
         with self.mutex:
             self._watched = False
-            late = [ticket for ticket in self._waiting if ticket.deadline <= now]
+            late = [ticket for ticket in self.line if ticket.deadline <= now]
             for ticket in late:
-                self._waiting.remove(ticket)
+                self.line.remove(ticket)
                 ticket.error = too_late(TIMEOUT)
         self._tell(late)
         self._watch()
@@ -326,9 +278,9 @@ class WriteQueue(Turns):
     def _gather(self, group: list[Ticket]) -> list[Ticket]:
         """Add the statements that are next to the group, and take them all."""
         with self.mutex:
-            waiting = self._waiting
-            while waiting and waiting[0].statement is not None and len(group) < GROUP:
-                group.append(waiting.popleft())
+            line = self.line
+            while line and line[0].statement is not None and len(group) < GROUP:
+                group.append(line.popleft())
             for ticket in group:
                 ticket.state = TAKEN
         self.groups += bool(group)
@@ -375,7 +327,7 @@ class WriteQueue(Turns):
             failure = ticket.error
             if failure is not None and (not isinstance(failure, Exception) or isinstance(failure, BROKEN)):
                 return ticket
-            if self._by_thread and monotonic() > pause:
+            if self.by_thread and monotonic() > pause:
                 sleep(PAUSE)
                 pause = monotonic() + SLICE
         return None

@@ -33,7 +33,7 @@ from time import monotonic
 from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeAlias, TypeVar
 
-from modelvault._core.waiter import AsyncioWaiter, fire
+from modelvault._core.waiter import AsyncioWaiter, Flag, fire
 
 if TYPE_CHECKING:
     LoopWaiter: TypeAlias = "AsyncioWaiter | TrioWaiter"
@@ -167,7 +167,7 @@ class ThreadWaiter:
     """A waiter for a thread."""
 
     def __init__(self) -> None:
-        self._event = threading.Event()
+        self._event = Flag()
 
     def set(self) -> None:
         self._event.set()
@@ -229,7 +229,7 @@ class HeldInterrupts(AbstractContextManager[None]):
         if self._caught:
             self._handler(SIGINT, self._caught.pop())
 
-    def wait(self, event: threading.Event, seconds: float | None) -> None:
+    def wait(self, event: Flag, seconds: float | None) -> None:
         """Wait for an event, interruptibly."""
         self._deliver()
         set_handler(SIGINT, self._handler)

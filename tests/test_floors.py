@@ -58,7 +58,7 @@ ROWS = [
     ["__main__"],
 ]
 CORE_ROWS = [
-    ["__init__", "format", "xxh64", "slots", "cache", "buffer", "constraint", "drive", "waiter"],
+    ["__init__", "format", "xxh64", "slots", "cache", "buffer", "constraint", "drive", "waiter", "turn"],
     ["file", "meta", "codec"],
     ["replacement", "pager", "scalar", "temporal", "container", "carried"],
     ["draft", "node", "keys", "anything"],

@@ -4,7 +4,7 @@ from typing_extensions import disjoint_base
 
 from modelvault._core.draft import Draft
 from modelvault._core.file import File
-from modelvault._core.history import History
+from modelvault._core.history import History, Write
 from modelvault._core.meta import Meta
 from modelvault._core.space import Space
 from modelvault._core.tree import Roots
@@ -19,6 +19,7 @@ class Outlook:
     spare: int
     watched: bool
     unsynced: bool
+    synced: bool
     active: float
     def __init__(self, history: History) -> None: ...
     @property
@@ -27,6 +28,8 @@ class Outlook:
     def has_room(self, draft: Draft) -> bool: ...
     def is_due(self) -> bool: ...
     def is_near(self) -> bool: ...
+    def by_log(self, write: Write) -> bool: ...
+    def log(self, write: Write, record: bytes) -> int: ...
 
 def seal(
     space: Space, roots: Roots, base: Roots, entries: list[tuple[bytes, bytes | None]], meta: Meta, log_pages: int

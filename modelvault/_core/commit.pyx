@@ -12,7 +12,8 @@ from libc.string cimport memcmp, memcpy
 
 from modelvault._core.draft cimport Draft
 from modelvault._core.format cimport CATALOG_TREE, FIRST_TREE, FREE_TREE, Root
-from modelvault._core.history cimport History
+from modelvault._core.history cimport History, Write
+from modelvault._core.log cimport Log
 from modelvault._core.pager cimport DRAFT_SHIFT, Pager
 from modelvault._core.space cimport Space
 from modelvault._core.tree cimport Roots, tree_delete, tree_put
@@ -34,15 +35,9 @@ cdef class Outlook:
 
     reserved: bytes of the file that surely have their disk space. spare: free pages that the next checkpoint may use,
     whatever readers come. watched: somebody will see to it when nothing has been committed for a while. unsynced: commits
-    are made durable behind their callers' backs, and nobody has been told to. active: when the last one went to the log.
+    are made durable behind their callers' backs, and nobody has been told to. synced: a commit to the log is durable when
+    it returns. active: when the last one went to the log.
     """
-
-    cdef readonly History history
-    cdef public uint64_t reserved
-    cdef public uint64_t spare
-    cdef public bint watched
-    cdef public bint unsynced
-    cdef public double active
 
     def __init__(self, History history not None):
         self.history = history
@@ -70,6 +65,37 @@ cdef class Outlook:
         """Whether there shall be a checkpoint now: the log is nearly full, or drafts take half of the cache."""
         cdef Pager pager = self.history.pager
         return self.history.log.is_full or 2 * pager.draft_bytes > pager.cache_size
+
+    cpdef bint by_log(self, Write write) except -1:
+        """Commit a write by one record of the log if nothing else has to be done for it: whether it was. Errors as `log`.
+
+        Nothing else: the definitions are what they were, log and file have room, and nothing is due afterwards.
+        """
+        cdef Log log = self.history.log
+        cdef Pager pager = self.history.pager
+        cdef bytes record
+        if (write.space is not None or log.capacity == 0 or write.draft.record.count == 0
+                or write.definitions is not self.history.latest.definitions
+                or not self.watched or self.unsynced or 2 * pager.draft_bytes > pager.cache_size):
+            return False
+        record = log.pack(write.draft, (), write.next_tree, write.next_collection)
+        if record is None or log.fills(record) or self.size_needed(write.draft) > self.reserved:
+            return False
+        self.log(write, record)
+        self.active = monotonic()
+        return True
+
+    cpdef int log(self, Write write, bytes record) except -1:
+        """Commit a write by a record for which the log has room, and the file for a checkpoint. Errors as `Engine.commit`."""
+        cdef Log log = self.history.log
+        try:
+            log.append(record, self.synced)
+        except BaseException as error:
+            log.erase(record)
+            # Written, not synced, and without room: it is not whole in the file, and nobody will take it for a commit.
+            self.history.fail(write, error, self.synced)
+            raise
+        return self.history.publish(write, log.sequence, self.history.meta)
 
 
 def seal(Space space not None, Roots roots not None, Roots base not None, entries not None, meta, uint64_t log_pages):

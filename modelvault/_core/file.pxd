@@ -12,6 +12,7 @@ cdef extern from "system.h" nogil:
 
 cdef int make_way() except -1
 cdef double make_way_when(double due) except -1
+cpdef bint is_full(error) except -1
 
 
 cdef class File:

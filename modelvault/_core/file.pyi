@@ -3,6 +3,10 @@ from typing import Any
 
 from typing_extensions import Self, disjoint_base
 
+DISK_FULL: tuple[int, ...]
+
+def is_full(error: BaseException) -> bool: ...
+
 @disjoint_base
 class File:
     path: str

@@ -60,6 +60,8 @@ cdef double REST = 0.0045       # seconds for which they have it then, if they w
 cdef double turn_ends = 0       # when whoever works has to make way: long work is many calls, from one thread to another
 cdef double WAITED = 0.00001    # seconds of waiting for it that say that somebody runs
 
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 cdef uint64_t WRITER = (<uint64_t> 1) << 62
 cdef uint64_t SNAPSHOTS = ((<uint64_t> 1) << 62) + ((<uint64_t> 1) << 32)
 cdef uint64_t PUBLISHED = ((<uint64_t> 1) << 62) + ((<uint64_t> 1) << 61)
@@ -98,6 +100,11 @@ cdef double make_way_when(double due) except -1:
         due = monotonic() + SLICE
     turn_ends = due
     return due
+
+
+cpdef bint is_full(error) except -1:
+    """Whether an error says that the disk has no room."""
+    return isinstance(error, OSError) and error.errno in DISK_FULL
 
 
 cdef class File:

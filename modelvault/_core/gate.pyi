@@ -1,11 +1,15 @@
+from collections import deque
 from typing import Any, final
 
 from typing_extensions import disjoint_base
 
 from modelvault._core import LONG as LONG
+from modelvault._core.commit import Outlook
+from modelvault._core.history import Version
 from modelvault._core.keys import KeyCodec
 from modelvault._core.record import Face
 from modelvault._core.table import Table
+from modelvault._core.turn import Turn
 
 @disjoint_base
 class Gate:
@@ -14,6 +18,9 @@ class Gate:
     volatile: bool
     read_only: bool
     mutex: Any
+    turn: Turn
+    outlook: Outlook | None
+    strays: deque[Version]
     newest: Any
     def concerns(self) -> bool: ...
 

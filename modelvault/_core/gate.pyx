@@ -1,4 +1,4 @@
-"""The short way of a read, and of a change in memory: what can be done at once.
+"""The short way of a read, and of a change: what can be done at once.
 
 Most reads ask for one row, of the last commit, in pages that are in memory. For them this module is the whole way: a Python
 method calls a `Shortcut` once, and gets the row, or LONG where anything is not as usual. Then the long way, which is
@@ -202,13 +202,24 @@ cdef class Shortcut:
         self.spare = packed
         return rows
 
-    # Changing, in memory. What runs code of the user comes first; from `enter` to `commit` none does.
+    # Changing. What runs code of the user comes first; between `enter` and `leave` none does.
+
+    cdef bint changes(self):
+        """Whether rows can be changed by this way: in memory, or in a file by threads."""
+        cdef Gate gate = self.gate
+        return not gate.read_only and (gate.volatile or gate.outlook is not None)
 
     cdef Write enter(self):
-        """What to change rows through, with the mutex held until they are; None, and no mutex: not by this way."""
+        """What to change rows through until `leave`, where nobody else writes. None, and no `leave`: not by this way."""
+        if self.open() is None:
+            return None
+        return self.enter_memory() if self.gate.volatile else self.enter_file()
+
+    cdef Write enter_memory(self):
+        """`enter`: with the mutex held."""
         cdef Gate gate = self.gate
         cdef Write lane
-        if self.open() is None or not gate.mutex.acquire(False):
+        if not gate.mutex.acquire(False):
             return None
         try:
             lane = gate.newest.lane                     # `open` may have run Python code, and let others run
@@ -222,38 +233,76 @@ cdef class Shortcut:
         gate.mutex.release()
         return None
 
-    cdef int commit(self, Write lane) except -1:
-        """What was changed is the newest version."""
-        lane.draft.publish(self.gate.newest.newest_stamp())
-        self.gate.newest.latest.sequence += 1
+    cdef Write enter_file(self):
+        """`enter`: with the turn."""
+        cdef Gate gate = self.gate
+        cdef Write write
+        if gate.strays or not gate.turn.try_enter(False):
+            return None
+        try:
+            write = gate.newest.begin()
+            if write.definitions is self.era:
+                return write
+            gate.newest.rollback(write)
+        except BaseException:
+            gate.turn.leave()
+            raise
+        gate.turn.leave()
+        return None
+
+    cdef bint commit(self, Write write) except -1:
+        """Make what was changed the newest version; False: not by this way, and `leave` undoes it."""
+        cdef Gate gate = self.gate
+        if gate.volatile:
+            write.draft.publish(gate.newest.newest_stamp())
+            gate.newest.latest.sequence += 1
+            return True
+        if not gate.outlook.by_log(write):
+            return False
+        gate.turn.groups += 1
+        gate.turn.statements += 1
+        return True
+
+    cdef int leave(self, Write write) except -1:
+        """Let others write; what was not committed never was."""
+        cdef Gate gate = self.gate
+        if gate.volatile:
+            gate.mutex.release()
+            return 0
+        try:
+            if gate.newest.write is write:
+                gate.newest.rollback(write)
+        finally:
+            gate.turn.leave()
         return 0
 
     def put(self, row):
-        """Store a row of a database in memory: None. On disk the Put that stores it, to be committed. LONG as in get.
+        """Store a row: None. Where that is not possible on the spot the Put that stores it, to be committed, or LONG.
 
-        What a bad row raises; DuplicateKeyError.
+        What a bad row raises; DuplicateKeyError; what a commit raises.
         """
         cdef Gate gate = self.gate
         cdef Buffer key, record
-        cdef Write lane
+        cdef Write write = None
+        cdef bint done = False
         if type(row) is not self.cls or gate.read_only or self.is_stale():
             return LONG
         key, record = self.lend(), self.lend_room()
         self.face.write(key, record, row)
-        if not gate.volatile:
-            if self.is_stale():             # the user's code may have changed them
-                return LONG
-            put = new_put(self.table, key, record)
-        else:
-            lane = self.enter()
-            if lane is None:
-                return LONG
+        if gate.volatile or gate.outlook is not None:
+            write = self.enter()
+        if write is not None:
             try:
-                self.table.put_at(lane.draft, lane.roots, key.data, key.size, record.data, record.size, False, True)
-                self.commit(lane)
+                self.table.put_at(write.draft, write.roots, key.data, key.size, record.data, record.size, False, True)
+                done = self.commit(write)
             finally:
-                gate.mutex.release()
+                self.leave(write)
+        if done:
             put = None
+        elif gate.volatile or self.is_stale():          # the user's code may have changed them
+            put = LONG
+        else:
+            put = new_put(self.table, key, record)
         self.spare, self.room = key, record
         return put
 
@@ -273,14 +322,17 @@ cdef class Shortcut:
         cdef const unsigned char* value
         cdef size_t size
         cdef Page page
-        if not self.gate.volatile or self.gate.read_only or self.is_stale():
+        if not self.changes() or self.is_stale():
             return LONG
         packed = self.lend()
         self.face.keys.write(packed, self.key_of(key), True)
         roots = self.open()
         if roots is None:
             return LONG
-        page = tree_find(self.table.pager, roots.at(self.table.tree), packed.data, packed.size, True, &value, &size)
+        try:
+            page = tree_find(self.table.pager, roots.at(self.table.tree), packed.data, packed.size, False, &value, &size)
+        except (ColdPage, CorruptionError):
+            return LONG
         if page is None:
             return LONG
         record = value[:size]
@@ -293,7 +345,7 @@ cdef class Shortcut:
         method, nor if the record is another one by now, or the row's key. Raises what put does.
         """
         cdef Buffer packed, record
-        cdef Write lane
+        cdef Write write
         cdef bint done = False
         if self.is_stale():
             return False
@@ -301,38 +353,37 @@ cdef class Shortcut:
         self.face.write(packed, record, row)
         if packed.size != <size_t> len(key) or memcmp(packed.data, <const unsigned char*> key, packed.size):
             return False
-        lane = self.enter()
-        if lane is None:
+        write = self.enter()
+        if write is None:
             return False
         try:
             if self.table.exchange_at(
-                    lane.draft, lane.roots, packed.data, packed.size, before, record.data, record.size):
-                self.commit(lane)
-                done = True
+                    write.draft, write.roots, packed.data, packed.size, before, record.data, record.size):
+                done = self.commit(write)
         finally:
-            self.gate.mutex.release()
+            self.leave(write)
         self.spare, self.room = packed, record
         return done
 
     def remove(self, key):
-        """Delete the row with this primary key from a database in memory; whether it was there, or LONG. What a bad key raises."""
+        """Delete the row with this primary key; whether it was there, or LONG. What a bad key raises; what a commit raises."""
         cdef Buffer packed
-        cdef Write lane
-        cdef bint there
-        if not self.gate.volatile or self.gate.read_only or self.is_stale():
+        cdef Write write
+        cdef bint there, done
+        if not self.changes() or self.is_stale():
             return LONG
         packed = self.lend()
         self.face.keys.write(packed, self.key_of(key), True)
-        lane = self.enter()
-        if lane is None:
+        write = self.enter()
+        if write is None:
             return LONG
         try:
-            there = self.table.delete_at(lane.draft, lane.roots, packed.data, packed.size, True)
-            self.commit(lane)
+            there = self.table.delete_at(write.draft, write.roots, packed.data, packed.size, True)
+            done = self.commit(write) if there else True
         finally:
-            self.gate.mutex.release()
+            self.leave(write)
         self.spare = packed
-        return there
+        return there if done else LONG
 
 
 cdef int put_value(Buffer packed, Point point, value) except -1:

@@ -57,8 +57,18 @@ cdef class History:
     cdef public object lock             # held while the newest version is exchanged, or pinned
     cdef public dict pinned             # stamp of each pinned version -> its generation
     cdef public Write lane              # in memory: kept for `inline`; None: it has to find out
+    cdef public object room             # gives a Write a Space; None in memory
+    cdef public object poisoned         # the error that left the state of the file unknown, or None
+    cdef public bint volatile           # a database in memory
+    cdef public bint read_only
+    cdef public bint closed
+    cdef public bint forked             # a copy in a forked child
 
     cpdef Write inline(self)
+    cpdef Write begin(self)
+    cpdef int rollback(self, Write write) except -1
+    cpdef int fail(self, Write write, error, bint unsure) except -1
+    cpdef int publish(self, Write write, uint64_t sequence, meta) except -1
     cpdef uint64_t least_stamp(self)
     cpdef uint64_t newest_stamp(self)
     cpdef int reveal(self, Version version) except -1

@@ -9,12 +9,14 @@ times that after a wait for the disk, when the processor's caches are cold.
 from cython cimport final
 from libc.stdint cimport uint32_t, uint64_t
 
+from modelvault._core.file cimport is_full
 from modelvault._core.format cimport CATALOG_TREE, FIRST_TREE, FREE_TREE
+from modelvault._core.turn cimport seize
 from modelvault._core.walk cimport tree_spill
 
 from modelvault._core.meta import MOST_TREES as _MOST_TREES
 from modelvault._core.walk import Tree
-from modelvault.errors import ModelVaultSchemaError
+from modelvault.errors import ModelVaultSchemaError, ModelVaultTransactionError
 
 cdef uint64_t NO_PIN = <uint64_t> -1
 cdef tuple NO_ROOT = (0, 0, 0, 0)
@@ -182,15 +184,53 @@ cdef class History:
         """In memory, while no write is open: what is changed through it is committed as it happens. Else None."""
         return None
 
-    def publish(self, Write write not None, uint64_t sequence, meta):
-        """The drafts of the write are the newest version from now on."""
-        with self.lock:
+    def check_writable(self):
+        """Raise unless there may be a write."""
+
+    cpdef Write begin(self):
+        """Open the one Write. What `check_writable` raises."""
+        cdef Version latest = self.latest
+        if self.closed or self.forked or self.read_only or self.poisoned is not None:
+            self.check_writable()
+        if self.write is not None:
+            raise ModelVaultTransactionError("transaction error: a write is open on this engine")
+        draft = Draft.__new__(Draft, self.pager, 0, False, 0 if self.volatile else self.log.draft_limit())
+        self.write = Write(latest, latest.roots.copy(), draft, self.room, self.next_ids)
+        self.lane = None
+        return self.write
+
+    cpdef int rollback(self, Write write) except -1:
+        """The write never was."""
+        write.draft.rollback()
+        self.pager.page_count, self.pager.free_pages = self.meta.page_count, self.meta.free_pages
+        self.write = None
+        return 0
+
+    cpdef int fail(self, Write write, error, bint unsure) except -1:
+        """Roll a write back whose commit failed. unsure: it is not known what of it is in the file.
+
+        A full disk leaves the engine usable, if it is sure. Everything else poisons it.
+        """
+        self.rollback(write)
+        if not is_full(error) or (unsure and not getattr(error, "harmless", False)):
+            self.poisoned = self.poisoned or error
+        return 0
+
+    cpdef int publish(self, Write write, uint64_t sequence, meta) except -1:
+        """The drafts of the write are the newest version from now on, even if an interrupt is raised."""
+        interrupted = seize(self.lock)
+        try:
             self.write = None
             write.draft.publish(self.newest_stamp())
             self.next_ids = (write.next_tree, write.next_collection)
             self.meta = meta
             self.reveal(Version(write.roots, meta, sequence, write.definitions, self.pager.unnoted))
             self.pager.release(self.least_stamp())
+        finally:
+            self.lock.release()
+        if interrupted is not None:
+            raise interrupted
+        return 0
 
     cpdef int reveal(self, Version version) except -1:
         """Make a version the newest one, for this process and for others.

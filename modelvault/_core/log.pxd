@@ -2,7 +2,7 @@
 
 from cython cimport final
 from libc.stddef cimport size_t
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 
 from modelvault._core.draft cimport Draft
 from modelvault._core.tree cimport Roots
@@ -25,6 +25,13 @@ cdef class Log:
 
     cdef uint64_t applied               # changes repeated
 
+    cdef size_t most(self) noexcept
+    cpdef size_t draft_limit(self)
+    cdef bint fills(self, bytes record) noexcept
+    cpdef bytes pack(self, Draft draft, entries, uint32_t next_tree, uint32_t next_collection)
+    cpdef bint has_room(self, bytes record)
+    cpdef int append(self, bytes record, bint sync) except -1
+    cpdef int erase(self, bytes record) except -1
     cdef uint64_t place(self, size_t size) noexcept
     cdef bytes load(self, uint64_t place, bint wait)
     cdef int advance(self, const unsigned char* record, uint64_t position) except -1

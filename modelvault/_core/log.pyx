@@ -37,11 +37,14 @@ cdef enum:
     NEXT_COLLECTION = 40
     HEADER = 48
     CHANGES = 512       # repeated in a row, at 2 us each, before other threads may run
+    SHARE = 2           # a record may take this part of the log
+    SMALL = 524288      # bytes that a log may have in any file
     SECTOR = 512        # where records begin: what is durable is never written again, and none shares a sector with it
 
 cdef uint64_t NOWHERE = <uint64_t> -1
 
-RECORD_SHARE = 2        # a record may take this part of the log
+RECORD_SHARE = SHARE
+SMALL_LOG = SMALL
 LOG_HEADER = HEADER
 
 
@@ -91,13 +94,21 @@ cdef class Log:
     @property
     def record_limit(self):
         """Bytes of changes that one record may have."""
-        return self.capacity // RECORD_SHARE - HEADER if self.capacity else 0
+        return self.most()
+
+    cdef size_t most(self) noexcept:
+        """See record_limit."""
+        return self.capacity // SHARE - HEADER if self.capacity else 0
+
+    cpdef size_t draft_limit(self):
+        """Bytes of changes that a commit may have to go to this log, or to a longer one the next time."""
+        return max(self.most(), <size_t> SMALL // SHARE)
 
     # Writing
 
-    def pack(self, Draft draft not None, entries not None, uint32_t next_tree, uint32_t next_collection):
+    cpdef bytes pack(self, Draft draft, entries, uint32_t next_tree, uint32_t next_collection):
         """The record of a write and of the catalog entries that it makes ((key, value) in bytes); None if it is too long."""
-        cdef size_t size, limit = self.record_limit
+        cdef size_t size, limit = self.most()
         cdef unsigned char* data
         cdef bytes record
         for key, value in entries:
@@ -129,11 +140,17 @@ cdef class Log:
             position += self.capacity - position % self.capacity
         return position if position + size - self.tail <= self.capacity else NOWHERE
 
-    def has_room(self, bytes record not None):
+    cpdef bint has_room(self, bytes record):
         """Whether `append` has a place for the record."""
         return self.place(PyBytes_GET_SIZE(record)) != NOWHERE
 
-    def append(self, bytes record not None, bint sync):
+    cdef bint fills(self, bytes record) noexcept:
+        """Whether it will be time for a checkpoint behind the record, or `append` has no place for it now."""
+        cdef size_t size = PyBytes_GET_SIZE(record)
+        cdef uint64_t position = self.place(size)
+        return position == NOWHERE or 4 * (position + size - self.tail) > 3 * self.capacity
+
+    cpdef int append(self, bytes record, bint sync) except -1:
         """Write a record, and return when it is durable if `sync`; the caller has asked has_room.
 
         OSError: nobody knows what of it is in the file. True in `error.harmless`, if it is there: none of it is durable.
@@ -146,14 +163,16 @@ cdef class Log:
         self.advance(record, position)
         if sync:
             self.durable = self.sequence
+        return 0
 
-    def erase(self, bytes record not None):
+    cpdef int erase(self, bytes record) except -1:
         """Spoil the header of a record whose `append` failed; once, and an error here changes nothing more."""
         cdef uint64_t position = self.place(PyBytes_GET_SIZE(record))
         try:
             self.file.write_at(self.offset + position % self.capacity, [bytes(HEADER)])
         except OSError:
             pass
+        return 0
 
     def synced(self, uint64_t sequence):
         """The commits up to this one are durable."""

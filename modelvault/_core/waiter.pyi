@@ -3,6 +3,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any, final
 
 @final
+class Flag:
+    def __init__(self) -> None: ...
+    def set(self) -> None: ...
+    def is_set(self) -> bool: ...
+    def wait(self, seconds: float | None = None) -> None: ...
+
+@final
 class AsyncioWaiter:
     loop: AbstractEventLoop
     done: bool

@@ -1,6 +1,36 @@
-"""What a task of asyncio or uvloop waits for, and the waking of many: a thousand tasks may wait for one commit."""
+"""What a thread waits for, and a task of asyncio or uvloop; the waking of many: a thousand tasks may wait for one commit."""
+
+import threading
 
 from cython cimport final
+
+
+@final
+cdef class Flag:
+    """What one thread waits for. A threading.Event stays locked if an interrupt comes while it is being set; this does not."""
+
+    cdef object lock
+    cdef bint done
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.lock.acquire()
+
+    def set(self):
+        """Let the thread go on; may be called again."""
+        if not self.done:
+            self.done = True
+            self.lock.release()
+
+    def is_set(self):
+        """Was it set?"""
+        return self.done
+
+    def wait(self, seconds=None):
+        """Return when it is set, or after so many seconds. An interrupt is raised."""
+        if not self.done:
+            if self.lock.acquire(True, -1 if seconds is None else seconds):
+                self.lock.release()
 
 
 @final

@@ -235,7 +235,7 @@ def test_turns_are_fair_and_timed() -> None:
         thread = threading.Thread(target=wait, args=(number,))
         thread.start()
         threads.append(thread)
-        while turns.waiting <= number:
+        while len(turns.line) <= number:
             time.sleep(0.001)
     with pytest.raises(ModelVaultTransactionError, match=r"transaction is open .* 0\.01 s"):
         drive(turns.enter(0.01))

@@ -8,7 +8,9 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import anyio
@@ -214,13 +216,67 @@ def test_ctrl_c_does_not_tear_a_commit(tmp_path: Path, monkeypatch: pytest.Monke
 
         monkeypatch.setattr(engine, "commit", slow_commit)
         with pytest.raises(KeyboardInterrupt):
-            users.insert(user(2))
+            users.create(user(2))
         with pytest.raises(KeyboardInterrupt), db.transaction():
             users.insert(user(3))
         monkeypatch.undo()
         assert [row.id for row in users] == [1, 2, 3]
         users.insert(user(4))
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.usefixtures("ctrl_c")
+def test_ctrl_c_at_any_time_loses_nothing(tmp_path: Path) -> None:
+    """Changes of one row each, one after the other, while interrupts come at random and another thread writes, too."""
+    main, begun, over, draw = threading.get_ident(), threading.Event(), threading.Event(), Random(7)
+    stored: set[int] = set()
+    interrupts = 0
+
+    def interrupt() -> None:
+        begun.wait()
+        while not over.wait(draw.random() / 1000):
+            signal.pthread_kill(main, signal.SIGINT)
+
+    def write_too() -> None:
+        for number in range(10_000, 20_000):
+            if over.is_set():
+                return
+            users.insert(user(number))
+
+    with Database.open(str(tmp_path / "db")) as db:
+        users = db.collection(User)
+        users.insert(user(0))
+        threads = [threading.Thread(target=interrupt), threading.Thread(target=write_too)]
+        for thread in threads:
+            thread.start()
+        number = 0
+        try:
+            while number < 1500:
+                try:
+                    if not begun.is_set():
+                        begun.set()
+                    number += 1
+                    users.insert(user(number))
+                    stored.add(number)
+                    if number % 3 == 0:
+                        stored.discard(number - 2)
+                        users.delete(number - 2)
+                except KeyboardInterrupt:
+                    interrupts += 1
+        finally:
+            while signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+                with suppress(KeyboardInterrupt):
+                    signal.signal(signal.SIGINT, signal.SIG_IGN)
+            over.set()
+            for thread in threads:
+                thread.join()
+        assert interrupts
+        with db.transaction(timeout=1):
+            users.insert(user(0))
+        assert stored <= {row.id for row in users}
+    with Database.open(str(tmp_path / "db")) as db:
+        assert stored <= {row.id for row in db.collection(User)}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")

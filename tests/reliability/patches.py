@@ -148,8 +148,8 @@ PATCHES = [
     ),
     Patch(
         "a commit is acknowledged before its record is synced",
-        "_engine.py",
-        (('log.append(record, self.durability == "full")', "log.append(record, False)"),),
+        "_core/commit.pyx",
+        (("log.append(record, self.synced)", "log.append(record, False)"),),
         POWER,
     ),
     Patch(
@@ -211,13 +211,8 @@ PATCHES = [
     ),
     Patch(
         "an I/O error does not poison the handle",
-        "_engine.py",
-        (
-            (
-                "            self.poisoned = self.poisoned or error\n\n    def checkpoint",
-                "            pass\n\n    def checkpoint",
-            ),
-        ),
+        "_core/history.pyx",
+        (("            self.poisoned = self.poisoned or error", "            pass"),),
         FAILING,
     ),
     Patch(
@@ -239,7 +234,7 @@ PATCHES = [
     ),
     Patch(
         "an aborted transaction is committed",
-        "_engine.py",
+        "_core/history.pyx",
         (
             (
                 '        """The write never was."""\n        write.draft.rollback()',
@@ -250,11 +245,11 @@ PATCHES = [
     ),
     Patch(
         "a commit is shown to other processes before it is durable",
-        "_engine.py",
+        "_core/commit.pyx",
         (
             (
                 "            log.append(record, ",
-                "            self.file.publish(log.sequence + 1)\n            log.append(record, ",
+                "            self.history.file.publish(log.sequence + 1)\n            log.append(record, ",
             ),
         ),
         "tests/core/test_following.py::test_nobody_sees_a_commit_before_it_is_durable",
@@ -325,13 +320,8 @@ PATCHES = [
     ),
     Patch(
         "who came last writes next",
-        "_queue.py",
-        (
-            (
-                "            ticket = self._waiting.popleft()\n            ticket.state = GRANTED",
-                "            ticket = self._waiting.pop()\n            ticket.state = GRANTED",
-            ),
-        ),
+        "_core/turn.pyx",
+        (("            ticket = self.line.popleft()", "            ticket = self.line.pop()"),),
         "tests/api/test_transaction.py::test_writers_take_turns_in_the_order_they_came",
     ),
     Patch(
