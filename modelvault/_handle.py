@@ -261,8 +261,8 @@ class Handle:
         if shortcut is None or found is LONG:
             return LONG
         packed, before, row = found
-        assert self.binding is not None
-        if not self.binding.shows(row, before):
+        binding = self.binding
+        if binding is None or not binding.shows(row, before):
             return LONG
         fresh = self.patched(row, patch)
         return fresh if shortcut.exchange(packed, before, fresh) else LONG

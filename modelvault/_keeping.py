@@ -11,8 +11,8 @@ from typing import Any
 
 from modelvault._core.record import Face, RecordCodec
 from modelvault._fills import sorted_out, whole
-from modelvault._kinds import is_dict
-from modelvault.members import Member, Whole, alike, tagged
+from modelvault._kinds import is_dict, is_series, is_set
+from modelvault.members import Member, Whole, tagged
 from modelvault.schema import Schema, Type
 
 __all__ = ["Keeping"]
@@ -40,10 +40,12 @@ class Keeping:
 
 def kept(stored: Any, before: Any, after: Any, fresh: Any) -> Any:
     """A value as it is stored if it has not changed, else the fresh one. before, after: both as dicts show them."""
-    if alike(before, after):
+    if same(before, after):
         return stored
     if stored.__class__ is Member and fresh.__class__ is Member and stored.number == fresh.number:
         return Member(stored.number, kept(stored.value, before, after, fresh.value))
+    if is_series(stored) and is_series(fresh):
+        return kept_items(stored, before, after, fresh)
     if is_dict(stored) and is_dict(fresh):
         parts = {
             name: kept(stored[name], before[name], after[name], item) if name in before and name in stored else item
@@ -52,6 +54,23 @@ def kept(stored: Any, before: Any, after: Any, fresh: Any) -> Any:
         if not isinstance(stored, Whole):
             return parts
         return stored.changed(
-            parts, {name for name in parts if not (name in before and alike(before[name], after[name]))}
+            parts, {name for name in parts if name not in before or not same(before[name], after[name])}
         )
     return fresh
+
+
+def kept_items(stored: Any, before: Any, after: Any, fresh: Any) -> Any:
+    """A list or tuple, with the items that were in it as they are stored, wherever they are now."""
+    known: dict[str, list[Any]] = {}
+    for old, item in zip(before, stored, strict=True):
+        known.setdefault(repr(old), []).append(item)
+    found: list[Any] = []
+    for new, item in zip(after, fresh, strict=True):
+        as_stored = known.get(repr(new))
+        found.append(as_stored.pop(0) if as_stored else item)
+    return fresh.__class__(found)
+
+
+def same(before: Any, after: Any) -> bool:
+    """Whether two values of the dict interface are the same: equality does not see the digits of a decimal."""
+    return repr(before) == repr(after) or (is_set(before) and before.__class__ is after.__class__ and before == after)

@@ -106,8 +106,7 @@ class Upgrading:
             row = row if changed is None else changed
             if row.__class__ is not dict:
                 raise TypeError(f"an upgrade function gives a dict, or None for the one it was given, not {row!r:.60}")
-        fresh: Row = self.convert(restore(found, row, origins) if hidden else row)
-        return fresh
+        return self.convert(restore(found, row, origins) if hidden else row)
 
     def settle(self, row: Row) -> Row:
         """The row with plain values where it has the model's."""

@@ -19,7 +19,6 @@ __all__ = [
     "Member",
     "Origins",
     "Whole",
-    "alike",
     "has_union",
     "hides",
     "holds_objects",

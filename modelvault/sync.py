@@ -455,7 +455,8 @@ class Collection(Questions[M]):
     def get(self, key: Any) -> M | None:
         """The row with this primary key, None if there is none."""
         handle = self.__handle__
-        row: M | None = LONG if handle.shortcut is None else handle.shortcut.get(key)
+        shortcut = handle.shortcut  # another thread may take it away
+        row: M | None = LONG if shortcut is None else shortcut.get(key)
         return drive(handle.get(key)) if row is LONG else row
 
     def get_or_raise(self, key: Any) -> M:
@@ -483,7 +484,8 @@ class Collection(Questions[M]):
     def insert(self, row: M) -> None:
         """Store a row; one with the same primary key is replaced. DuplicateKeyError if a unique value is taken."""
         handle = self.__handle__
-        put = LONG if handle.shortcut is None else handle.shortcut.put(row)
+        shortcut = handle.shortcut
+        put = LONG if shortcut is None else shortcut.put(row)
         if put is not None:
             try:
                 drive(handle.submit(put, row))
@@ -540,7 +542,8 @@ class Collection(Questions[M]):
     def delete(self, key: Any) -> bool:
         """Delete the row with this primary key; True if it was there."""
         handle = self.__handle__
-        there = LONG if handle.shortcut is None else handle.shortcut.remove(key)
+        shortcut = handle.shortcut
+        there = LONG if shortcut is None else shortcut.remove(key)
         return drive(handle.delete(key)) if there is LONG else bool(there)
 
 

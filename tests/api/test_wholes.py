@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 from typing import Annotated, Any
 
 import pytest
@@ -291,3 +292,35 @@ async def test_a_dict_changes_a_part_of_an_object(world: World) -> None:
         found = await users.get(3)
         assert (found.home.city, found.home.size, found.either) == ("Basel", 9, "now a text")
         assert found.home.model_fields_set == {"city", "size"} and found._log == [3]
+
+
+async def test_a_dict_changes_some_of_a_list(world: World) -> None:
+    """What was in it is as it was, wherever it is now."""
+    async with world.open() as db:
+        users = await filled(world, db)
+        dicts = await db.collection("users")
+        one, two = (await dicts.get(3))["homes"]
+        await dicts.update(3, {"homes": [{"city": "new", "size": 0}, two, one]})
+        found = await users.get(3)
+        assert [home.city for home in found.homes] == ["new", "nowhere", "x"] and found._note == "note 3"
+        assert hidden(found.homes[1:]) == hidden(ROWS[3].homes[::-1])
+        assert found.homes[0].model_fields_set == {"city", "size"} and found.homes[0]._seen == 0
+
+
+class Price(BaseModel):
+    __modelvault_primary_key__ = "id"
+    id: int
+    value: Decimal = Decimal("1.0")
+    rate: float = 0.0
+    _note: str = PrivateAttr("")
+
+
+async def test_a_dict_changes_what_is_equal_but_not_the_same(world: World) -> None:
+    async with world.open() as db:
+        prices = await db.collection(Price)
+        price = Price(id=1)
+        price._note = "kept"
+        await prices.insert(price)
+        await (await db.collection(prices.name)).update(1, {"value": Decimal("1.00"), "rate": -0.0})
+        found = await prices.get(1)
+        assert (str(found.value), str(found.rate), found._note) == ("1.00", "-0.0", "kept")
