@@ -106,7 +106,8 @@ class Upgrading:
             row = row if changed is None else changed
             if row.__class__ is not dict:
                 raise TypeError(f"an upgrade function gives a dict, or None for the one it was given, not {row!r:.60}")
-        return self.convert(restore(found, row, origins) if hidden else row)
+        fresh: Row = self.convert(restore(found, row, origins) if hidden else row)
+        return fresh
 
     def settle(self, row: Row) -> Row:
         """The row with plain values where it has the model's."""

@@ -62,9 +62,10 @@ class Words(Completer):
         """What the word before the cursor may become."""
         typed = WORD.findall(document.text_before_cursor)[0]
         before = self._begun() + document.text_before_cursor[: -len(typed) or None]
-        for word in dict.fromkeys(self._words(before, self._begun() + document.text, typed)):
-            if word.lower().startswith(typed.lower()) and word != typed:
-                yield Completion(word, start_position=-len(typed))
+        words = dict.fromkeys(self._words(before, self._begun() + document.text, typed))
+        found = [word for word in words if word.lower().startswith(typed.lower())]
+        if found != [typed]:  # beside others a complete word is one of several, or Tab would make orders of ORDER
+            yield from (Completion(word, start_position=-len(typed)) for word in found)
 
     def _words(self, before: str, text: str, typed: str) -> Iterator[str]:
         """What may follow, whatever of it has been typed. text: the statement, with what stands behind the cursor."""

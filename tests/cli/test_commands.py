@@ -337,6 +337,9 @@ def test_words_are_completed(file: str) -> None:
         assert found("SELECT id FROM users WHERE age>sc") == ["score"]
         assert "many" not in found("SELECT id FROM users WHERE m")
         assert "many" in found("SELECT id FROM uses WHERE m") and "many" in found("m", "SELECT id FROM uses WHERE ")
+        assert found("SELECT id FROM users WHERE age") == [] and found("SELECT id FROM uses US") == ["users", "uses"]
+        db.register_collection("orders", '[{"path": ["id"], "type": "int64"}]', "id")
+        assert found("SELECT id FROM users ORDER") == ["orders", "ORDER"]
         assert found("SELECT users.na") == ["users.name"]
         assert found(".sc") == [".schema"]
         assert found(".schema us") == ["users", "uses"]
