@@ -41,14 +41,14 @@ class AsyncCollection(Questions[M]):
     ValueError or OverflowError of the value that cannot be converted.
     """
 
-    __slots__ = ("__handle__", "__weakref__", "_source")
+    __slots__ = ("__handle__", "__source__", "__weakref__")
 
-    _selection = EVERYTHING
-    _make = None
+    __selection__ = EVERYTHING
+    __make__ = None
 
     def __init__(self, handle: Handle) -> None:
         self.__handle__: Handle = handle
-        self._source: Selections = Selections(handle)  # pyright: ignore[reportIncompatibleVariableOverride]
+        self.__source__: Selections = Selections(handle)  # pyright: ignore[reportIncompatibleVariableOverride]
 
     @property
     def name(self) -> str:

@@ -347,7 +347,8 @@ class Questions(Frames, Generic[M]):
         """
         if fields is not None:
             return drive(self._twin.all(fields))
-        source, selection, make = self._twin.__question__
+        twin = self._twin
+        source, selection, make = twin.__source__, twin.__selection__, twin.__make__
         rows = source.at_once(selection)
         if rows is None:
             rows = drive(source.fetch(selection))
