@@ -218,9 +218,13 @@ class Access(Gate):
                 return reader(self.engine.latest.roots, True)
         with suppress(ColdPage, CorruptionError):
             return reader(self.engine.latest.roots, False)
+        return await self.runner.fetch(self._read_pinned, reader)
+
+    def _read_pinned(self, reader: Reader[T]) -> T:
+        """A look at the last commit that may wait for the disk. It may outlive who asked for it."""
         version = self.pin()
         try:
-            return await self.runner.run(reader, version.roots, True)
+            return reader(version.roots, True)
         finally:
             self.engine.unpin(version)
 
@@ -243,8 +247,9 @@ class Access(Gate):
 
     def drain(self) -> None:
         """Give up what forgotten views had pinned."""
-        while self.strays:
-            self.engine.unpin(self.strays.popleft())
+        with suppress(IndexError):  # another thread may have been here
+            while self.strays:
+                self.engine.unpin(self.strays.popleft())
 
     # Writing
 

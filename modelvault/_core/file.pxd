@@ -27,7 +27,10 @@ cdef class DiskFile(File):
     cdef size_t aligned_size
     cdef readonly bint read_only
     cdef bint no_wait           # the kernel and the file system know RWF_NOWAIT
+    cdef unsigned int misses    # reads without waiting in a row that the system's cache could not answer
+    cdef unsigned int passed    # reads for which it was not asked
     cdef Py_ssize_t read_into(self, uint64_t offset, unsigned char* data, size_t size, bint wait) except -2
+    cdef bint is_cold(self) noexcept
     cdef int write_vector(self, uint64_t offset, iovec* parts, size_t count) except -1
     cdef int write_direct(self, uint64_t offset, const unsigned char* data, size_t size) except -2
     cdef int fail(self, int code) except -1

@@ -140,12 +140,38 @@ def test_what_has_begun_is_finished(backend: str, native: bool) -> None:
     anyio.run(main, backend=backend)
 
 
+def test_who_fetches_may_leave_at_once(backend: str) -> None:
+    """A cold read is not waited for by who is cancelled, and one that has not begun never does."""
+    runner = LoopRunner()
+    gate, done = threading.Event(), []
+
+    def slow(name: str) -> None:
+        gate.wait()
+        done.append(name)
+
+    async def main() -> None:
+        assert await runner.fetch(pow, 2, 3) == 8
+        for _ in range(6):  # more than there are threads
+            with anyio.move_on_after(0.01) as scope:
+                await runner.fetch(slow, "begun")
+            assert scope.cancelled_caught
+        assert done == []
+        gate.set()
+        with anyio.fail_after(5):
+            while len(done) < 4:  # noqa: ASYNC110
+                await anyio.sleep(0.001)
+            await runner.fetch(slow, "last")
+        assert done == ["begun"] * 4 + ["last"]
+
+    anyio.run(main, backend=backend)
+
+
 def test_errors_come_through(backend: str) -> None:
     def fail() -> None:
         raise ZeroDivisionError
 
     async def main(runner: Any) -> None:
-        for call in (runner.run, runner.finish):
+        for call in (runner.fetch, runner.run, runner.finish):
             with pytest.raises(ZeroDivisionError):
                 await call(fail)
         assert await runner.run(pow, 2, 3) == await runner.finish(pow, 2, 3) == 8

@@ -87,6 +87,27 @@ def test_a_read_that_must_not_wait_answers_from_the_system_cache_or_not_at_all(p
     assert file.read_at(0, 10, False) in (b"0123456789", None)
 
 
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="nothing to forget a file with")
+def test_a_cold_file_is_asked_rarely_until_it_answers(path: str) -> None:
+    step = 4 << 20  # farther than the system reads ahead
+    with open(path, "r+b") as plain:
+        plain.truncate(8 * step)
+        for at in range(8):
+            plain.seek(at * step)
+            plain.write(b"0123456789")
+        os.fsync(plain.fileno())
+        os.posix_fadvise(plain.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    file = DiskFile(path)
+    missed = [file.read_at(at * step, 10, False) is None for at in range(6)]
+    file.read_at(7 * step, 10)
+    answers = [file.read_at(7 * step, 10, False) for _ in range(40)]
+    if not all(missed[:4]):
+        pytest.skip("this file system has it all in memory, or cannot tell")
+    if any(answers):
+        first = answers.index(b"0123456789")
+        assert first < 16 and answers[first:] == [b"0123456789"] * (40 - first), "it is asked each time again"
+
+
 def test_creation_needs_a_free_name(path: str) -> None:
     with pytest.raises(FileExistsError) as info:
         DiskFile.create(path, b"new")
