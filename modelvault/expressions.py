@@ -232,8 +232,6 @@ class FieldRef(Computable, Generic[M_contra, V]):
     Comparisons give an Expression, arithmetic a Formula. An attribute is a field of the nested model; where that has
     a name such as `desc`, the field wins, and `ref["desc"]` says so to a type checker. A path through a list of
     models, or to a list, stands for each of the elements.
-
-    `path` may be hidden by a nested field of that name, `__segments__` never is.
     """
 
     __slots__ = ("__owner__", "__owners__", "__segments__", "_children", "_type", "path")
@@ -242,7 +240,7 @@ class FieldRef(Computable, Generic[M_contra, V]):
 
     def __init__(self, path: Sequence[str], owner: type | None = None, type: Type | None = None) -> None:
         self.path: list[str] = list(path)
-        self.__segments__: tuple[str, ...] = tuple(path)
+        self.__segments__: tuple[str, ...] = tuple(path)  # a nested field called "path" hides `path`
         self.__owner__ = owner
         self.__owners__: frozenset[Any] = frozenset() if owner is None else frozenset((owner,))
         self._type = type
