@@ -44,9 +44,9 @@ def pieces() -> dict[str, Callable[[], None]]:
     keys = shuffled(ROWS, CALLS)
     twin: Any = users._twin
     fresh = iter(list(rows(10 * CALLS, ROWS + 1)))
-    binding = twin._binding
+    binding = users.__handle__.binding
     packed = [binding.pack(key) for key in keys]
-    roots = twin._access.engine.latest.roots
+    roots = users.__handle__.access.engine.latest.roots
 
     async def gets() -> None:
         for key in keys:

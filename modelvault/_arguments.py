@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from modelvault._kinds import is_mapping, is_series
 from modelvault.conditions import ALL, Condition, Every, Order, Test
 from modelvault.errors import ModelVaultQueryError
-from modelvault.expressions import Aggregate, Expression, FieldRef, Formula, Ordering, is_ref, segments_of
+from modelvault.expressions import Aggregate, Expression, FieldRef, Formula, Ordering, is_ref
 
 if TYPE_CHECKING:
     from modelvault.sources import Source
@@ -45,7 +45,7 @@ def parse_path(path: Any) -> tuple[str, ...]:
     """The segments of a path; ModelVaultQueryError (a ValueError) if it is none."""
     ref: FieldRef[Any, Any] = path
     if isinstance(path, FieldRef):
-        return segments_of(ref)
+        return ref.__segments__
     if isinstance(path, str):
         path = path.strip()
         if not path:
@@ -106,7 +106,7 @@ def no_expression(verb: str, given: Any) -> TypeError:
             "and use & | ~ rather than and, or, not"
         )
     elif is_ref(given):
-        hint = f"compare it, as in {'.'.join(segments_of(given))} == True"
+        hint = f"compare it, as in {'.'.join(given.__segments__)} == True"
     elif hasattr(given, "or_where"):
         hint = "join queries with or_where()"
     elif callable(given):
@@ -129,7 +129,7 @@ def check_owners(source: Source, owners: Iterable[type | None]) -> None:
 def read_field(source: Source, field: Any) -> tuple[str, ...]:
     """The path of a field, its model checked."""
     if isinstance(field, FieldRef):
-        check_owners(source, (field._owner,))
+        check_owners(source, (field.__owner__,))
     return parse_path(field)
 
 
@@ -153,9 +153,9 @@ def read_fields(source: Source, fields: Iterable[Any]) -> tuple[tuple[str, ...],
 def read_order(source: Source, term: Any, desc: bool) -> Order:
     """One term of an order, checked."""
     if isinstance(term, FieldRef):
-        if term._owner is not source.cls:
-            check_owners(source, term._owners)
-        order = Order(term._segments, desc)
+        if term.__owner__ is not source.cls:
+            check_owners(source, term.__owners__)
+        order = Order(term.__segments__, desc)
     elif isinstance(term, Ordering):
         check_owners(source, (term.owner,))
         order = term.term
@@ -211,4 +211,4 @@ def read_changes(source: Source, changes: Any) -> dict[tuple[str, ...], Any]:
 
 def path_and_owner(field: Any) -> tuple[tuple[str, ...], type | None]:
     """What an Aggregate is made of."""
-    return parse_path(field), field._owner if isinstance(field, FieldRef) else None
+    return parse_path(field), field.__owner__ if isinstance(field, FieldRef) else None

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from modelvault.targets import Targets
-
 if TYPE_CHECKING:
     from modelvault._core.batch import Batch
     from modelvault._engine import Write
@@ -16,17 +14,9 @@ __all__ = ["atomically", "find_part", "put_part", "put_whole", "records_of", "re
 
 
 def find_part(binding: Binding, keys: list[Any], roots: Any, wait: bool) -> list[Any]:
-    """The rows with these keys, None where there is no row. The error for a key that can be none names the field."""
+    """The rows with these keys, None where there is no row."""
     find, face = binding.find, binding.face
-    try:
-        return [find(roots, key, face, wait) for key in keys]
-    except (TypeError, ValueError, OverflowError) as error:
-        target = Targets(binding.schema).find((binding.schema.primary,))
-        for key in keys:
-            if key is None:
-                raise TypeError(f"{error}: {target}") from None
-            target.check_value(key)
-        raise
+    return [find(roots, key, face, wait) for key in keys]
 
 
 def records_of(binding: Binding, keys: list[bytes], roots: Any, wait: bool) -> list[bytes]:

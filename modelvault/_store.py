@@ -29,6 +29,7 @@ from modelvault.schema import Field, Index, Schema, Shape, Type
 if TYPE_CHECKING:
     from modelvault._core.batch import Batch
     from modelvault._engine import Definition, Write
+    from modelvault._keeping import Keeping
     from modelvault._planner import Planner
 
 __all__ = ["Binding", "Catalog", "Store", "unknown_collection"]
@@ -86,6 +87,8 @@ class Binding:
     __slots__ = (
         "__weakref__",
         "_covers",
+        "_dicts",
+        "_keeping",
         "_planner",
         "batch_size",
         "exchange",
@@ -106,7 +109,7 @@ class Binding:
         table = store.table
         self.store: Store = store
         self.schema: Schema = store.schema if mapped is None else bound(store, mapped)
-        self.face: Face = Face(store.codecs(self.schema.type), self.schema.primary)
+        self.face: Face = Face(store.codecs(self.schema.type), self.schema.primary, store.name)
         self.pack: Callable[[Any], bytes] = key_codec(self.schema).pack
         self.find: Callable[..., Any] = table.get
         self.record: Callable[..., bytes | None] = table.record
@@ -117,6 +120,8 @@ class Binding:
         )
         self.batch_size: int = min(BATCH_SIZE, table.pager.cache_size // 4)
         self.remove: Callable[..., Any] = table.delete
+        self._dicts = mapped is None
+        self._keeping: Keeping | None = None
         self._planner: Planner | None = None
         self._covers: dict[str, tuple[tuple[RecordCodec], Cover]] = {}
         self.keys: Callable[..., list[bytes]] = table.keys
@@ -129,6 +134,32 @@ class Binding:
     def shortcut(self, gate: Gate, era: dict[str, Definition], cls: type, primary: str) -> Shortcut:
         """The short way to rows of this class for a handle that found this side in these definitions."""
         return Shortcut(gate, era, self.store.table, self.face, cls, primary, self.planner.points)
+
+    def shows(self, row: Any, record: bytes) -> bool:
+        """Whether all that is stored of a row comes back with it: of a dict, only what it makes the same record of."""
+        if not self._dicts:
+            return True
+        try:
+            return self.face.encode(row)[1] == record
+        except (ValueError, TypeError, OverflowError):
+            return False  # it is older than a field, or than a constraint
+
+    def changed(self, record: bytes, change: Callable[[Any], Any]) -> tuple[bytes, bytes, Any]:
+        """(key, record, row) of a row after a change, with what the change leaves alone as it is stored.
+
+        change: makes a row of a row that nobody else has.
+        """
+        row = self.face.decode(record)
+        whole = self.shows(row, record)
+        fresh = change(row)
+        key, after = self.face.encode(fresh)
+        if not whole:
+            if self._keeping is None:
+                from modelvault._keeping import Keeping  # few programs need it
+
+                self._keeping = Keeping(self.schema, self.store.codecs)
+            after = self._keeping.kept(self.face, record, after)
+        return key, after, fresh
 
     @property
     def planner(self) -> Planner:
@@ -183,7 +214,7 @@ def gone(*_: object) -> NoReturn:
 def key_codec(schema: Schema) -> KeyCodec:
     """What packs primary keys."""
     type = element(schema, (schema.primary,))
-    return KeyCodec(type, finite=type.kind == "float64")
+    return KeyCodec(type, finite=type.kind == "float64", place=f'field "{schema.primary}" of {schema.name}')
 
 
 def element(schema: Schema, path: tuple[str, ...]) -> Type:

@@ -119,6 +119,7 @@ def default_for(field: Field, origin: dict[str, Field], dumped: Callable[[Field]
 
 
 def container_converter(type: Type, parts: list[Convert | None]) -> Convert | None:
+    """What converts the parts of a container; None if they all stay as they are."""
     if not any(parts):
         return None
     converts = [part or same for part in parts]

@@ -162,7 +162,7 @@ class AsyncDatabase(AsyncUpkeep):
 
     def snapshot(self) -> AsyncSnapshot:
         """`async with db.snapshot() as then`: the database as it is now, for reading; see AsyncSnapshot."""
-        return AsyncSnapshot(self._catalog)
+        return AsyncSnapshot(self.__catalog__)
 
     def __repr__(self) -> str:
         return f"<AsyncDatabase {self._access.path!r}>"
@@ -178,12 +178,12 @@ class AsyncDatabase(AsyncUpkeep):
         indexes_json: `[{"name": "by_id", "path": ["id"], "kind": "unique" or "index"}, ...]`.
         """
         schema = Schema.from_fields_json(name, fields_json, primary_field, indexes_json)
-        store = await self._catalog.register(schema, None, new=True)
+        store = await self.__catalog__.register(schema, None, new=True)
         return store.definition["id"], store.version
 
     def collection_names(self) -> list[str]:
         """The names of all collections, sorted by code point."""
-        return self._catalog.names(self._access.attend())
+        return self.__catalog__.names(self._access.attend())
 
     @overload
     def collection(self, name: str) -> AsyncCollection[dict[str, Any]]: ...
@@ -194,9 +194,9 @@ class AsyncDatabase(AsyncUpkeep):
 
         validate_on_read: put each row that is read through the model's validators.
         """
-        from modelvault.collection import AsyncCollection  # with a fifth of the package
+        from modelvault.collection import collection_of  # with a fifth of the package
 
-        return AsyncCollection(self._catalog, name, validate_on_read=validate_on_read)
+        return collection_of(self.__catalog__, name, validate_on_read=validate_on_read)
 
     # Versions of a schema
 
@@ -220,7 +220,7 @@ class AsyncDatabase(AsyncUpkeep):
             raise TypeError(f"argument 'force': {type(force).__name__!r} object is not an instance of 'bool'")
         unit = self._access.attend()
         job = await self._planned(unit, name, fields_json, indexes_json)
-        return await run(self._catalog, job, unit, force=force, chunk=CHUNK)
+        return await run(self.__catalog__, job, unit, force=force, chunk=CHUNK)
 
     async def plan_schema_version(self, name: str, fields_json: str, indexes_json: str | None = None) -> Plan:
         """What a new schema would mean: `change` ("safe", "needs_migration", "breaking"), `reason`, `steps`."""
@@ -239,19 +239,21 @@ class AsyncDatabase(AsyncUpkeep):
         from modelvault._repairs import rebuild
 
         await self._access.catch_up()
-        await rebuild(self._catalog, self._access.attend(), name)
+        await rebuild(self.__catalog__, self._access.attend(), name)
 
     async def _planned(self, unit: Unit | None, name: str, fields_json: str, indexes_json: str | None) -> Job:
+        """What a new schema would mean, and how it would come to be."""
         from modelvault._job import fields_job
 
         await self._access.catch_up()
-        return fields_job(self._catalog, unit, name, fields_json, indexes_json)
+        return fields_job(self.__catalog__, unit, name, fields_json, indexes_json)
 
     async def _backfill(self, name: str, path: tuple[str, ...], value: Any) -> None:
+        """Give older rows a value at a path."""
         from modelvault._repairs import backfill
 
         await self._access.catch_up()
-        await backfill(self._catalog, self._access.attend(), name, path, value)
+        await backfill(self.__catalog__, self._access.attend(), name, path, value)
 
     # The dict interface
 
@@ -268,11 +270,12 @@ class AsyncDatabase(AsyncUpkeep):
         await self._plain(collection).delete(pk)
 
     def _plain(self, name: str) -> AsyncCollection[dict[str, Any]]:
+        """The collection of that name as dicts. TypeError for what is no name."""
         if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"argument 'collection': {type(name).__name__!r} object is not an instance of 'str'")
-        from modelvault.collection import AsyncCollection
+        from modelvault.collection import collection_of
 
-        return AsyncCollection(self._catalog, name)
+        return collection_of(self.__catalog__, name)
 
     # Transactions
 
@@ -281,7 +284,7 @@ class AsyncDatabase(AsyncUpkeep):
 
         timeout: seconds to wait for the writer's turn, then ModelVaultTransactionError; None waits for ever.
         """
-        return AsyncTransaction(self._catalog, timeout)
+        return AsyncTransaction(self.__catalog__, timeout)
 
 
 async def open_file(

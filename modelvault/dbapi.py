@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
 from modelvault._core.drive import drive
 from modelvault._dated import dated
+from modelvault._handle import Handle
+from modelvault._selections import Selections
 from modelvault._sql.errors import (
     DatabaseError,
     DataError,
@@ -44,7 +46,6 @@ if TYPE_CHECKING:
 
     from modelvault._sql.terms import Select
     from modelvault._store import Binding
-    from modelvault.collection import AsyncCollection
     from modelvault.schema import Schema
 
 __all__ = [
@@ -148,7 +149,7 @@ def connect(
     with translated():
         if not isinstance(database, Database):
             return Connection(Database.open(database, read_only=True), owned=True, exact=exact)
-    if strict_read_only and not database._twin._access.read_only:
+    if strict_read_only and not database.__catalog__.access.read_only:
         raise InterfaceError(f"strict_read_only: {database!r} can write: open it with read_only=True, or give its path")
     return Connection(database, owned=False, exact=exact)
 
@@ -168,16 +169,11 @@ class Connection:
     NotSupportedError = NotSupportedError
 
     def __init__(self, database: Database, *, owned: bool, exact: bool = True) -> None:
-        self._database = database
-        self._owned = owned
-        self._exact = exact  # timestamps as datetimes
-        self._closed = False
-        self._collections: dict[str, tuple[AsyncCollection[Any], Binding]] = {}
-        self._statements: dict[str, tuple[Schema | None, Statement]] = {}  # by text: as it is with this schema
+        self.__session__: Session = Session(database, owned, exact)
 
     def cursor(self) -> Cursor:
         """A new cursor."""
-        self._attend()
+        self.__session__.attend()
         return Cursor(self)
 
     def execute(self, sql: str, params: Parameters = None) -> Cursor:
@@ -186,22 +182,18 @@ class Connection:
 
     def commit(self) -> None:
         """Nothing: there is nothing to commit."""
-        self._attend()
+        self.__session__.attend()
 
     def rollback(self) -> None:
         """Nothing: there is nothing to roll back."""
-        self._attend()
+        self.__session__.attend()
 
     def close(self) -> None:
         """Close the connection; its cursors can no longer be used. May be called again."""
-        if not self._closed:
-            self._closed = True
-            if self._owned:
-                with translated():
-                    self._database.close()
+        self.__session__.close()
 
     def __enter__(self) -> Self:
-        self._attend()
+        self.__session__.attend()
         return self
 
     def __exit__(
@@ -210,19 +202,39 @@ class Connection:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<modelvault.dbapi.Connection {self._database.path()!r}{' closed' * self._closed}>"
+        session = self.__session__
+        return f"<modelvault.dbapi.Connection {session.database.path()!r}{' closed' * session.closed}>"
 
-    def _attend(self) -> None:
-        if self._closed:
+
+class Session:
+    """What a connection and its cursors share: the database, and the statements whose plans are remembered."""
+
+    def __init__(self, database: Database, owned: bool, exact: bool) -> None:
+        self.database: Database = database
+        self.closed: bool = False
+        self._owned = owned
+        self._exact = exact  # timestamps as datetimes
+        self._collections: dict[str, tuple[Handle, Binding, Selections]] = {}
+        self._statements: dict[str, tuple[Schema | None, Statement]] = {}  # by text: as it is with this schema
+
+    def attend(self) -> None:
+        """InterfaceError if it is closed."""
+        if self.closed:
             raise InterfaceError("connection is closed")
 
-    async def _executed(self, select: Select, text: str, params: Parameters) -> Result:
+    def close(self) -> None:
+        """Let the database go, and close it if the connection opened it. May be called again."""
+        if not self.closed:
+            self.closed = True
+            if self._owned:
+                with translated():
+                    self.database.close()
+
+    async def executed(self, select: Select, text: str, params: Parameters) -> Result:
         """The result of a statement, its first rows read."""
         source = schema = None
         if select.table is not None:
-            collection = await self._collection(select.table)
-            assert collection._binding is not None
-            source, schema = collection._source, collection._binding.schema
+            source, schema = await self._collection(select.table)
         known, statement = self._statements.get(text, (None, None))
         if statement is None or known is not schema:
             primary = "" if schema is None else schema.primary
@@ -234,17 +246,17 @@ class Connection:
         await result.start(PORTION)
         return result
 
-    async def _collection(self, name: str) -> AsyncCollection[Any]:
-        twin = self._database._twin
-        await twin._access.catch_up()
+    async def _collection(self, name: str) -> tuple[Selections, Schema]:
+        """Who answers statements about a collection, and its schema as it is now."""
+        catalog = self.database.__catalog__
+        await catalog.access.catch_up()
         known = self._collections.get(name)
-        if known is not None and await known[0]._ready() is known[1]:
-            return known[0]
-        collection = await twin.collection(name)
-        if self._exact:
-            collection = dated(collection)
-        self._collections[name] = collection, await collection._ready()
-        return collection
+        if known is None or await known[0].ready() is not known[1]:
+            handle = Handle(catalog, name)
+            if self._exact:
+                handle = dated(handle)
+            known = self._collections[name] = handle, await handle.ready(), Selections(handle)
+        return known[2], known[1].schema
 
 
 class Cursor:
@@ -258,6 +270,7 @@ class Cursor:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
+        self._session = connection.__session__
         self.arraysize = 1
         self.description: Description | None = None
         self._result: Result | None = None
@@ -281,7 +294,7 @@ class Cursor:
             raise ProgrammingError(f"argument 'sql': {type(sql).__name__!r} object is not an instance of 'str'")
         with translated():
             self._leave()
-            result = drive(self.connection._executed(parser()(sql), sql, params))
+            result = drive(self._session.executed(parser()(sql), sql, params))
         self.description = result.plan.description
         self._result = result
         return self
@@ -294,7 +307,7 @@ class Cursor:
     def fetchone(self) -> tuple[Any, ...] | None:
         """The next row, None if there is none."""
         result = self._result
-        if result is None or not result.ready or self.connection._closed:
+        if result is None or not result.ready or self._session.closed:
             result = self._attended()
             with translated():
                 drive(result.fill())
@@ -330,7 +343,7 @@ class Cursor:
 
     def __next__(self) -> tuple[Any, ...]:
         result = self._result
-        if result is not None and result.ready and not self.connection._closed:
+        if result is not None and result.ready and not self._session.closed:
             return result.ready.pop()  # the short way of a loop
         row = self.fetchone()
         if row is None:
@@ -347,9 +360,10 @@ class Cursor:
         self.close()
 
     def _attend(self) -> None:
+        """InterfaceError if the cursor or its connection is closed."""
         if self._closed:
             raise InterfaceError("cursor is closed")
-        self.connection._attend()
+        self._session.attend()
 
     def _attended(self) -> Result:
         """The result to fetch from."""
@@ -359,6 +373,7 @@ class Cursor:
         return self._result
 
     def _take(self, result: Result, most: int | None) -> list[tuple[Any, ...]]:
+        """The next rows, at most so many; None for all."""
         with translated():
             return drive(result.take(most))
 

@@ -49,7 +49,6 @@ __all__ = [
     "desc",
     "max_",
     "min_",
-    "segments_of",
     "sum_",
 ]
 
@@ -89,6 +88,7 @@ class Expression(Generic[M_contra]):
         return Expression(Negation(self.condition), self.owners)
 
     def _join(self, other: object, kind: type[Every] | type[Some], sign: str) -> Expression[M_contra]:
+        """This condition and another one; TypeError for what is none, as `u.age > 1 & ...` makes it."""
         if not isinstance(other, Expression):
             raise TypeError(
                 f"{sign} joins two expressions, not an expression and {other!r}: "
@@ -201,7 +201,7 @@ class Formula(Computable):
         values = [
             operand.evaluate(value_of)
             if isinstance(operand, Formula)
-            else value_of(segments_of(operand))
+            else value_of(operand.__segments__)
             if is_ref(operand)
             else operand
             for operand in self.operands
@@ -222,7 +222,7 @@ class Formula(Computable):
         raise TypeError("a computed value has no truth value: it is computed for each row, in update()")
 
     def __repr__(self) -> str:
-        texts = [".".join(segments_of(part)) if is_ref(part) else repr(part) for part in self.operands]
+        texts = [".".join(part.__segments__) if is_ref(part) else repr(part) for part in self.operands]
         return f"({f' {self.sign} '.join(texts)})" if len(texts) > 1 else f"({self.sign}{texts[0]})"
 
 
@@ -234,13 +234,15 @@ class FieldRef(Computable, Generic[M_contra, V]):
     models, or to a list, stands for each of the elements.
     """
 
-    __slots__ = ("_children", "_owner", "_owners", "_segments", "_type", "path")
+    __slots__ = ("__owner__", "__owners__", "__segments__", "_children", "_type", "path")
+
+    __owner__: type | None
 
     def __init__(self, path: Sequence[str], owner: type | None = None, type: Type | None = None) -> None:
         self.path: list[str] = list(path)
-        self._segments = tuple(path)
-        self._owner = owner
-        self._owners: frozenset[Any] = frozenset() if owner is None else frozenset((owner,))
+        self.__segments__: tuple[str, ...] = tuple(path)  # a nested field called "path" hides `path`
+        self.__owner__ = owner
+        self.__owners__: frozenset[Any] = frozenset() if owner is None else frozenset((owner,))
         self._type = type
         self._children: dict[str, FieldRef[Any, Any]] = {}
 
@@ -249,32 +251,32 @@ class FieldRef(Computable, Generic[M_contra, V]):
     def __eq__(self, other: object) -> Expression[M_contra]:  # type: ignore[override]
         if isinstance(other, UNCOMPARABLE):
             raise uncomparable(self, other)
-        return Expression(Test(self._segments, "eq", (other,)), self._owners)
+        return Expression(Test(self.__segments__, "eq", (other,)), self.__owners__)
 
     def __ne__(self, other: object) -> Expression[M_contra]:  # type: ignore[override]
         if isinstance(other, UNCOMPARABLE):
             raise uncomparable(self, other)
-        return Expression(Test(self._segments, "ne", (other,)), self._owners)
+        return Expression(Test(self.__segments__, "ne", (other,)), self.__owners__)
 
     def __lt__(self, other: V) -> Expression[M_contra]:
         if isinstance(other, UNCOMPARABLE):
             raise uncomparable(self, other)
-        return Expression(Test(self._segments, "lt", (other,)), self._owners)
+        return Expression(Test(self.__segments__, "lt", (other,)), self.__owners__)
 
     def __le__(self, other: V) -> Expression[M_contra]:
         if isinstance(other, UNCOMPARABLE):
             raise uncomparable(self, other)
-        return Expression(Test(self._segments, "le", (other,)), self._owners)
+        return Expression(Test(self.__segments__, "le", (other,)), self.__owners__)
 
     def __gt__(self, other: V) -> Expression[M_contra]:
         if isinstance(other, UNCOMPARABLE):
             raise uncomparable(self, other)
-        return Expression(Test(self._segments, "gt", (other,)), self._owners)
+        return Expression(Test(self.__segments__, "gt", (other,)), self.__owners__)
 
     def __ge__(self, other: V) -> Expression[M_contra]:
         if isinstance(other, UNCOMPARABLE):
             raise uncomparable(self, other)
-        return Expression(Test(self._segments, "ge", (other,)), self._owners)
+        return Expression(Test(self.__segments__, "ge", (other,)), self.__owners__)
 
     def in_(self, values: Iterable[V]) -> Expression[M_contra]:
         """Equal to one of these values; None may be among them."""
@@ -329,34 +331,46 @@ class FieldRef(Computable, Generic[M_contra, V]):
         return self._test("regex", pattern)
 
     def _test(self, op: str, *values: object) -> Expression[M_contra]:
+        """A test of this field; TypeError for a value that is computed from a row."""
         for value in values:
             if isinstance(value, UNCOMPARABLE):
                 raise uncomparable(self, value)
-        return Expression(Test(self._segments, op, values), self._owners)
+        return Expression(Test(self.__segments__, op, values), self.__owners__)
 
     # Ordering
 
     def desc(self) -> Ordering[M_contra]:
         """The order by this field, the greatest first; None first."""
-        return Ordering(self._segments, True, self._owner)
+        return Ordering(self.__segments__, True, self.__owner__)
 
     def asc(self) -> Ordering[M_contra]:
         """The order by this field, the smallest first; None last."""
-        return Ordering(self._segments, False, self._owner)
+        return Ordering(self.__segments__, False, self.__owner__)
 
     # Nested fields
 
     def __getattr__(self, name: str) -> FieldRef[M_contra, Any]:
         if name.startswith("_"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        return child(self, name)
+        return self._child(name)
 
     def __getitem__(self, name: str) -> FieldRef[M_contra, Any]:
         if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"{spelled_ref(self)}[{name!r}]: the elements of a list have no paths of their own")
         found: FieldRef[M_contra, Any] = self
         for part in name.split("."):
-            found = child(found, part)
+            found = found._child(part)
+        return found
+
+    def _child(self, name: str) -> FieldRef[M_contra, Any]:
+        """The reference to a nested field; AttributeError if the object is known and has no such field."""
+        found = self._children.get(name)
+        if found is None:
+            parts = parts_of_type(self._type)
+            if parts is not None and name not in parts:
+                raise unknown_field(spelled_ref(self), name, parts)
+            type = None if parts is None else parts[name]
+            found = self._children[name] = reference((*self.__segments__, name), self.__owner__, type)
         return found
 
     # What has no meaning
@@ -370,7 +384,7 @@ class FieldRef(Computable, Generic[M_contra, V]):
         raise TypeError(f"{spelled_ref(self)} has no truth value: compare it, as in {spelled_ref(self)} == True")
 
     def __hash__(self) -> int:
-        return hash(segments_of(self))
+        return hash(self.__segments__)
 
     def __copy__(self) -> FieldRef[M_contra, V]:
         return self
@@ -379,7 +393,7 @@ class FieldRef(Computable, Generic[M_contra, V]):
         return self
 
     def __repr__(self) -> str:
-        return f"FieldRef({'.'.join(segments_of(self))!r})"
+        return f"FieldRef({'.'.join(self.__segments__)!r})"
 
 
 UNCOMPARABLE: Final[tuple[type[Any], ...]] = (FieldRef, Formula, Expression)
@@ -413,20 +427,14 @@ class HidingRef(FieldRef[M_contra, V]):
 
     def __getattribute__(self, name: str) -> Any:
         if not name.startswith("_") and name in object.__getattribute__(self, "_parts"):
-            return child(self, name)
+            return self._child(name)
         return object.__getattribute__(self, name)
-
-
-def segments_of(ref: FieldRef[Any, Any]) -> tuple[str, ...]:
-    """The path of a reference; unlike `ref.path` never a nested field of that name."""
-    segments: tuple[str, ...] = object.__getattribute__(ref, "_segments")
-    return segments
 
 
 def spelled_ref(ref: FieldRef[Any, Any]) -> str:
     """A reference in messages: User.address.city."""
-    owner = ref._owner
-    return ".".join(((owner.__name__,) if owner is not None else ()) + segments_of(ref))
+    owner = ref.__owner__
+    return ".".join(((owner.__name__,) if owner is not None else ()) + ref.__segments__)
 
 
 def parts_of_type(type: Type | None) -> dict[str, Type] | None:
@@ -448,18 +456,6 @@ def reference(path: tuple[str, ...], owner: type | None, type: Type | None) -> F
     if any(hasattr(FieldRef, name) for name in parts):
         return HidingRef(path, owner, type, parts)
     return ObjectRef(path, owner, type)
-
-
-def child(ref: FieldRef[Any, Any], name: str) -> FieldRef[Any, Any]:
-    """The reference to a nested field; AttributeError if the object is known and has no such field."""
-    found = ref._children.get(name)
-    if found is None:
-        parts = parts_of_type(ref._type)
-        if parts is not None and name not in parts:
-            raise unknown_field(spelled_ref(ref), name, parts)
-        type = None if parts is None else parts[name]
-        found = ref._children[name] = reference((*segments_of(ref), name), ref._owner, type)
-    return found
 
 
 def unknown_field(place: str, name: str, known: dict[str, Any]) -> AttributeError:
@@ -493,6 +489,7 @@ class Fields(Generic[M_contra]):
         return ref[rest] if rest else ref
 
     def __field(self, name: str) -> FieldRef[M_contra, Any]:
+        """The reference to a field; AttributeError, with the nearest one that there is."""
         if self.__load is not None:  # not before the first use: the classes that annotations name may come later
             types = self.__load(self.__owner)
             self.__children = {field: reference((field,), self.__owner, type) for field, type in types.items()}
@@ -546,8 +543,9 @@ def asc(field: str | Sequence[str] | FieldRef[_N, Any]) -> Ordering[_N]:
 
 
 def ordering(field: Any, desc: bool) -> Ordering[Any]:
+    """A term of an order, of a field in any of its forms."""
     if is_ref(field):
-        return Ordering(segments_of(field), desc, field._owner)
+        return Ordering(field.__segments__, desc, field.__owner__)
     if isinstance(field, str):
         return Ordering(tuple(field.strip().split(".")), desc, None)
     return Ordering(tuple(field), desc, None)
@@ -611,6 +609,7 @@ def avg(field: str | Sequence[str] | FieldRef[_N, Any]) -> Aggregate[_N, Any]:
 
 
 def aggregate(function: str, field: Any) -> Aggregate[Any, Any]:
+    """An aggregate of a field in any of its forms."""
     term = ordering(field, False)
     return Aggregate(function, term.term.path, term.owner)
 

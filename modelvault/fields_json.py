@@ -86,6 +86,7 @@ def parse_fields(fields_json: str) -> Type:
 
 
 def parse_object(source: list[Any], depth: int) -> Type:
+    """The object type of a list of fields; dotted paths become objects inside."""
     branch = Branch()
     for element in source:
         if not is_dict(element):
@@ -100,6 +101,7 @@ def parse_object(source: list[Any], depth: int) -> Type:
 
 
 def parse_path(element: dict[str, Any]) -> tuple[str, ...]:
+    """The path of a field."""
     if "path" not in element:
         raise ModelVaultSchemaError('missing "path"')
     path = element["path"]
@@ -113,6 +115,7 @@ def parse_path(element: dict[str, Any]) -> tuple[str, ...]:
 
 
 def parse_type(source: object, depth: int) -> Type:
+    """A type, written as a name or as an object with one key."""
     if depth > MAX_DEPTH:
         raise ModelVaultSchemaError(f"recursion limit exceeded: at most {MAX_DEPTH} types inside each other")
     if isinstance(source, str):
@@ -138,6 +141,7 @@ def parse_type(source: object, depth: int) -> Type:
 
 
 def parse_constraints(source: object) -> list[Constraint]:
+    """The constraints of a field, in their order; none if there is no list of them."""
     if source is None:
         return []
     if not is_list(source):
@@ -173,6 +177,7 @@ def parse_constraint(kind: str, value: object) -> Constraint | None:
 
 
 def as_float(value: Any) -> float | None:
+    """The number as a float, None if it is too great for one."""
     try:
         return float(value)
     except OverflowError:
@@ -199,6 +204,7 @@ def parse_indexes(indexes_json: str | None, row: Type) -> tuple[Index, ...]:
 
 
 def parse_index(element: object, row: Type) -> Index:
+    """An index over fields of the row."""
     if not is_dict(element):
         raise ModelVaultSchemaError("each index must be a JSON object")
     name = element.get("name")
@@ -220,6 +226,7 @@ def parse_index(element: object, row: Type) -> Index:
 
 
 def parse_index_path(name: str, path: object, row: Type) -> tuple[str, ...]:
+    """A path of an index, which must lead to a scalar of the row."""
     if not is_list(path) or not all(isinstance(segment, str) for segment in path):
         raise ModelVaultSchemaError('index "path" must be an array of strings')
     if not path or not all(path):

@@ -75,6 +75,7 @@ def fits(type: Type) -> Predicate:
 
 
 def fits_scalar(type: Type) -> Predicate:
+    """What tells whether a plain value is one of this scalar type."""
     cls = class_of(type.kind)
     if cls is int:
         return lambda value: isinstance(value, int) and not isinstance(value, bool) and bounded(type, value)

@@ -63,8 +63,8 @@ class AsyncFrames:
 
     __slots__ = ()
 
-    _source: Tabular
-    _selection: Selection
+    __source__: Tabular
+    __selection__: Selection
 
     async def to_arrow(self) -> pa.Table:
         """The rows as a `pyarrow.Table`, of one snapshot; which type a field has there is in the guide.
@@ -79,7 +79,7 @@ class AsyncFrames:
         There is at least one, which may be empty. Errors as of `to_arrow`.
         """
         library("pyarrow", "to_arrow_batches()")
-        return self._source.batches(self._selection, checked_rows(rows))
+        return self.__source__.batches(self.__selection__, checked_rows(rows))
 
     async def to_pandas(self, **options: Any) -> pd.DataFrame:
         """The rows as a `pandas.DataFrame`; options: of `pyarrow.Table.to_pandas`. Errors as of `to_arrow`."""
@@ -100,7 +100,7 @@ class AsyncFrames:
     async def _table(self, what: str, make: Callable[[pa.Table], T]) -> T:
         """All rows as a table, and what is made of it. what: who needs pyarrow, for the error."""
         library("pyarrow", what)
-        return await self._source.batches(self._selection, BATCH).table(make)
+        return await self.__source__.batches(self.__selection__, BATCH).table(make)
 
 
 def checked_rows(rows: Any) -> int:

@@ -8,14 +8,24 @@ union is a `Member`, and so stays what it was. A `Whole`, likewise, knows what a
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 from modelvault._frozen import frozen, replace
 from modelvault._kinds import is_dict
 from modelvault.fits import with_choices
 from modelvault.types import Type
 
-__all__ = ["Member", "Origins", "Whole", "has_union", "restore", "strip", "tagged"]
+__all__ = [
+    "Member",
+    "Origins",
+    "Whole",
+    "has_union",
+    "hides",
+    "holds_objects",
+    "restore",
+    "strip",
+    "tagged",
+]
 
 Origins = dict[int, tuple[Any, Any]]
 """By the id of a copy: the copy, and what it is one of."""
@@ -36,14 +46,19 @@ class Whole(dict[str, Any]):
     """
 
     __slots__ = ("private", "set")
-    made: ClassVar[int] = 0
-    """How many there have ever been: whether there is one in what was just decoded."""
 
     def __init__(self, fields: dict[str, Any]) -> None:
         super().__init__(fields)
         self.set: set[str] | None = None
         self.private: dict[str, Any] | None = None
-        Whole.made += 1
+
+    def changed(self, fields: dict[str, Any], names: set[str]) -> Whole:
+        """The object with other fields, of which these have changed: they are set now, the others if they were."""
+        found = Whole(fields)
+        found.private = self.private
+        if self.set is not None:
+            found.set = (self.set - (self.keys() - fields.keys())) | names
+        return found
 
 
 def has_union(type: Type) -> bool:
@@ -91,6 +106,21 @@ def chooser(number: int, rule: Any) -> Callable[[Any], bool]:
     return chosen
 
 
+def hides(value: Any) -> bool:
+    """Whether there is a Member or a Whole in a value."""
+    cls = value.__class__
+    if cls is dict:
+        return any(map(hides, value.values()))
+    if cls is list or cls is tuple or cls is set or cls is frozenset:
+        return any(map(hides, value))
+    return cls is Whole or cls is Member
+
+
+def holds_objects(type: Type) -> bool:
+    """Whether there is an object anywhere in the type."""
+    return type.kind in ("object", "ref") or any(map(holds_objects, type.items))
+
+
 def strip(value: Any, origins: Origins | None = None) -> Any:
     """A copy without Members and Wholes: of containers new ones, of all else itself. origins: gets them."""
     cls = value.__class__
@@ -119,21 +149,15 @@ def restore(before: Any, now: Any, origins: Origins) -> Any:
         known: dict[Any, Any] = before if is_dict(before) else {}
         names = {strip(key): key for key in known}
         parts = {names.get(key, key): restore(known.get(names.get(key)), item, origins) for key, item in now.items()}
-        return whole(known, now, parts) if isinstance(known, Whole) else parts
+        if not isinstance(known, Whole):
+            return parts
+        return known.changed(
+            parts, {name for name, item in now.items() if name not in known or not alike(known[name], item)}
+        )
     if cls is list or cls is tuple:
         former = before if before.__class__ is cls and len(before) == len(now) else [None] * len(now)
         return now.__class__([restore(*pair, origins) for pair in zip(former, now, strict=True)])
     return before if (cls is set or cls is frozenset) and alike(before, now) else now
-
-
-def whole(before: Whole, now: dict[str, Any], parts: dict[str, Any]) -> Whole:
-    """An object after a change: what the instance had besides its fields, and which are set now."""
-    found = Whole(parts)
-    found.private = before.private
-    if before.set is not None:
-        changed = {name for name, item in now.items() if name not in before or not alike(before[name], item)}
-        found.set = (before.set - (before.keys() - now.keys())) | changed
-    return found
 
 
 def alike(tagged: Any, plain: Any) -> bool:

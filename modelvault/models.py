@@ -20,6 +20,7 @@ from modelvault.sync import Collection, Database, Query
 
 if TYPE_CHECKING:
     from modelvault._job import Upgrades
+    from modelvault._store import Catalog
     from modelvault.collection import AsyncCollection
     from modelvault.collection import AsyncCollection as AsyncModelCollection
     from modelvault.migrations import Plan
@@ -69,7 +70,7 @@ def collection(
     """
     check_database(db, Database)
     if check_migrate(migrate):
-        drive(migrate_safely(db._twin, cls))
+        drive(migrate_safely(db.__catalog__, cls))
     return db.collection(cls, validate_on_read=validate_on_read)
 
 
@@ -87,10 +88,10 @@ def async_collection(
     check_database(db, AsyncDatabase)
     if not check_migrate(migrate):
         return db.collection(cls, validate_on_read=validate_on_read)
-    prepare = partial(migrate_safely, db, cls)
-    from modelvault.collection import AsyncCollection  # with a fifth of the package
+    prepare = partial(migrate_safely, db.__catalog__, cls)
+    from modelvault.collection import collection_of  # with a fifth of the package
 
-    return AsyncCollection(db._catalog, cls, validate_on_read=validate_on_read, prepare=prepare)
+    return collection_of(db.__catalog__, cls, validate_on_read=validate_on_read, prepare=prepare)
 
 
 def plan(db: Database, cls: type, *, upgrade: Upgrades | None = None) -> Plan:
@@ -100,7 +101,7 @@ def plan(db: Database, cls: type, *, upgrade: Upgrades | None = None) -> Plan:
     in `apply`. ModelVaultSchemaError for a collection that is not stored.
     """
     check_database(db, Database)
-    return drive(async_plan(db._twin, cls, upgrade=upgrade))
+    return drive(planned(db.__catalog__, cls, upgrade))
 
 
 async def async_plan(db: AsyncDatabase, cls: type, *, upgrade: Upgrades | None = None) -> Plan:
@@ -110,11 +111,7 @@ async def async_plan(db: AsyncDatabase, cls: type, *, upgrade: Upgrades | None =
     in `async_apply`. ModelVaultSchemaError for a collection that is not stored.
     """
     check_database(db, AsyncDatabase)
-    await load(db)
-    from modelvault._job import model_job
-
-    await db._access.catch_up()
-    return model_job(db._catalog, db._access.attend(), cls, upgrade).plan
+    return await planned(db.__catalog__, cls, upgrade)
 
 
 def apply(
@@ -141,9 +138,7 @@ def apply(
     ModelVaultSchemaError, and nothing has changed, if it needs a decision, or rows do not fit: it names their keys.
     """
     check_database(db, Database)
-    return drive(
-        async_apply(db._twin, cls, force=force, upgrade=upgrade, chunk=chunk, progress=progress, dry_run=dry_run)
-    )
+    return drive(applied(db.__catalog__, cls, upgrade, force=force, chunk=chunk, progress=progress, dry_run=dry_run))
 
 
 async def async_apply(
@@ -161,36 +156,50 @@ async def async_apply(
     It can run in a task of its own: other tasks read and write the collection meanwhile.
     """
     check_database(db, AsyncDatabase)
-    await load(db)
+    return await applied(db.__catalog__, cls, upgrade, force=force, chunk=chunk, progress=progress, dry_run=dry_run)
+
+
+async def planned(catalog: Catalog, cls: type, upgrade: Upgrades | None) -> Plan:
+    """`plan`, of a database of either kind."""
+    await load(catalog)
+    from modelvault._job import model_job
+
+    await catalog.access.catch_up()
+    return model_job(catalog, catalog.access.attend(), cls, upgrade).plan
+
+
+async def applied(catalog: Catalog, cls: type, upgrade: Upgrades | None, **options: Any) -> int:
+    """`apply`, to a database of either kind; options: those of `_change.run`."""
+    await load(catalog)
     from modelvault._change import run
     from modelvault._job import model_job
 
     while True:
-        await db._access.catch_up()
-        unit = db._access.attend()
-        job = model_job(db._catalog, unit, cls, upgrade)
+        await catalog.access.catch_up()
+        unit = catalog.access.attend()
+        job = model_job(catalog, unit, cls, upgrade)
         if upgrade is not None and not job.changed:
             return job.store.version
         try:
-            return await run(db._catalog, job, unit, force=force, chunk=chunk, progress=progress, dry_run=dry_run)
+            return await run(catalog, job, unit, **options)
         except StaleSchemaError:
             pass  # somebody else changed it before this began: look again
 
 
-async def migrate_safely(db: AsyncDatabase, cls: type) -> None:
+async def migrate_safely(catalog: Catalog, cls: type) -> None:
     """Make what is stored fit the class if it does not yet and nothing can be lost by it."""
-    await load(db)
+    await load(catalog)
     from modelvault._change import run
     from modelvault._job import model_job
 
     while True:
-        await db._access.catch_up()
-        unit = db._access.attend()
-        mapped = db._catalog.mapped(cls)
-        store = db._catalog.find(mapped.name, unit)
+        await catalog.access.catch_up()
+        unit = catalog.access.attend()
+        mapped = catalog.mapped(cls)
+        store = catalog.find(mapped.name, unit)
         if store is None or store.fits(mapped):
             return
-        job = model_job(db._catalog, unit, cls)
+        job = model_job(catalog, unit, cls)
         if not job.plan.automatic:
             what = "incompatible schema change" if job.plan.change == "breaking" else "migration required"
             raise ModelVaultSchemaError(
@@ -198,17 +207,17 @@ async def migrate_safely(db: AsyncDatabase, cls: type) -> None:
                 "look at models.plan, then models.apply"
             )
         try:
-            await run(db._catalog, job, unit)
+            await run(catalog, job, unit)
             return
         except StaleSchemaError:
             pass  # another handle did it
 
 
-async def load(db: AsyncDatabase) -> None:
+async def load(catalog: Catalog) -> None:
     """Have what changes schemas imported, which few programs need; away from the event loop, as it takes 20 ms."""
     if "modelvault._change" not in sys.modules:
-        db._access.attend()
-        await db._access.runner.run(import_module, "modelvault._change")
+        catalog.access.attend()
+        await catalog.access.runner.run(import_module, "modelvault._change")
 
 
 def __getattr__(name: str) -> Any:

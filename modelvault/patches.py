@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from modelvault._kinds import is_dict, is_series, kind_of
 from modelvault.annotations import is_pydantic, row_type
-from modelvault.expressions import Formula, is_ref, segments_of
+from modelvault.expressions import Formula, is_ref
 from modelvault.partials import Branch, tree_of
 from modelvault.rules import bare
 from modelvault.types import Shape, Type
@@ -249,7 +249,7 @@ def computed(change: Any, row: Any) -> Any:
     """The value of a change in a row."""
     if isinstance(change, Formula):
         return change.evaluate(lambda path: value_at(row, path))
-    return value_at(row, segments_of(change)) if is_ref(change) else change
+    return value_at(row, change.__segments__) if is_ref(change) else change
 
 
 def value_at(row: Any, path: tuple[str, ...]) -> Any:

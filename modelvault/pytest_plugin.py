@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from modelvault._access import Access
     from modelvault.database import AsyncDatabase
     from modelvault.sync import Database
 
@@ -46,7 +45,7 @@ class Factory:
         if source is None:
             db = Database.open_in_memory()
         else:
-            db = Database(AsyncDatabase(access_of(source).fork(BlockingRunner())))
+            db = Database(AsyncDatabase(source.__catalog__.access.fork(BlockingRunner())))
         self._open.callback(db.close)
         return db
 
@@ -60,8 +59,8 @@ class Factory:
         with ExitStack() as blank:
             if source is None:
                 source = blank.enter_context(Database.open_in_memory())
-            db = AsyncDatabase(access_of(source).fork(LoopRunner()))
-        self._open.callback(access_of(db).drop)
+            db = AsyncDatabase(source.__catalog__.access.fork(LoopRunner()))
+        self._open.callback(db.__catalog__.access.drop)
         return db
 
     def on_disk(self, **options: Any) -> Database:
@@ -74,13 +73,6 @@ class Factory:
     def close(self) -> None:
         """Close them all, the newest first."""
         self._open.close()
-
-
-def access_of(db: Database | AsyncDatabase) -> Access:
-    """What stands behind a database of either kind."""
-    from modelvault.sync import Database
-
-    return (db._twin if isinstance(db, Database) else db)._access
 
 
 @pytest.fixture(scope="session")

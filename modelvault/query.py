@@ -30,6 +30,8 @@ from modelvault.groups import Groups, explain, summarise
 from modelvault.pages import Page, read_cursor, write_cursor
 
 if TYPE_CHECKING:
+    from typing_extensions import Never
+
     from modelvault.sources import RowIterator, Source
 
 __all__ = ["AsyncQuery", "Questions"]
@@ -47,8 +49,8 @@ class Questions(AsyncFrames, Generic[M]):
 
     __slots__ = ()
 
-    _source: Source  # pyright: ignore[reportIncompatibleVariableOverride]  # and never set again
-    _make: Callable[[Any], M] | None  # what makes a result of what the source gives, if that is not it
+    __source__: Source  # pyright: ignore[reportIncompatibleVariableOverride]  # and never set again
+    __make__: Callable[[Any], M] | None  # what makes a result of what the source gives, if that is not it
 
     # Narrowing
 
@@ -61,8 +63,8 @@ class Questions(AsyncFrames, Generic[M]):
 
         `where(path, value)` is 0.16's spelling of `where(u.age == value)`.
         """
-        if not named and self._selection is EVERYTHING:  # the way of nearly all: half of what the other one takes
-            source, single = self._source, len(conditions) == 1
+        if not named and self.__selection__ is EVERYTHING:  # the way of nearly all: half of what the other one takes
+            source, single = self.__source__, len(conditions) == 1
             parts: list[Condition] = []
             for expression in conditions:
                 if expression.__class__ is not Expression or not (single or expression.condition.__class__ is Test):
@@ -74,24 +76,24 @@ class Questions(AsyncFrames, Generic[M]):
             else:
                 if parts:
                     asked = parts[0] if single else Every(tuple(parts))
-                    return AsyncQuery(source, Selection(source.check(asked)), self._make)
-        return self._narrowed(read_conditions(self._source, "where", conditions, named))
+                    return AsyncQuery(source, Selection(source.check(asked)), self.__make__)
+        return self._narrowed(read_conditions(self.__source__, "where", conditions, named))
 
     def gt_where(self, path: PathOf[M], value: Any) -> AsyncQuery[M]:
         """Rows where the field at `path` is greater than `value`."""
-        return self._narrowed(comparison(self._source, path, "gt", value))
+        return self._narrowed(comparison(self.__source__, path, "gt", value))
 
     def gte_where(self, path: PathOf[M], value: Any) -> AsyncQuery[M]:
         """Rows where the field at `path` is greater than `value`, or equal."""
-        return self._narrowed(comparison(self._source, path, "ge", value))
+        return self._narrowed(comparison(self.__source__, path, "ge", value))
 
     def lt_where(self, path: PathOf[M], value: Any) -> AsyncQuery[M]:
         """Rows where the field at `path` is less than `value`."""
-        return self._narrowed(comparison(self._source, path, "lt", value))
+        return self._narrowed(comparison(self.__source__, path, "lt", value))
 
     def lte_where(self, path: PathOf[M], value: Any) -> AsyncQuery[M]:
         """Rows where the field at `path` is less than `value`, or equal."""
-        return self._narrowed(comparison(self._source, path, "le", value))
+        return self._narrowed(comparison(self.__source__, path, "le", value))
 
     def order_by(self, *terms: PathOf[M] | Ordering[M], desc: bool = False) -> AsyncQuery[M]:
         """Rows in this order: `order_by(u.age.desc(), u.name)`; the last call wins.
@@ -103,22 +105,22 @@ class Questions(AsyncFrames, Generic[M]):
             raise TypeError(f"argument 'desc': {type(desc).__name__!r} object is not an instance of 'bool'")
         if not terms:
             raise TypeError("order_by() needs a field")
-        order = tuple([read_order(self._source, term, desc) for term in terms])
-        known = self._selection
+        order = tuple([read_order(self.__source__, term, desc) for term in terms])
+        known = self.__selection__
         return self._but(Selection._make((known.condition, order, *known[2:])))
 
     def limit(self, n: int) -> AsyncQuery[M]:
         """At most `n` rows, 0 to 1,048,576; the last call wins."""
-        known = self._selection
+        known = self.__selection__
         return self._but(Selection._make((*known[:2], read_count("limit", n, LIMIT), *known[3:])))
 
     def offset(self, n: int) -> AsyncQuery[M]:
         """Without the first `n` rows; the last call wins. `page` goes through many rows at less cost."""
-        return self._but(self._selection._replace(offset=read_count("offset", n, (1 << 63) - 1)))
+        return self._but(self.__selection__._replace(offset=read_count("offset", n, (1 << 63) - 1)))
 
     def distinct(self) -> AsyncQuery[M]:
         """Each selected value once, the first in the order; whole rows are distinct anyway."""
-        return self._but(self._selection._replace(distinct=True))
+        return self._but(self.__selection__._replace(distinct=True))
 
     @overload
     def select(self, field: type[N], /) -> AsyncQuery[N]: ...
@@ -148,12 +150,12 @@ class Questions(AsyncFrames, Generic[M]):
         * `select(Card)`: instances of a model or dataclass that has some of the fields
         """
         if len(fields) == 1 and isinstance(fields[0], type):
-            return AsyncQuery(self._source.part(fields[0]), self._selection)
-        paths = read_fields(self._source, fields)
-        if self._source.cls is dict:
-            return AsyncQuery(self._source, self._selection._replace(fields=paths, shape="dict"))
-        selection = self._selection._replace(fields=paths, shape="tuple")
-        return AsyncQuery(self._source, selection, operator.itemgetter(0) if len(paths) == 1 else None)
+            return AsyncQuery(self.__source__.part(fields[0]), self.__selection__)
+        paths = read_fields(self.__source__, fields)
+        if self.__source__.cls is dict:
+            return AsyncQuery(self.__source__, self.__selection__._replace(fields=paths, shape="dict"))
+        selection = self.__selection__._replace(fields=paths, shape="tuple")
+        return AsyncQuery(self.__source__, selection, operator.itemgetter(0) if len(paths) == 1 else None)
 
     def group_by(self, *fields: PathOf[M], **named: PathOf[M]) -> Groups[M]:
         """Rows in groups with equal values: `group_by(u.address.city).agg(n=count())`.
@@ -162,12 +164,12 @@ class Questions(AsyncFrames, Generic[M]):
         """
         keys: dict[str, tuple[str, ...]] = {}
         for name, field in [(None, field) for field in fields] + list(named.items()):
-            path = read_field(self._source, field)
-            self._source.field(path).check_order("group_by()")
+            path = read_field(self.__source__, field)
+            self.__source__.field(path).check_order("group_by()")
             keys[name or ".".join(path)] = path
         if not keys:
             raise TypeError("group_by() needs a field; agg() alone summarises all rows")
-        return Groups(self._source, self._selection, keys)
+        return Groups(self.__source__, self.__selection__, keys)
 
     # Asking
 
@@ -178,38 +180,40 @@ class Questions(AsyncFrames, Generic[M]):
         A string or FieldRef is one field, a list or tuple holds several.
         """
         if fields is None:
-            return await self._fetched(self._selection, self._make)
+            return await self._fetched(self.__selection__, self.__make__)
         one = isinstance(fields, FieldRef | str) or not isinstance(fields, Iterable)  # pyright: ignore[reportUnnecessaryIsInstance]
         listed: Any = (fields,) if one else fields
-        paths = read_fields(self._source, listed)
-        plain = self._source.cls is dict or self._selection.shape != "row"
-        make = None if plain else self._source.partial(paths)
-        return await self._fetched(self._selection._replace(fields=paths, shape="dict"), make)
+        paths = read_fields(self.__source__, listed)
+        plain = self.__source__.cls is dict or self.__selection__.shape != "row"
+        make = None if plain else self.__source__.partial(paths)
+        return await self._fetched(self.__selection__._replace(fields=paths, shape="dict"), make)
 
     async def first(self) -> M | None:
         """The first row, None if there is none."""
-        found = await self._fetched(self._selection, self._make, 1)
+        found = await self._fetched(self.__selection__, self.__make__, 1)
         return found[0] if found else None
 
     async def one(self) -> M:
         """The only row. NotFoundError (a LookupError) if there is none, ModelVaultQueryError if there are more."""
-        found = await self._fetched(self._selection, self._make, 2)
+        found = await self._fetched(self.__selection__, self.__make__, 2)
         if not found:
-            raise NotFoundError(f"no row of {self._source.name} fits: {self._asked()}", collection=self._source.name)
+            raise NotFoundError(
+                f"no row of {self.__source__.name} fits: {self._asked()}", collection=self.__source__.name
+            )
         return self._single(found)
 
     async def one_or_none(self) -> M | None:
         """The only row, None if there is none. ModelVaultQueryError if there are more."""
-        found = await self._fetched(self._selection, self._make, 2)
+        found = await self._fetched(self.__selection__, self.__make__, 2)
         return self._single(found) if found else None
 
     async def count(self) -> int:
         """How many rows there are."""
-        return await self._source.tally(self._selection)
+        return await self.__source__.tally(self.__selection__)
 
     async def exists(self) -> bool:
         """Is there a row?"""
-        return await self._source.exists(self._selection)
+        return await self.__source__.exists(self.__selection__)
 
     async def page(self, size: int = 20, after: str | None = None) -> Page[M]:
         """At most `size` rows behind the cursor of another page, and the cursor of the next page.
@@ -217,7 +221,7 @@ class Questions(AsyncFrames, Generic[M]):
         Each page continues in the order of the query exactly behind the last row of the one before, however the
         collection has changed. CursorError for the cursor of another query, or one that was changed.
         """
-        selection = self._selection
+        selection = self.__selection__
         size = read_count("page size", size, LIMIT)
         if size == 0:
             raise ModelVaultQueryError("query error: the page size must be at least 1")
@@ -230,7 +234,7 @@ class Questions(AsyncFrames, Generic[M]):
         left = size if selection.limit is None else min(size, selection.limit - given)
         if left <= 0:
             return Page([])
-        rows, end = await self._source.page(selection._replace(limit=None), left)
+        rows, end = await self.__source__.page(selection._replace(limit=None), left)
         given += len(rows)
         if end is None or given == selection.limit:
             return Page(self._made(rows))
@@ -266,64 +270,69 @@ class Questions(AsyncFrames, Generic[M]):
 
     async def agg(self, **functions: Aggregate[M, Any]) -> dict[str, Any]:
         """Several numbers about the rows: `agg(n=count(), oldest=max_(u.age))` is {"n": 3, "oldest": 77}."""
-        return (await summarise(self._source, self._selection, {}, functions))[0]
+        return (await summarise(self.__source__, self.__selection__, {}, functions))[0]
 
     async def explain(self, analyze: bool = False, **functions: Aggregate[M, Any]) -> str:
         """How the rows are found, and why. analyze: also find them, and say how many were looked at, and the time.
 
         With functions as `agg` takes them, how these are found: `explain(n=count())`, `explain(oldest=max_(u.age))`.
         """
-        return await explain(self._source, self._selection, analyze, {}, functions)
+        return await explain(self.__source__, self.__selection__, analyze, {}, functions)
 
     def __aiter__(self) -> RowIterator[M]:
         """The rows one after the other, as one snapshot and in bounded memory."""
-        rows = self._source.rows(self._selection)
-        return rows if self._make is None else MadeRows(rows, self._make)
+        rows = self.__source__.rows(self.__selection__)
+        return rows if self.__make__ is None else MadeRows(rows, self.__make__)
 
     # Parts of the above
 
+    def __contains__(self, item: Never) -> bool:
+        raise TypeError("`in` does not wait, and a query has no keys: ask get(key) of the collection, or exists()")
+
     def _but(self, selection: Selection) -> AsyncQuery[M]:
         """The same question with another selection."""
-        return AsyncQuery(self._source, selection, self._make)
+        return AsyncQuery(self.__source__, selection, self.__make__)
 
     def _narrowed(self, condition: Condition) -> AsyncQuery[M]:
         """The same question of rows that fit one more condition."""
-        selection = self._selection
+        selection = self.__selection__
         if selection is EVERYTHING:
-            return AsyncQuery(self._source, Selection(condition), self._make)
+            return AsyncQuery(self.__source__, Selection(condition), self.__make__)
         return self._but(selection._replace(condition=both(selection.condition, condition)))
 
     async def _fetched(
         self, selection: Selection, make: Callable[[Any], Any] | None, most: int | None = None
     ) -> list[Any]:
         """What `make` makes of the rows, at most `most`: of a few at once, of many in slices."""
-        found = self._source.at_once(selection, most)
+        found = self.__source__.at_once(selection, most)
         if found is None:
-            return await self._source.fetch(selection, most, make)
+            return await self.__source__.fetch(selection, most, make)
         return found if make is None else [make(row) for row in found]
 
     def _made(self, found: list[Any]) -> list[M]:
         """The rows as what is made of each."""
-        make = self._make
+        make = self.__make__
         return found if make is None else [make(row) for row in found]
 
     def _single(self, found: list[M]) -> M:
         """The only row of one or two. ModelVaultQueryError for two."""
         if len(found) > 1:
-            raise ModelVaultQueryError(f"query error: more than one row of {self._source.name} fits: {self._asked()}")
+            raise ModelVaultQueryError(
+                f"query error: more than one row of {self.__source__.name} fits: {self._asked()}"
+            )
         return found[0]
 
     async def _total(self, function: Aggregate[Any, Any]) -> Any:
         """One aggregate of all rows."""
-        return (await summarise(self._source, self._selection, {}, {"total": function}))[0]["total"]
+        return (await summarise(self.__source__, self.__selection__, {}, {"total": function}))[0]["total"]
 
     def _asked(self) -> str:
         """The question in words, for errors."""
-        return describe(self._source.name, self._selection)
+        return describe(self.__source__.name, self.__selection__)
 
     def _description(self) -> str:
         """The query as a text: what a cursor is bound to."""
-        source, selection = self._source, self._selection
+        source, selection = self.__source__, self.__selection__
         order = ";".join(f"{term.path!r} {source.field(term.path).kind} {term.desc}" for term in selection.order)
         return f"{source.name!r} where {source.describe(selection.condition)} by {order}"
 
@@ -334,12 +343,12 @@ class AsyncQuery(Questions[M]):
     Nothing runs before it is awaited or iterated. Rows come in primary-key order unless `order_by` says otherwise.
     """
 
-    __slots__ = ("_make", "_selection", "_source")
+    __slots__ = ("__make__", "__selection__", "__source__")
 
     def __init__(self, source: Source, selection: Selection, make: Callable[[Any], M] | None = None) -> None:
-        self._source = source
-        self._selection = selection
-        self._make = make
+        self.__source__ = source
+        self.__selection__ = selection
+        self.__make__ = make
 
     @overload
     def and_where(self, /, *conditions: Expression[M] | bool) -> AsyncQuery[M]: ...
@@ -347,7 +356,7 @@ class AsyncQuery(Questions[M]):
     def and_where(self, path: PathOf[M], value: Any) -> AsyncQuery[M]: ...
     def and_where(self, *conditions: Any, **named: Any) -> AsyncQuery[M]:
         """Rows for which these conditions hold too; `and_where(path, value)` asks for equality."""
-        return self._narrowed(read_conditions(self._source, "and_where", conditions, named))
+        return self._narrowed(read_conditions(self.__source__, "and_where", conditions, named))
 
     @overload
     def or_where(self, other: AsyncQuery[M] | Expression[M] | bool, /) -> AsyncQuery[M]: ...
@@ -361,14 +370,14 @@ class AsyncQuery(Questions[M]):
             raise TypeError("or_where() takes another query, an expression, or a path and a value")
         if len(other) == 1 and not isinstance(other[0], Expression | bool):
             raise TypeError(f"argument 'other': {type(other[0]).__name__!r} object is not an instance of 'Query'")
-        condition = read_conditions(self._source, "or_where", other, named)
-        return self._but(self._selection._replace(condition=either(self._selection.condition, condition)))
+        condition = read_conditions(self.__source__, "or_where", other, named)
+        return self._but(self.__selection__._replace(condition=either(self.__selection__.condition, condition)))
 
     def _joined(self, other: AsyncQuery[M]) -> AsyncQuery[M]:
         """Rows that fit this query or the other one."""
-        if not self._source.same(other._source):
+        if not self.__source__.same(other.__source__):
             raise ModelVaultQueryError("query error: or_where requires the same collection")
-        mine, theirs = self._selection, other._selection
+        mine, theirs = self.__selection__, other.__selection__
         return self._but(
             mine._replace(
                 condition=either(mine.condition, theirs.condition),
@@ -386,17 +395,19 @@ class AsyncQuery(Questions[M]):
         `{u.age: u.age + 1, u.address.city: "Paris", "name": "Ada"}`: a value, or what is computed from the row as it
         was. Each row is validated as by the collection's `update`. The primary key cannot change.
         """
-        return await self._source.update(self._selection, self._source.change(read_changes(self._source, changes)))
+        return await self.__source__.update(
+            self.__selection__, self.__source__.change(read_changes(self.__source__, changes))
+        )
 
     async def delete(self) -> int:
         """Delete the rows, all or none; how many there were."""
-        return await self._source.delete(self._selection)
+        return await self.__source__.delete(self.__selection__)
 
     def __bool__(self) -> NoReturn:
         raise TypeError("a query has no truth value: ask exists() whether there is a row, count() how many there are")
 
     def __repr__(self) -> str:
-        return f"<AsyncQuery {describe(self._source.name, self._selection)}>"
+        return f"<AsyncQuery {describe(self.__source__.name, self.__selection__)}>"
 
 
 class MadeRows(Generic[M]):

@@ -58,9 +58,9 @@ class AsyncSnapshot:
     def collection(self, name: type[M], *, validate_on_read: bool = False) -> AsyncCollection[M]: ...
     def collection(self, name: Any, *, validate_on_read: bool = False) -> AsyncCollection[Any]:
         """The collection as it was. Its writing methods raise ModelVaultTransactionError."""
-        from modelvault.collection import AsyncCollection  # with a fifth of the package
+        from modelvault.collection import collection_of  # with a fifth of the package
 
-        return AsyncCollection(self._catalog, name, self._opened(), validate_on_read=validate_on_read)
+        return collection_of(self._catalog, name, self._opened(), validate_on_read=validate_on_read)
 
     def collection_names(self) -> list[str]:
         """The names of all collections that there were, sorted by code point."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 from modelvault._frozen import frozen
 from modelvault._kinds import is_series
-from modelvault.expressions import FieldRef, is_ref, segments_of
+from modelvault.expressions import FieldRef, is_ref
 
 __all__ = ["ClassRef", "ConstraintSpec", "FieldRef", "IndexSpec", "RenamedFrom", "constrained", "index", "unique"]
 
@@ -20,18 +19,22 @@ class ClassRef:
     collects the fields of a new class, there is no such attribute. So it never becomes a field's default.
     """
 
-    __slots__ = ("owner", "ref")
+    __slots__ = ("_frame", "owner", "ref")
 
     def __init__(self, owner: type, ref: FieldRef[Any, Any]) -> None:
+        from inspect import currentframe  # which dataclasses and Pydantic have imported, and we do not
+
+        self._frame = currentframe
         self.owner: type = owner
         self.ref: FieldRef[Any, Any] = ref
 
     def __get__(self, instance: object, owner: type | None = None) -> FieldRef[Any, Any]:
         if instance is None and owner is self.owner:
-            caller = sys._getframe(1).f_globals.get("__name__", "")
-            if not caller.startswith("pydantic._internal."):
+            here = self._frame()
+            caller = None if here is None else here.f_back
+            if caller is None or not caller.f_globals.get("__name__", "").startswith("pydantic._internal."):
                 return self.ref
-        raise AttributeError(f"{owner.__name__ if owner else 'object'!r} has no attribute {segments_of(self.ref)[0]!r}")
+        raise AttributeError(f"{owner.__name__ if owner else 'object'!r} has no attribute {self.ref.__segments__[0]!r}")
 
 
 @frozen
@@ -76,7 +79,7 @@ class RenamedFrom:
 def dotted(field: object) -> str:
     """A field as a dotted path."""
     if is_ref(field):
-        return ".".join(segments_of(field))
+        return ".".join(field.__segments__)
     if isinstance(field, str):
         return field
     raise TypeError(f"an index field must be a str or a FieldRef, not {type(field).__name__}")

@@ -23,10 +23,11 @@ from modelvault.sync_upkeep import Upkeep
 if TYPE_CHECKING:
     from typing import TypeGuard
 
-    from typing_extensions import Self
+    from typing_extensions import Never, Self
 
     from modelvault._arguments import Path, PathOf
     from modelvault._backup import Tell
+    from modelvault._handle import Handle
     from modelvault._unit import Mark
     from modelvault.collection import AsyncCollection
     from modelvault.expressions import Aggregate, Expression, FieldRef, Ordering
@@ -123,7 +124,7 @@ class Database(Upkeep):
         They share pages until one of them changes them, so it takes microseconds whatever the number of rows. Each is
         closed by itself. ValueError for a database on disk, ModelVaultTransactionError in a transaction.
         """
-        return Database(AsyncDatabase(self._twin._access.fork(BlockingRunner())))
+        return Database(AsyncDatabase(self.__catalog__.access.fork(BlockingRunner())))
 
     def close(self) -> None:
         """Close the database: a commit under way is finished, an open transaction rolled back. May be called again."""
@@ -347,9 +348,11 @@ class Questions(Frames, Generic[M]):
         if fields is not None:
             return drive(self._twin.all(fields))
         twin = self._twin
-        source, selection = twin._source, twin._selection
+        source, selection, make = twin.__source__, twin.__selection__, twin.__make__
         rows = source.at_once(selection)
-        return twin._made(drive(source.fetch(selection)) if rows is None else rows)
+        if rows is None:
+            rows = drive(source.fetch(selection))
+        return rows if make is None else [make(row) for row in rows]
 
     def first(self) -> M | None:
         """The first row, None if there is none."""
@@ -432,12 +435,13 @@ class Collection(Questions[M]):
     cannot be converted.
     """
 
-    __slots__ = ("__weakref__", "_twin")
+    __slots__ = ("__handle__", "__weakref__", "_twin")
 
     _twin: AsyncCollection[M]
 
     def __init__(self, twin: AsyncCollection[M]) -> None:
         self._twin = twin  # pyright: ignore[reportIncompatibleVariableOverride]  # and never set again
+        self.__handle__: Handle = twin.__handle__
 
     @property
     def name(self) -> str:
@@ -451,8 +455,10 @@ class Collection(Questions[M]):
 
     def get(self, key: Any) -> M | None:
         """The row with this primary key, None if there is none."""
-        row: M | None = self._twin._got(key)
-        return drive(self._twin._get(key)) if row is LONG else row
+        handle = self.__handle__
+        shortcut = handle.shortcut  # another thread may take it away
+        row: M | None = LONG if shortcut is None else shortcut.get(key)
+        return drive(handle.get(key)) if row is LONG else row
 
     def get_or_raise(self, key: Any) -> M:
         """The row with this primary key; NotFoundError (a LookupError) if there is none."""
@@ -463,8 +469,12 @@ class Collection(Questions[M]):
 
         ModelVaultQueryError if several rows have it.
         """
-        row: M | None = self._twin._got_by(field, value)
-        return drive(self._twin._get_by(field, value)) if row is LONG else row
+        row: M | None = self.__handle__.got_by(field, value)
+        return drive(self._twin.where(field, value).one_or_none()) if row is LONG else row
+
+    def __contains__(self, key: Any) -> bool:
+        """`key in users`: is there a row with this primary key? What `get` raises."""
+        return self.get(key) is not None
 
     def get_many(self, keys: Iterable[Any]) -> list[M | None]:
         """The rows with these primary keys, in the order of the keys and of one commit; None where there is no row."""
@@ -474,14 +484,14 @@ class Collection(Questions[M]):
 
     def insert(self, row: M) -> None:
         """Store a row; one with the same primary key is replaced. DuplicateKeyError if a unique value is taken."""
-        twin = self._twin
-        shortcut = twin._shortcut
+        handle = self.__handle__
+        shortcut = handle.shortcut
         put = LONG if shortcut is None else shortcut.put(row)
         if put is not None:
             try:
-                drive(twin._submit(put, row))
+                drive(handle.submit(put, row))
             except StaleSchemaError:
-                drive(twin._store(row, False))
+                drive(handle.store(row, False))
 
     def create(self, row: M) -> None:
         """Store a new row; DuplicateKeyError if its primary key, or a unique value, is taken."""
@@ -519,8 +529,9 @@ class Collection(Questions[M]):
         NotFoundError (a ValueError) if there is no such row, ValueError if a field is unknown, or if the primary key
         would change.
         """
-        row: M = self._twin._change_at_once(key, patch)
-        return drive(self._twin._update(key, patch)) if row is LONG else row
+        handle = self.__handle__
+        row: M = handle.change_at_once(key, patch)
+        return drive(handle.update(key, patch)) if row is LONG else row
 
     def upsert(self, row: M, *, on: Path | None = None) -> None:
         """Store a row in place of the one with the same primary key and, with `on`, of the one with the same value.
@@ -531,8 +542,10 @@ class Collection(Questions[M]):
 
     def delete(self, key: Any) -> bool:
         """Delete the row with this primary key; True if it was there."""
-        there = self._twin._remove_at_once(key)
-        return drive(self._twin._delete(key)) if there is LONG else bool(there)
+        handle = self.__handle__
+        shortcut = handle.shortcut
+        there = LONG if shortcut is None else shortcut.remove(key)
+        return drive(handle.delete(key)) if there is LONG else bool(there)
 
 
 def is_query(value: object) -> TypeGuard[Query[Any]]:
@@ -556,6 +569,9 @@ class Query(Questions[M]):
 
     def __bool__(self) -> NoReturn:
         self._twin.__bool__()
+
+    def __contains__(self, item: Never) -> bool:
+        return item in self._twin
 
     def __repr__(self) -> str:
         return repr(self._twin).replace("Async", "", 1)

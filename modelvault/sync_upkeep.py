@@ -12,6 +12,7 @@ from modelvault.upkeep import AsyncUpkeep
 if TYPE_CHECKING:
     from modelvault._backup import Tell
     from modelvault._salvage import Salvage
+    from modelvault._store import Catalog
     from modelvault._verify import Verification
 
 __all__ = ["Upkeep"]
@@ -22,6 +23,7 @@ class Upkeep:
 
     def __init__(self, twin: AsyncUpkeep) -> None:
         self._twin = twin
+        self.__catalog__: Catalog = twin.__catalog__
 
     def checkpoint(self) -> None:
         """Bring everything that is committed from the log into the trees of the file.

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from modelvault._access import Access
     from modelvault._backup import Tell
     from modelvault._salvage import Salvage
+    from modelvault._store import Catalog
     from modelvault._verify import Verification
 
 __all__ = ["AsyncUpkeep"]
@@ -25,7 +26,7 @@ class AsyncUpkeep:
         from modelvault._store import Catalog  # which knows the engine
 
         self._access = access
-        self._catalog = Catalog(access)
+        self.__catalog__: Catalog = Catalog(access)
 
     def stats(self) -> dict[str, Any]:
         """Counters and sizes, by name, at no cost worth mentioning.

@@ -23,6 +23,7 @@ cdef class KeyCodec:
     cdef Codec codec
     cdef tuple dumps            # of custom types, outermost first
     cdef Finite finite
+    cdef str place              # for errors
 
     cdef int write(self, Buffer out, object value, bint open) except -1
 

@@ -105,11 +105,13 @@ cdef class KeyCodec:
     """The keys of one scalar type. Optional and custom types count as what they hold.
 
     `finite=True` refuses NaN and infinities (ModelVaultValidationError). Values of the wrong type raise what they raise in a
-    record: TypeError, ValueError or OverflowError. Constraints do not apply: asking for what cannot be there is no error.
+    record: TypeError, ValueError or OverflowError; they name the `place`, if one is given. Constraints do not apply: asking for
+    what cannot be there is no error.
     """
 
-    def __init__(self, type not None, bint finite=False):
+    def __init__(self, type not None, bint finite=False, str place=""):
         cdef list dumps = []
+        self.place = place
         while type.kind == "optional" or type.kind == "custom" and type.items:
             if type.kind == "custom" and type.python is not None:
                 dumps.append(type.python[0])
@@ -125,7 +127,12 @@ cdef class KeyCodec:
         cdef size_t start = out.size
         for dump in self.dumps:
             value = dump(value)
-        self.codec.key(out, value, open)
+        try:
+            self.codec.key(out, value, open)
+        except (TypeError, ValueError, OverflowError) as error:
+            if not self.place or type(error) not in (TypeError, ValueError, OverflowError, ModelVaultValidationError):
+                raise                       # others have other arguments
+            raise type(error)(f"{error}: {self.place}") from None
         if self.finite != NOT_NUMBER:
             check_finite(self.finite, out.data + start, out.size - start)
         return 0

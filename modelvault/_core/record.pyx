@@ -237,7 +237,7 @@ cdef class Shape:
 cdef class Face(Shape):
     """All schema versions of a collection as one Python side sees them; `codecs` from the oldest to the newest."""
 
-    def __init__(self, codecs not None, str primary not None):
+    def __init__(self, codecs not None, str primary not None, str name=None):
         cdef RecordCodec codec
         self.codecs = tuple(codecs)
         self.newest = self.codecs[len(self.codecs) - 1]
@@ -251,7 +251,8 @@ cdef class Face(Shape):
             raise ModelVaultSchemaError(f'schema error: primary field "{primary}" not found as a top-level field')
         cdef Py_ssize_t place = self.newest.root.places[primary]
         self.primary_step = &self.newest.root.steps[place]
-        self.keys = KeyCodec(self.newest.root.fields[place].type, True)
+        self.keys = KeyCodec(
+            self.newest.root.fields[place].type, True, "" if name is None else f'field "{primary}" of {name}')
         self.finite = which_finite(bare_codec(self.newest.root.codecs[place]))
 
     cdef int write(self, Buffer key, Buffer record, object source) except -1:

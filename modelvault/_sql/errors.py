@@ -92,6 +92,7 @@ def translated() -> Generator[None, None, None]:
 
 
 def fail_operation(error: Exception) -> NoReturn:
+    """Raise an OperationalError with the error's errno and filename, which makes it an OSError of the right kind."""
     if isinstance(error, OSError) and error.errno is not None:
         text = error.strerror or str(error)
         raise OperationalError(error.errno, text, *([] if error.filename is None else [error.filename])) from error

@@ -28,6 +28,8 @@ def equal(one: Any, other: Any) -> bool:
 
 
 def ordered(compare: Callable[[Any, Any], Any]) -> Callable[[Any, Any], bool]:
+    """The comparison of two values that are not NULL, brought to one type before."""
+
     def function(one: Any, other: Any) -> bool:
         if one.__class__ is not other.__class__ or one.__class__ is datetime:
             one, other = together(one, other)
@@ -69,6 +71,7 @@ def moment(value: Any) -> Any:
 
 
 def number(value: Any) -> Any:
+    """A number, or a point in time as one: microseconds. TypeError for anything else."""
     value = instant(value)
     if not isinstance(value, NUMBER):
         raise TypeError(f"{value!r} is not a number")
@@ -76,6 +79,8 @@ def number(value: Any) -> Any:
 
 
 def arithmetic(compute: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """The operation on two numbers; a Decimal beside a float becomes one."""
+
     def function(one: Any, other: Any) -> Any:
         one, other = number(one), number(other)
         if isinstance(one, float) and isinstance(other, Decimal):
@@ -98,6 +103,7 @@ def divide(one: Any, other: Any) -> Any:
 
 
 def remainder(one: Any, other: Any) -> Any:
+    """The rest of a division; of integers one that cuts towards zero, as SQL has it."""
     return one - other * divide(one, other) if isinstance(one, int) and isinstance(other, int) else one % other
 
 
@@ -137,6 +143,8 @@ def expression_of(pattern: str, flags: int) -> re.Pattern[str]:
 
 
 def like(flags: int) -> Callable[..., bool]:
+    """LIKE as regular expressions with these flags have it; the whole text has to fit."""
+
     def function(value: Any, pattern: Any, escape: Any = "\\") -> bool:
         return expression_of(pattern_of(pattern, escape), flags).fullmatch(text(value)) is not None
 
@@ -177,10 +185,12 @@ def cast(value: Any, target: str) -> Any:
 
 
 def to_int(value: Any) -> int:
+    """CAST AS INTEGER: cut towards zero, of a text the number that it shows."""
     return int(Decimal(value)) if isinstance(value, str) else int(value)
 
 
 def to_bool(value: Any) -> bool:
+    """CAST AS BOOLEAN: words for a text; ValueError for others."""
     if isinstance(value, str):
         word = value.strip().lower()
         if word not in WORDS:
@@ -193,11 +203,13 @@ WORDS: Final = {"true": True, "t": True, "1": True, "false": False, "f": False, 
 
 
 def to_timestamp(value: Any) -> Any:
+    """CAST AS TIMESTAMP: a datetime; integers are microseconds since 1970."""
     found = value if isinstance(value, datetime) else fitted("timestamp", value)
     return EPOCH + found * MICROSECOND if isinstance(found, int) else found
 
 
 def to_decimal(value: Any) -> Decimal:
+    """CAST AS DECIMAL: of a float the digits that it shows."""
     return Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
 
 
@@ -314,12 +326,14 @@ def fit_timestamp(value: Any) -> Any:
 
 
 def fit_date(value: Any) -> Any:
+    """A date to compare with dates, of a datetime or an ISO text."""
     if isinstance(value, datetime):
         return value.date()
     return date.fromisoformat(value.strip()) if isinstance(value, str) else value
 
 
 def fit_integer(value: Any) -> Any:
+    """An integer to compare with integers, of a number without a fraction; others stay as they are."""
     return int(value) if isinstance(value, float | Decimal) and value == value // 1 else value
 
 

@@ -96,6 +96,7 @@ def of_logic(function: str, parts: list[Truth]) -> Truth:
 
 
 def opposite(condition: Condition) -> Condition:
+    """The negation, without one around what always or never holds."""
     if condition in (ALL, NONE):
         return NONE if condition == ALL else ALL
     return Negation(condition)

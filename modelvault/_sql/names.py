@@ -126,9 +126,11 @@ class Scope:
                 yield Item(inner, item.name or spelled(inner))
 
     def _is_star(self, name: Name) -> bool:
+        """Whether it is `table.*`."""
         return name.segments[-1] == "*" and name.segments[:-1] in self._qualifiers
 
     def _all(self) -> Iterator[Item]:
+        """What `*` stands for: each leaf, by its dotted path."""
         if self._schema is None:
             raise ProgrammingError('query error: expected keyword "from"')
         for path in leaves(self._schema.fields, ()):
@@ -157,6 +159,7 @@ class Scope:
         raise ProgrammingError(f"query error: unknown field path [{spelling}] in {hint}")
 
     def _find(self, path: tuple[str, ...]) -> Column:
+        """The column at a path; ModelVaultQueryError if there is none."""
         assert self._source is not None
         target = self._source.field(path)
         return Column(path, target.kind, target.many)

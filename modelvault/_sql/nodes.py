@@ -90,6 +90,7 @@ def described(node: Any) -> str:
 
 
 def refuse_options(node: exp.Expr, *known: str) -> None:
+    """NotSupportedError for a part of a node that is not among those we read."""
     for option, value in node.args.items():
         if value and option not in known:
             raise unsupported(f"{option.upper().replace('_', ' ')} of {described(node)}")
@@ -103,6 +104,7 @@ def call(function: str, *operands: Term) -> Term:
 
 
 def read_total(function: str, node: exp.Expr) -> Term:
+    """An aggregate; COUNT of a constant counts rows, as COUNT(*) does."""
     refuse_options(node, "this", "big_int")
     inner = node.this
     if isinstance(inner, exp.Distinct):
@@ -120,6 +122,7 @@ def read_total(function: str, node: exp.Expr) -> Term:
 
 
 def read_name(node: Any) -> Term:
+    """A column, dotted or not; `t.*` is a name that ends in a star."""
     if isinstance(node.this, exp.Star):
         if node.this.args.get("except_") or node.this.args.get("replace"):
             raise unsupported("* EXCEPT")
@@ -131,11 +134,13 @@ def read_name(node: Any) -> Term:
 
 
 def read_star(node: exp.Star) -> Term:
+    """`*`, without EXCEPT and the like."""
     refuse_options(node)
     return Star()
 
 
 def read_literal(node: exp.Literal) -> Term:
+    """A text; or a number, an integer if its digits are one."""
     text = node.this
     if node.is_string:
         return Constant(text)
@@ -160,16 +165,19 @@ def read_is(node: exp.Is) -> Term:
 
 
 def read_in(node: exp.In) -> Term:
+    """IN over a list; a query in its place is refused."""
     refuse_options(node, "this", "expressions")
     return Call("in", (term_of(node.this), *(term_of(value) for value in node.expressions)))
 
 
 def read_between(node: exp.Between) -> Term:
+    """BETWEEN, both ends included."""
     refuse_options(node, "this", "low", "high")
     return Call("between", (term_of(node.this), term_of(node.args["low"]), term_of(node.args["high"])))
 
 
 def read_like(node: exp.Like | exp.ILike, *escape: Term) -> Term:
+    """LIKE or ILIKE; NOT may stand inside the node."""
     refuse_options(node, "this", "expression", "negate")
     function = "like" if isinstance(node, exp.Like) else "ilike"
     found = Call(function, (term_of(node.this), term_of(node.expression), *escape))
@@ -177,6 +185,7 @@ def read_like(node: exp.Like | exp.ILike, *escape: Term) -> Term:
 
 
 def read_escape(node: exp.Escape) -> Term:
+    """LIKE with its ESCAPE, which sqlglot puts around it, and around its NOT."""
     inner = node.this
     if isinstance(inner, exp.Not):
         return Call("not", (read_escape(exp.Escape(this=inner.this, expression=node.expression)),))
@@ -197,12 +206,14 @@ def read_case(node: exp.Case) -> Term:
 
 
 def read_if(node: exp.If) -> Term:
+    """IIF: NULL if its third part is missing."""
     default = node.args.get("false")
     rest = Constant(None) if default is None else term_of(default)
     return Call("case", (term_of(node.this), term_of(node.args["true"]), rest))
 
 
 def read_cast(node: exp.Cast) -> Term:
+    """CAST: the type's name as text, which the function knows or refuses."""
     return Call("cast", (term_of(node.this), Constant(node.args["to"].sql().lower())))
 
 
@@ -213,20 +224,24 @@ def read_many(function: str, node: exp.Expr) -> Term:
 
 
 def read_substring(node: exp.Substring) -> Term:
+    """SUBSTR: a start, and perhaps a length."""
     places = [node.args[name] for name in ("start", "length") if node.args.get(name) is not None]
     return Call("substr", (term_of(node.this), *(term_of(place) for place in places)))
 
 
 def read_round(node: exp.Round) -> Term:
+    """ROUND, perhaps to some decimals."""
     decimals = node.args.get("decimals")
     return Call("round", (term_of(node.this), *([] if decimals is None else [term_of(decimals)])))
 
 
 def read_replace(node: exp.Replace) -> Term:
+    """REPLACE: text, what to look for, what to put there."""
     return Call("replace", (term_of(node.this), term_of(node.expression), term_of(node.args["replacement"])))
 
 
 def refuse_tuple(node: exp.Expr) -> NoReturn:
+    """NotSupportedError: rows are not values here."""
     raise unsupported(f"a row value ({node.sql()})")
 
 

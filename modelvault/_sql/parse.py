@@ -193,11 +193,13 @@ def read_table(source: Any) -> tuple[str | None, str | None]:
 
 
 def read_clause(node: exp.Expr, name: str) -> Term | None:
+    """What a clause such as WHERE says; None if it is not there."""
     clause = node.args.get(name)
     return None if clause is None else term_of(clause.this)
 
 
 def read_item(node: exp.Expr) -> Item:
+    """An item of SELECT: a term, and what its column is called if that is not its own name."""
     if isinstance(node, exp.Alias):
         return Item(term_of(node.this), node.alias)
     term = term_of(node)
@@ -208,6 +210,7 @@ def read_item(node: exp.Expr) -> Item:
 
 
 def read_groups(group: exp.Group) -> tuple[Term, ...]:
+    """The terms of GROUP BY; NotSupportedError for ROLLUP and the like."""
     for word, value in group.args.items():
         if value and word != "expressions":
             raise unsupported(f"GROUP BY {word.replace('_', ' ').upper()}")
@@ -215,6 +218,7 @@ def read_groups(group: exp.Group) -> tuple[Term, ...]:
 
 
 def read_sort(node: exp.Expr) -> Sort:
+    """A term of ORDER BY, with its direction and the place of NULL."""
     refuse_options(node, "this", "desc", "nulls_first")
     if not isinstance(node, exp.Ordered):
         raise unsupported(f"ORDER BY {node.sql()}")

@@ -283,6 +283,7 @@ def slot_of(part: Term, groups: tuple[Term, ...], totals: tuple[Total, ...]) -> 
 
 
 def kind_of_total(total: Total) -> str | None:
+    """The kind of an aggregate's values; None if only its rows can tell."""
     if total.function == "count":
         return "int"
     kind = None if total.operand is None else kind_of(total.operand)

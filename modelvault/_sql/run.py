@@ -81,6 +81,7 @@ class Result:
         await self._leave()
 
     async def _leave(self) -> None:
+        """Give up what is read, if anything is."""
         rows, self._rows = self._rows, None
         if rows is not None:
             await rows.aclose()
@@ -100,11 +101,13 @@ class Result:
             await self._leave()
 
     def _add(self, rows: list[Row]) -> None:
+        """Put rows behind those that are ready, of which the last one is the next."""
         self._read += len(rows)
         rows.reverse()
         self.ready = rows + self.ready if self.ready else rows
 
     def _settle(self) -> None:
+        """Know the number of rows, once all are read."""
         if self._rows is None:
             self.count = self._read
 

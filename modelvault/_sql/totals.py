@@ -47,6 +47,7 @@ class Sum:
             self.value = value
 
     def _better(self, value: Any) -> bool:
+        """Whether the value takes the place of the least or greatest one so far."""
         one, other = instant(value), instant(self.value)
         return bool(one < other if self.function == "min" else one > other)
 

@@ -82,6 +82,8 @@ def with_fits(term: Term) -> Term:
 
 
 def conjunction(operands: list[Compute]) -> Compute:
+    """AND: False if one is, else NULL if one is."""
+
     def compute(row: tuple[Any, ...]) -> bool | None:
         unknown = False
         for operand in operands:
@@ -96,6 +98,8 @@ def conjunction(operands: list[Compute]) -> Compute:
 
 
 def disjunction(operands: list[Compute]) -> Compute:
+    """OR: True if one is, else NULL if one is."""
+
     def compute(row: tuple[Any, ...]) -> bool | None:
         unknown = False
         for operand in operands:
@@ -110,6 +114,7 @@ def disjunction(operands: list[Compute]) -> Compute:
 
 
 def membership(operands: list[Compute]) -> Compute:
+    """IN: the first operand among the others; NULL if that hangs on a NULL, False among none."""
     subject, *choices = operands
 
     def compute(row: tuple[Any, ...]) -> bool | None:
@@ -131,6 +136,7 @@ def membership(operands: list[Compute]) -> Compute:
 
 
 def between(operands: list[Compute]) -> Compute:
+    """BETWEEN: both comparisons, joined by AND."""
     subject, low, high = operands
 
     def above(row: tuple[Any, ...]) -> bool | None:
@@ -145,6 +151,7 @@ def between(operands: list[Compute]) -> Compute:
 
 
 def case(operands: list[Compute]) -> Compute:
+    """CASE: pairs of a condition and a result, and the result of ELSE."""
     branches = list(zip(operands[:-1:2], operands[1:-1:2], strict=True))
     rest = operands[-1]
 
@@ -158,14 +165,17 @@ def case(operands: list[Compute]) -> Compute:
 
 
 def coalesce(operands: list[Compute]) -> Compute:
+    """The first value that is not NULL."""
     return lambda row: next((value for operand in operands if (value := operand(row)) is not None), None)
 
 
 def concat(operands: list[Compute]) -> Compute:
+    """The values as one text; NULL is none."""
     return lambda row: "".join(text(value) for operand in operands if (value := operand(row)) is not None)
 
 
 def nullif(operands: list[Compute]) -> Compute:
+    """The first value, NULL if it equals the second."""
     one, other = operands
 
     def compute(row: tuple[Any, ...]) -> Any:
@@ -176,6 +186,7 @@ def nullif(operands: list[Compute]) -> Compute:
 
 
 def same(operands: list[Compute]) -> Compute:
+    """IS NOT DISTINCT FROM: equality in which NULL equals NULL."""
     one, other = operands
 
     def compute(row: tuple[Any, ...]) -> bool:

@@ -47,6 +47,7 @@ app.command("bench")(bench.bench)
 
 
 def show_version(wanted: bool) -> None:
+    """The callback of --version: print it and end."""
     if wanted:
         print(f"modelvault {modelvault.__version__}")  # noqa: T201
         raise typer.Exit

@@ -12,6 +12,8 @@ import typer
 from modelvault import Database, dbapi
 from modelvault._core.drive import drive
 from modelvault._dated import dated
+from modelvault._handle import Handle
+from modelvault._selections import Selections
 from modelvault._sql.names import resolved
 from modelvault._sql.plan import planned
 from modelvault._sql.run import PORTION, Result
@@ -103,11 +105,9 @@ def guessed(text: str) -> Any:
 async def started(db: Database, select: Select) -> Result:
     """The result of conditions, its first rows read."""
     assert select.table is not None
-    collection = dated(await db._twin.collection(select.table))
-    assert collection._binding is not None
-    schema = collection._binding.schema
-    statement = resolved(select, collection._source, schema)
-    result = Result(planned(statement, None, collection._source, schema.primary))
+    handle = dated(Handle(db.__catalog__, select.table))
+    source, schema = Selections(handle), handle.schema
+    result = Result(planned(resolved(select, source, schema), None, source, schema.primary))
     await result.start(PORTION)
     return result
 
@@ -133,14 +133,17 @@ def select_of(
 
 
 def number(value: int | None) -> Term | None:
+    """A number as a term of a statement; None if it was not given."""
     return None if value is None else Constant(value)
 
 
 def named(path: str) -> Name:
+    """A dotted path as a column's name."""
     return Name(tuple(path.strip().split(".")))
 
 
 def sort_of(word: str) -> Sort:
+    """A word of --order as a term; behind a minus it is descending, NULL first."""
     desc = word.startswith("-")
     return Sort(named(word.lstrip("-+")), desc, desc)
 

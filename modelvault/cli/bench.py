@@ -76,6 +76,7 @@ def measured(call: Callable[[], Any], rows: int, seconds: float) -> float:
 
 
 def drain(collection: Any) -> None:
+    """Read all rows, one after the other."""
     for _ in collection.where():
         pass
 

@@ -16,6 +16,7 @@ import typer
 
 from modelvault import Database
 from modelvault._core.drive import drive
+from modelvault._selections import Selections
 from modelvault._sql.names import resolved
 from modelvault._sql.plan import planned
 from modelvault._sql.run import PORTION
@@ -88,7 +89,7 @@ def export(
 
 def asked(collection: Collection[dict[str, Any]], schema: Schema, words: list[str]) -> Iterator[dict[str, Any]]:
     """The rows that satisfy conditions, as dicts with all fields."""
-    source = collection._twin._source
+    source = Selections(collection.__handle__)
     plan = planned(resolved(select_of(schema, words, None, None), source, schema), None, source, schema.primary)
     if plan.rest is not None:
         raise ModelVaultQueryError(f"export cannot test {' '.join(words)}: compare with a value of the field's type")
@@ -213,8 +214,7 @@ def load(
             target: Collection[Any] = db.collection(cls) if cls is not None else exact(db.collection(collection or ""))
             if collection is not None and target.name != collection.strip():
                 raise ModelVaultQueryError(f"{place} is the model of {target.name}, not of {collection}")
-            assert target._twin._binding is not None
-            rows = Rows(target._twin._binding.schema.type, lines_of(text, kind), kind)
+            rows = Rows(target.__handle__.schema.type, lines_of(text, kind), kind)
             with progress(output, "rows") as tell:
                 count = put(db, target, rows, create, chunk, tell)
     output.done(f"{counted_rows(count)} stored in {target.name}", rows=count, collection=target.name)

@@ -60,6 +60,7 @@ class Inferred:
         return {"optional": inner} if self.optional or self.rows < rows else inner
 
     def _inner(self, place: str) -> Any:
+        """The type of all values seen at a place, as fields_json has it; ModelVaultSchemaError for a mixture."""
         if self.kinds <= {"int64", "float64"} and len(self.kinds) == 2:
             return "float64"
         if len(self.kinds) > 1:

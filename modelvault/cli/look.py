@@ -89,5 +89,5 @@ def rules(type: Any) -> str:
 def dump_catalog(file: File, json: Json = False) -> None:
     """The catalog as it is stored: every collection's schemas of all versions, and its indexes. Always JSON."""
     with reading(file) as db:
-        definitions = db._twin._catalog.definitions(None)
+        definitions = db.__catalog__.definitions(None)
         Output(json).document([definitions[name] for name in sorted(definitions)])

@@ -62,4 +62,5 @@ def apply(
 
 
 def name_of(file: Path, cls: type) -> str:
+    """What is migrated, for messages."""
     return f"{cls.__name__} in {file}"

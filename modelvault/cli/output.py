@@ -71,6 +71,7 @@ class Output:
         sys.stdout.write(text + "\n")
 
     def _array(self, names: Sequence[str], rows: Iterable[Sequence[Any]], kinds: Sequence[str | None]) -> int:
+        """Write rows as a JSON array of objects, as they come; how many."""
         count = 0
         for row in rows:
             value = {name: as_json(cell, kind) for name, cell, kind in zip(names, row, kinds, strict=True)}
@@ -81,6 +82,7 @@ class Output:
         return count
 
     def _lines(self, names: Sequence[str], rows: Iterable[Sequence[Any]], kinds: Sequence[str | None]) -> int:
+        """Write a heading and rows, separated by tabs, for other programs; how many rows."""
         count = 0
         self.write("\t".join(names))
         for row in rows:
@@ -90,6 +92,7 @@ class Output:
         return count
 
     def _tables(self, names: Sequence[str], rows: Iterable[Sequence[Any]], kinds: Sequence[str | None]) -> int:
+        """Write rows as tables of PAGE rows, so that the first ones show at once; how many."""
         count = 0
         rows = iter(rows)
         while True:

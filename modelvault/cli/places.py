@@ -12,6 +12,7 @@ from typing import Any
 from modelvault import Collection, Database
 from modelvault._dated import dated
 from modelvault.cli.parts import UsageError
+from modelvault.collection import AsyncCollection
 from modelvault.errors import ModelVaultSchemaError
 from modelvault.schema import Schema
 
@@ -36,14 +37,12 @@ def writing(path: Path, *, create: bool = False) -> Generator[Database, None, No
 
 def schema_of(db: Database, collection: str) -> Schema:
     """The schema of a stored collection."""
-    twin = db.collection(collection)._twin
-    assert twin._binding is not None
-    return twin._binding.schema
+    return db.collection(collection).__handle__.schema
 
 
 def exact(collection: Collection[dict[str, Any]]) -> Collection[dict[str, Any]]:
     """The collection with timestamps as datetimes: as dicts have them, it is lost whether they had a zone."""
-    return Collection(dated(collection._twin))
+    return Collection(AsyncCollection(dated(collection.__handle__)))
 
 
 def model(place: str) -> type[Any]:

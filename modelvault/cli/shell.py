@@ -66,7 +66,7 @@ class Session:
 
         hints = "a statement ends with ;  .help for help, Ctrl-D to leave"
         self._output.console.print(f"[bold]{self._db.path()}[/bold]: {hints}")
-        for line in typed(self._db, lambda: bool(self._waiting.strip())):
+        for line in typed(self._db, lambda: self._waiting):
             self._waiting = self._waiting + line if line else ""
             found = list(statements([self._waiting], complete=True))
             if found:
@@ -97,9 +97,11 @@ class Session:
         return False
 
     def _show_schema(self, name: str) -> None:
+        """.schema: the fields and indexes of a collection."""
         show_collection(self._db, schema_of(self._db, name), self._output)
 
     def _command(self, text: str) -> bool:
+        """Carry out a command with a dot; True if it ends the shell."""
         word, *arguments = text.split()
         if word in (".quit", ".exit"):
             return True
@@ -117,13 +119,16 @@ class Session:
         return False
 
     def _set_json(self, value: str) -> None:
+        """.json on or off."""
         self._output = Output(switch(value))
 
     def _set_timer(self, value: str) -> None:
+        """.timer on or off."""
         self._timer = switch(value)
 
 
 def switch(value: str) -> bool:
+    """Whether it is "on"; TypeError for what is neither that nor "off"."""
     if value not in ("on", "off"):
         raise TypeError(value)
     return value == "on"

@@ -25,13 +25,20 @@ WORDS: Final = re.findall(
     "LIMIT OFFSET AS CASE WHEN THEN ELSE END EXPLAIN TRUE FALSE count sum min max avg coalesce lower upper length",
 )
 
+COMMANDS: Final = (".help", ".tables", ".schema", ".json", ".timer", ".quit")
+NAME: Final = re.compile(r"\w+")
+WORD: Final = re.compile(r"[\w.]*\Z")  # that the cursor stands behind
+COLLECTION: Final = re.compile(r"(\bfrom|^\s*\.schema)\s+\Z", re.IGNORECASE)  # behind which there is one
 
-def typed(db: Database, inside: Callable[[], bool]) -> Iterator[str]:
-    """The lines that are typed, until Ctrl-D; an empty one for Ctrl-C. inside: is a statement not complete yet?"""
-    session: PromptSession[str] = PromptSession(history=history(), completer=Words(db))
+
+def typed(db: Database, begun: Callable[[], str]) -> Iterator[str]:
+    """The lines that are typed, until Ctrl-D; an empty one for Ctrl-C. begun: the statement of the lines before."""
+    session: PromptSession[str] = PromptSession(
+        history=history(), completer=Words(db, begun), complete_while_typing=False, reserve_space_for_menu=6
+    )
     while True:
         try:
-            yield session.prompt("       ...> " if inside() else "modelvault> ") + "\n"
+            yield session.prompt("       ...> " if begun().strip() else "modelvault> ") + "\n"
         except KeyboardInterrupt:
             yield ""
         except EOFError:
@@ -45,27 +52,42 @@ def history() -> History:
 
 
 class Words(Completer):
-    """Completion: words of SQL, collections, fields, commands."""
+    """Completion: commands, collections, fields of those that the statement names, words of SQL."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, begun: Callable[[], str]) -> None:
         self._db = db
+        self._begun = begun
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
         """What the word before the cursor may become."""
-        typed = document.get_word_before_cursor(WORD=True).rpartition("(")[2].rpartition(",")[2]
-        if not typed:
-            return
-        for word in self._words(document.text_before_cursor):
-            if word.lower().startswith(typed.lower()) and word != typed:
-                yield Completion(word, start_position=-len(typed))
+        typed = WORD.findall(document.text_before_cursor)[0]
+        before = self._begun() + document.text_before_cursor[: -len(typed) or None]
+        words = dict.fromkeys(self._words(before, self._begun() + document.text, typed))
+        found = [word for word in words if word.lower().startswith(typed.lower())]
+        if found != [typed]:  # beside others a complete word is one of several, or Tab would make orders of ORDER
+            yield from (Completion(word, start_position=-len(typed)) for word in found)
 
-    def _words(self, text: str) -> Iterator[str]:
-        if text.lstrip().startswith("."):
-            yield from (".help", ".tables", ".schema", ".json", ".timer", ".quit")
-        yield from WORDS
-        for name in self._db.collection_names():
-            yield name
-            yield from names(schema_of(self._db, name).fields, "")
+    def _words(self, before: str, text: str, typed: str) -> Iterator[str]:
+        """What may follow, whatever of it has been typed. text: the statement, with what stands behind the cursor."""
+        collections = self._db.collection_names()
+        if not before.strip() and typed.startswith("."):
+            yield from COMMANDS
+        elif COLLECTION.search(before):
+            yield from collections
+        else:
+            named = set(NAME.findall(text)).intersection(collections)
+            for name in collections:
+                if name in named or not named:
+                    yield from names(
+                        schema_of(self._db, name).fields, f"{name}." if typed.startswith(f"{name}.") else ""
+                    )
+            yield from collections
+            yield from (like(typed, word) for word in WORDS)
+
+
+def like(typed: str, word: str) -> str:
+    """A word of SQL in the case of what has been typed of it, which then stays as it is."""
+    return word.lower() if typed.islower() else word.upper() if typed.isupper() else word
 
 
 def names(fields: tuple[Field, ...], above: str) -> Iterator[str]:

@@ -187,6 +187,7 @@ def nested(type: Type, cells: Mapping[str, str], above: str = "") -> dict[str, A
 
 
 def cell_value(type: Type, text: str, name: str) -> Any:
+    """The value of a CSV cell; the error names its column."""
     try:
         return from_text(type, text)
     except (TypeError, ValueError) as error:

@@ -95,6 +95,22 @@ async def test_get_takes_an_instance_or_a_key(db: Any) -> None:
         await collection.get("7")
 
 
+async def test_a_bad_key_is_said_to_be_one_of_which_field(db: Any) -> None:
+    """In memory and on disk, by the short way and in a transaction: `get_many` did, the others did not."""
+    collection = await users(db)
+    await collection.insert(user(1))
+
+    async def check(users: Any) -> None:
+        for bad, error in (("7", TypeError), (None, TypeError), (1.5, TypeError), (2**70, OverflowError)):
+            for verb in (users.get, users.get_or_raise, users.delete, lambda key: users.update(key, {"age": 1})):
+                with pytest.raises(error, match=r': field "id" of users$'):
+                    await verb(bad)
+
+    await check(collection)
+    async with db.transaction() as tx:
+        await check(await tx.collection(User))
+
+
 async def test_get_many_names_the_field_of_a_bad_key(db: Any) -> None:
     collection = await db.collection(User)
     await collection.insert(user(1))
@@ -467,3 +483,14 @@ async def test_insert_many_of_long_rows_stores_them_all(chunk: int | None, world
         users = await db.collection(User)
         assert await users.insert_many(iter(rows), chunk=chunk) == 200
         assert await users.all() == rows
+
+
+async def test_in_finds_a_key_without_waiting_or_not_at_all(world: World) -> None:
+    async with world.open() as db:
+        collection = await users(db)
+        for asked in (collection, collection.where("id", 1)):
+            if world.blocking and asked is collection:
+                assert 1 not in asked.bare
+                continue
+            with pytest.raises(TypeError, match="`in` does not wait, and a query has no keys: ask get"):
+                assert 1 in getattr(asked, "bare", asked)

@@ -78,7 +78,7 @@ def test_a_path_is_opened_for_reading_and_closed_with_the_connection(tmp_path: P
         db.collection(User).insert(USERS[0])
     with dbapi.connect(str(path), strict_read_only=True) as connection:
         assert connection.execute("SELECT name FROM users").fetchall() == [("ada",)]
-        database = connection._database
+        database = connection.__session__.database
     with pytest.raises(modelvault.ClosedError):
         database.collection_names()
 

@@ -37,7 +37,7 @@ class PreparedCursor(dbapi.Cursor):
             for text, _, word in VALUE.findall(insert[2])
         ]
         row = dict(zip(COLLECTIONS[insert[1]], values, strict=True))
-        self.connection._database.insert(f"dbapi20test_{insert[1]}", {"key": next(KEYS), **row})
+        self.connection.__session__.database.insert(f"dbapi20test_{insert[1]}", {"key": next(KEYS), **row})
         return self
 
 
@@ -46,7 +46,7 @@ KEYS = count()
 
 class PreparedConnection(dbapi.Connection):
     def cursor(self) -> PreparedCursor:
-        self._attend()
+        self.__session__.attend()
         return PreparedCursor(self)
 
 
@@ -64,9 +64,11 @@ class TestCompliance(dbapi20.DatabaseAPI20Test):  # type: ignore[misc]
         return PreparedConnection(self.database, owned=False)
 
     def prepare(self, cursor: dbapi.Cursor, name: str) -> None:
-        with pytest.raises(dbapi.NotSupportedError if not cursor.connection._closed else dbapi.InterfaceError):
+        with pytest.raises(
+            dbapi.NotSupportedError if not cursor.connection.__session__.closed else dbapi.InterfaceError
+        ):
             dbapi.Cursor.execute(cursor, f"create table {name} (name varchar(20))")
-        cursor.connection._attend()
+        cursor.connection.__session__.attend()
         fields = [{"path": ["key"], "type": "int64"}]
         fields += [{"path": [field], "type": {"optional": "string"}} for field in COLLECTIONS[name]]
         self.database.register_collection(f"dbapi20test_{name}", json.dumps(fields), "key")

@@ -243,7 +243,7 @@ def test_versions_count_even_when_nothing_changes() -> None:
         models.collection(db, cls).insert(cls(id=1, n=1))
         for number in range(2, 40):
             assert models.apply(db, cls) == number
-        assert len(db._twin._catalog.definitions(None)["users"]["schemas"]) == 1
+        assert len(db.__catalog__.definitions(None)["users"]["schemas"]) == 1
         tight = model(n=Annotated[int, Ge(0)])
         assert models.apply(db, tight) == 40 and models.plan(db, tight).version == 40
         assert models.apply(db, tight, upgrade={41: lambda row: row | {"n": 7}, 40: lambda row: 1 / 0}) == 41

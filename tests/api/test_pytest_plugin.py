@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -117,7 +118,10 @@ def anyio_backend(request):
 """
 
 ROOT = Path(__file__).parents[2]
-OPTIONS = ["-p", "modelvault.pytest_plugin", "-W", "error", "-p", "no:cacheprovider", "-p", "no:hypothesispytest"]
+# Where the package is installed, or a wheel was built in its folder, pytest loads the plugin by itself.
+LOADED = any(entry.name == "modelvault" for entry in entry_points(group="pytest11"))
+PLUGIN = [] if LOADED else ["-p", "modelvault.pytest_plugin"]
+OPTIONS = [*PLUGIN, "-W", "error", "-p", "no:cacheprovider", "-p", "no:hypothesispytest"]
 NO_ASYNCIO = [*OPTIONS, "-p", "no:asyncio"]
 
 

@@ -327,3 +327,17 @@ async def test_a_change_in_another_process_is_followed(disk_world: World) -> Non
             assert await books.count() == 6
             with pytest.raises(OSError, match="read-only"):
                 await reader.register_schema_version("books", fields(**BASE))
+
+
+async def test_an_update_gives_an_old_row_the_field_that_it_lacks(db: Any) -> None:
+    """As a row of the version before it has no value for a field that is required, it cannot be stored as it is."""
+    await db.register_collection("items", '[{"path": ["id"], "type": "int64"}]', "id")
+    items = await db.collection("items")
+    await items.insert({"id": 1})
+    wider = '[{"path": ["id"], "type": "int64"}, {"path": ["name"], "type": "string"}]'
+    await db.register_schema_version("items", wider, force=True)
+    assert await items.get(1) == {"id": 1}
+    with pytest.raises(ValueError, match="name"):
+        await items.update(1, {"id": 1})
+    assert await items.update(1, {"name": "x"}) == {"id": 1, "name": "x"}
+    assert await items.get(1) == {"id": 1, "name": "x"}

@@ -106,6 +106,28 @@ def test_threads_write_without_a_transaction(path: str | None) -> None:
         assert [row.id for row in users] == [row.id for row in users.all()]
 
 
+def test_in_looks_for_a_primary_key(path: str | None) -> None:
+    """It went through the rows, none of which is equal to a key."""
+    with open_at(path) as db:
+        users = db.collection(User)
+        users.insert_many(map(user, range(10)))
+        assert 3 in users and user(3) in users and user(3).model_copy(update={"name": "another"}) in users
+        assert 10 not in users and user(10) not in users
+        assert all(row in users for row in users)
+        with pytest.raises(TypeError, match='field "id" of users'):
+            assert "3" not in users
+        with db.transaction() as tx:
+            users.delete(3)
+            assert 3 not in users and 3 not in tx.collection(User)
+            users.insert(user(30))
+            assert 30 in users
+        with pytest.raises(TypeError, match=r"a query has no keys: ask get\(key\) of the collection, or exists\(\)"):
+            assert 3 in users.where("active", True)  # type: ignore[operator]
+        with pytest.raises(TypeError, match="len"):
+            len(users)  # type: ignore[arg-type]
+        assert users  # a collection is there, whatever is in it
+
+
 def test_another_thread_is_not_in_the_transaction(path: str | None) -> None:
     with open_at(path) as db:
         users = db.collection(User)

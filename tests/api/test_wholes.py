@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 from typing import Annotated, Any
 
 import pytest
@@ -227,3 +230,97 @@ def test_upkeep(tmp_path: Any) -> None:
     for name in "abcde":
         with Database.open(tmp_path / name) as db:
             assert [hidden(row) for row in db.collection(User).all()] == [hidden(row) for row in ROWS]
+
+
+class Cat(BaseModel):
+    age: int = 1
+
+
+class Dog(BaseModel):
+    age: int = 1
+
+
+class Zoned(BaseModel):
+    __modelvault_primary_key__ = "id"
+    __modelvault_collection__ = "zoned"
+    id: int
+    name: str = "?"
+    at: datetime = datetime(2020, 1, 1, 12, tzinfo=timezone(timedelta(hours=2)))
+    pet: Cat | Dog = Dog()
+    home: Home = Home()
+
+
+async def test_a_dict_changes_what_it_names_and_nothing_else(world: World) -> None:
+    """Private attributes, which fields were set, members of unions and zones are not in a dict; they stay."""
+    for in_transaction in (False, True):
+        async with world.open() as db, AsyncExitStack() as stack:
+            models_of, zoned = await filled(world, db), await db.collection(Zoned)
+            await zoned.insert(Zoned(id=1))
+            place = db
+            if in_transaction:
+                place = await stack.enter_async_context(db.transaction())
+            users, dicts = await place.collection("users"), await place.collection("zoned")
+            for old in ROWS:
+                assert (await users.update(old.id, {"age": old.age + 1}))["age"] == old.age + 1
+            await users.where("age", 2).update({"name": "two"})
+            await dicts.update(1, {"name": "new"})
+            await dicts.where("name", "new").update({"name": "newer"})
+            if in_transaction:
+                await stack.aclose()
+            for row in await models_of.all():
+                old = ROWS[row.id]
+                named = {"age", "name"} if row.age == 2 else {"age"}
+                assert row.model_copy(update={"age": old.age, "name": old.name}) == old
+                assert row.model_fields_set == old.model_fields_set | named
+                assert hidden(row)[1:] == hidden(old)[1:]
+            found = await zoned.get(1)
+            assert found.model_fields_set == {"id", "name"} and found.name == "newer"
+            assert found.pet == Dog() and type(found.pet) is Dog
+            assert found.at.isoformat() == "2020-01-01T12:00:00+02:00"
+
+
+async def test_a_dict_changes_a_part_of_an_object(world: World) -> None:
+    async with world.open() as db:
+        users = await filled(world, db)
+        dicts = await db.collection("users")
+        await dicts.where("id", 3).update({"home.city": "Bern"})
+        found = await users.get(3)
+        assert (found.home.city, found.home.size, found.home._seen) == ("Bern", 1, 3)
+        assert found.home.model_fields_set == {"city"} and found.model_fields_set == ROWS[3].model_fields_set | {"home"}
+        assert found._note == "note 3" and hidden(found.homes) == hidden(ROWS[3].homes)
+        await dicts.update(3, {"home": {"city": "Basel", "size": 9}, "either": "now a text"})
+        found = await users.get(3)
+        assert (found.home.city, found.home.size, found.either) == ("Basel", 9, "now a text")
+        assert found.home.model_fields_set == {"city", "size"} and found._log == [3]
+
+
+async def test_a_dict_changes_some_of_a_list(world: World) -> None:
+    """What was in it is as it was, wherever it is now."""
+    async with world.open() as db:
+        users = await filled(world, db)
+        dicts = await db.collection("users")
+        one, two = (await dicts.get(3))["homes"]
+        await dicts.update(3, {"homes": [{"city": "new", "size": 0}, two, one]})
+        found = await users.get(3)
+        assert [home.city for home in found.homes] == ["new", "nowhere", "x"] and found._note == "note 3"
+        assert hidden(found.homes[1:]) == hidden(ROWS[3].homes[::-1])
+        assert found.homes[0].model_fields_set == {"city", "size"} and found.homes[0]._seen == 0
+
+
+class Price(BaseModel):
+    __modelvault_primary_key__ = "id"
+    id: int
+    value: Decimal = Decimal("1.0")
+    rate: float = 0.0
+    _note: str = PrivateAttr("")
+
+
+async def test_a_dict_changes_what_is_equal_but_not_the_same(world: World) -> None:
+    async with world.open() as db:
+        prices = await db.collection(Price)
+        price = Price(id=1)
+        price._note = "kept"
+        await prices.insert(price)
+        await (await db.collection(prices.name)).update(1, {"value": Decimal("1.00"), "rate": -0.0})
+        found = await prices.get(1)
+        assert (str(found.value), str(found.rate), found._note) == ("1.00", "-0.0", "kept")

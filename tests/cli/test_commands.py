@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import select
 import subprocess
 import sys
 from collections.abc import Callable
@@ -194,8 +195,8 @@ def test_the_shell_runs_what_comes_through_a_pipe(run: Run, file: str, monkeypat
     assert run("shell", file, "-c", ".nope")[0] == 1
 
 
-def in_a_terminal(words: list[str], typed: str = "", **environment: str) -> str:
-    """What a command shows on a terminal, escapes and all."""
+def in_a_terminal(words: list[str], typed: str = "", *more: tuple[str, str], **environment: str) -> str:
+    """What a command shows on a terminal, escapes and all. more: what to wait for, and what to type then."""
     pty = pytest.importorskip("pty")
     here, there = pty.openpty()
     env = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "30", **environment}
@@ -205,8 +206,11 @@ def in_a_terminal(words: list[str], typed: str = "", **environment: str) -> str:
     )
     os.close(there)
     os.write(here, typed.encode())
-    shown = b""
+    shown, seen, waiting = b"", 0, list(more)
     while True:
+        if not select.select([here], [], [], 30)[0]:
+            process.kill()
+            raise AssertionError(f"nothing happens after {shown.decode()}")
         try:
             part = os.read(here, 65536)
         except OSError:
@@ -214,6 +218,9 @@ def in_a_terminal(words: list[str], typed: str = "", **environment: str) -> str:
         if b"\x1b[6n" in part:  # where is the cursor?
             os.write(here, b"\x1b[1;1R")
         shown += part
+        while waiting and waiting[0][0].encode() in shown[seen:]:
+            seen = len(shown)
+            os.write(here, waiting.pop(0)[1].encode())
         if not part:
             break
     process.wait()
@@ -240,6 +247,24 @@ def test_the_shell_talks_on_a_terminal(file: str, tmp_path: Path) -> None:
     assert " ms" in shown
     assert "Traceback" not in shown
     assert "+SELECT name" in history.read_text()
+
+
+def test_the_shell_completes_with_tab(file: str) -> None:
+    """One candidate is put in at once, in the case that was typed; of several what they share, and a menu."""
+    steps = [
+        ("modelvault>", "sel\t"),
+        ("ect", " addr\t"),
+        ("address.zip", ".c\t"),  # in the menu
+        ("ity", " from u\t"),
+        ("sers", " WHERE id = 3\r"),
+        ("...>", "ord\t"),
+        ("er", " by na\t"),
+        ("me", ";\r"),
+        ("1 row", ""),
+        ("modelvault>", ".quit\r"),
+    ]
+    shown = in_a_terminal(["shell", file], "", *steps, MODELVAULT_HISTORY="")
+    assert "address.city" in shown and "Traceback" not in shown and "error" not in shown
 
 
 # Being run
@@ -295,15 +320,27 @@ def test_words_are_completed(file: str) -> None:
 
     from modelvault.cli.terminal import Words
 
-    with Database.open(file, read_only=True) as db:
+    with Database.open(file) as db:
+        db.register_collection("uses", '[{"path": ["id"], "type": "int64"}, {"path": ["many"], "type": "int64"}]', "id")
 
-        def found(text: str) -> list[str]:
-            return [word.text for word in Words(db).get_completions(Document(text), CompleteEvent())]
+        def found(text: str, begun: str = "") -> list[str]:
+            words = Words(db, lambda: begun)
+            return [word.text for word in words.get_completions(Document(text), CompleteEvent())]
 
         assert found("SELECT address.") == ["address.city", "address.zip"]
         assert found("SELECT id,na") == ["name"]
         assert found("SELECT max(sc") == ["score"]
-        assert found("SELECT id FROM us") == ["users"]
-        assert found("sel") == ["SELECT"]
+        assert found("SELECT id FROM us") == ["users", "uses"]
+        assert found("SELECT id FROM ") == found("FROM users;SELECT id FROM ") == ["users", "uses"]
+        assert found("us", "SELECT id\nFROM\n") == ["users", "uses"]
+        assert (found("sel"), found("Sel"), found("SEL")) == (["select"], ["SELECT"], ["SELECT"])
+        assert found("SELECT id FROM users WHERE age>sc") == ["score"]
+        assert "many" not in found("SELECT id FROM users WHERE m")
+        assert "many" in found("SELECT id FROM uses WHERE m") and "many" in found("m", "SELECT id FROM uses WHERE ")
+        assert found("SELECT id FROM users WHERE age") == [] and found("SELECT id FROM uses US") == ["users", "uses"]
+        db.register_collection("orders", '[{"path": ["id"], "type": "int64"}]', "id")
+        assert found("SELECT id FROM users ORDER") == ["orders", "ORDER"]
+        assert found("SELECT users.na") == ["users.name"]
         assert found(".sc") == [".schema"]
-        assert found("SELECT ") == []
+        assert found(".schema us") == ["users", "uses"]
+        assert found("SELECT id FROM users WHERE i").count("id") == 1

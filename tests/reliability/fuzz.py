@@ -329,7 +329,7 @@ def record_samples() -> list[bytes]:
         with closing(Database.open_in_memory()) as db:
             rows = db.collection(model)
             rows.insert(make(1))
-            binding = db._twin._catalog.find(rows.name, None).binding(db._twin._catalog.mapped(model))
+            binding = db.__catalog__.find(rows.name, None).binding(db.__catalog__.mapped(model))
             found += [bytes([number]) + binding.face.encode(make(row))[1] for row in range(1, 40, 3)]
     return found
 

@@ -191,7 +191,7 @@ class Machine(RuleBasedStateMachine):
     def end_reading(self) -> None:
         assert self.reading is not None
         version, state = self.reading
-        catalog = self.db._twin._catalog
+        catalog = self.db.__catalog__
         report = Verification(PATH)
         for _ in verifying(self.db._twin._access.engine, version, report):
             pass

@@ -109,7 +109,7 @@ def schema(db: Any) -> Iterator[int]:
 
 def shape_version(db: Any) -> int:
     """The schema's version, odd for numbers."""
-    version: int = db._twin._catalog.find("shapes", None).version
+    version: int = db.__catalog__.find("shapes", None).version
     return version
 
 

@@ -28,6 +28,10 @@ async def mistakes(users: AsyncCollection[User]) -> None:
     users.where(col(User.name).like(3))  # wrong: both
     users.where((u.age > 1) & 3)  # wrong: both
     users.where("x" in u.tags)  # wrong: both
+    if 1 in users:  # wrong: both
+        pass
+    if 1 in users.where(u.age > 1):  # wrong: both
+        pass
     users.where(not u.active)  # wrong: pyright
     if u.age > 1:  # wrong: pyright
         pass
