@@ -218,9 +218,10 @@ class Access(Gate):
                 return reader(self.engine.latest.roots, True)
         with suppress(ColdPage, CorruptionError):
             return reader(self.engine.latest.roots, False)
-        return await self.runner.fetch(self._read_pinned, reader)
+        result: T = await self.runner.fetch(self._read_pinned, reader)
+        return result
 
-    def _read_pinned(self, reader: Reader[T]) -> T:
+    def _read_pinned(self, reader: Reader[Any]) -> Any:
         """A look at the last commit that may wait for the disk. It may outlive who asked for it."""
         version = self.pin()
         try:

@@ -13,7 +13,7 @@ cdef int REPEATS = 8        # of what a signal handler interrupts with an except
 cdef class Turn:
     """The turn of one of many tasks and threads; see `_queue.Turns`, which adds waiting for it."""
 
-    def __init__(self):
+    def __cinit__(self):
         self.mutex = threading.Lock()
         self.line = deque()
 
