@@ -12,7 +12,7 @@ cdef class Flag:
     cdef object lock
     cdef bint done
 
-    def __init__(self):
+    def __cinit__(self):
         self.lock = threading.Lock()
         self.lock.acquire()
 
