@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from modelvault._core import LONG
 from modelvault._core.aggregate import Aggregate
 from modelvault._core.columns import Columns
-from modelvault._reading import Opened, Opener, Reading
+from modelvault._reading import CHECKED, Opened, Opener, Reading
 from modelvault._rows import Rows
 from modelvault._search import Function, Search, Slice, needs_of
 from modelvault.conditions import EVERYTHING, NEEDS, Every, Needs, Negation, Order, Selection, Test
@@ -74,7 +74,7 @@ class Answers:
         """The rows, at most `most`, in slices. make: what becomes of each."""
         await self._opener.access.breathe(0)
         selection = limited(selection, most)
-        reading = await Reading.begin(self._opener, selection)
+        reading = await Reading.begin(self._opener, selection, most=None if make is None else CHECKED)
         opened = reading.opened
         found: list[Any] = []
         await reading.finish(

@@ -30,6 +30,7 @@ Function = tuple[str, tuple[str, ...] | None]
 
 WHOLE: Final = ("everything", "order", "whole")  # ways that give every row
 MANY: Final = 1 << 10  # rows that wait to be sorted: from here on that takes long
+NEW: Final = 256  # rows looked at by a slice that tells values apart: that takes longer than to find them
 
 
 class Slice(NamedTuple):
@@ -201,8 +202,9 @@ class Search:
             if not self.sort.step(budget, wait, release):
                 return True
             if self._skip:
-                self.sort.skip(self._skip, wait)
-                self._skip = 0
+                self._skip -= self.sort.skip(self._skip, wait)
+                self.done = self.sort.done
+                return self.done or self._skip > 0
         elif self._skip:
             self._skip -= self.scan.skip(self._skip, budget, wait, release)
             self.done = self.scan.done
@@ -235,7 +237,7 @@ class Search:
         """The next rows whose values were not there before; offset and limit count them."""
         if self.done or (self.sort is not None and not self.sort.step(slice.budget, slice.wait, slice.release)):
             return []
-        found = seen.fresh(self._next_pairs(slice), self.shape)
+        found = seen.fresh(self._next_pairs(slice._replace(most=min(slice.most, NEW))), self.shape)
         skipped = min(self._skip, len(found))
         self._skip -= skipped
         found = found[skipped:]
