@@ -357,7 +357,7 @@ cdef class String(Raw):
     """
 
     def __dealloc__(self):
-        cdef size_t i
+        cdef int i
         if self.recent != NULL:
             for i in range(RECENT):
                 Py_XDECREF(self.recent[i])
