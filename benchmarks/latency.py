@@ -18,7 +18,7 @@ from pathlib import Path
 from random import Random
 from statistics import median
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import anyio
 
@@ -60,16 +60,30 @@ def filled(path: Path, count: int) -> Path:
 # The loop stands still
 
 
+class Turn(NamedTuple):
+    """How late a turn of a loop came, in seconds; and how long of that its thread could run, but no core was free."""
+
+    late: float
+    coreless: float
+
+
+def coreless() -> float:
+    """How long this thread has waited for a core, in seconds; 0 where the system does not say."""
+    with suppress(OSError), open("/proc/thread-self/schedstat") as file:
+        return int(file.read().split()[1]) / 1e9
+    return 0.0
+
+
 @asynccontextmanager
-async def ticking() -> AsyncIterator[list[float]]:
-    """A task that asks for a turn each millisecond; how late each turn came, in seconds."""
-    late: list[float] = []
+async def ticking() -> AsyncIterator[list[Turn]]:
+    """A task that asks for a turn each millisecond; how each turn came."""
+    late: list[Turn] = []
 
     async def tick() -> None:
         while True:
-            start = perf_counter()
+            start, before = perf_counter(), coreless()
             await anyio.sleep(TICK)
-            late.append(perf_counter() - start - TICK)
+            late.append(Turn(perf_counter() - start - TICK, coreless() - before))
 
     async with anyio.create_task_group() as group:
         group.start_soon(tick)
@@ -152,7 +166,7 @@ async def still() -> float:
     """The longest time without a turn of a loop that has nothing else to do."""
     async with ticking() as late:
         await anyio.sleep(0.5)
-    return max(late, default=0.0)
+    return max(late).late
 
 
 def stalls(folder: Path, count: int, rounds: int) -> None:
@@ -181,7 +195,7 @@ def stalls(folder: Path, count: int, rounds: int) -> None:
                                 await work(made)
                         finally:
                             gc.enable()
-                        return max(late, default=0.0)
+                        return max(late).late
 
                 worst.append(run(loop, main))
             late = median(worst) * 1e3
@@ -233,20 +247,20 @@ def queries(folder: Path, count: int, rounds: int, only: str, loops: list[str]) 
     for (name, query), loop in product(QUERIES.items(), loops):
         if only not in name:
             continue
-        found: list[tuple[float, float, float]] = []
+        found: list[tuple[float, float, float, float]] = []
         for _ in range(rounds):
             if "first time" in name:
                 forget(path)
             found.append(run(loop, partial(asked, path, query)))
             gc.collect()  # what the query gave goes away here, and not in the next one
-        late, idle, taken = (median(part) * 1e3 for part in zip(*found, strict=True))
+        late, no_core, idle, taken = (median(part) * 1e3 for part in zip(*found, strict=True))
         worst = max(part[0] for part in found) * 1e3
-        measured = f"{late:.2f} ms (worst {worst:.2f}, idle {idle:.2f}), of {taken:,.0f}"
+        measured = f"{late:.2f} ms ({no_core:.2f} without a core; worst {worst:.2f}, idle {idle:.2f}), of {taken:,.0f}"
         show(f"{count:,} rows, {loop} stands still: {name}", measured, "<= 5 ms", late <= 5)
 
 
-async def asked(path: Path, query: Callable[[Users], Awaitable[object]]) -> tuple[float, float, float]:
-    """How long the loop stands still during a query, and before it, and how long it takes, in seconds.
+async def asked(path: Path, query: Callable[[Users], Awaitable[object]]) -> tuple[float, float, float, float]:
+    """How long the loop stands still during a query, how long of that without a core, and before it; how long it takes.
 
     Its result is kept.
     """
@@ -255,13 +269,14 @@ async def asked(path: Path, query: Callable[[Users], Awaitable[object]]) -> tupl
         await users.get(1)
         async with ticking() as late:
             await anyio.sleep(0.3)
-            idle = max(late)
+            idle = max(late).late
             late.clear()
             start = perf_counter()
             kept = await query(users)
-            longest, taken = max(late, default=0.0), perf_counter() - start
+            taken = perf_counter() - start
+            longest = max(late, default=Turn(0.0, 0.0))
         del kept
-        return longest, idle, taken
+        return *longest, idle, taken
 
 
 # Others

@@ -218,7 +218,7 @@ class Search:
         if self.done:
             return True
         if self.sort is not None:
-            if not self.sort.step(budget, wait, release):
+            if self._sorts(slice):
                 return True
             if self._skip:
                 self._skip -= self.sort.skip(self._skip, wait)
@@ -229,6 +229,12 @@ class Search:
             self.done = self.scan.done
             return self.done or self._skip > 0
         return False
+
+    def _sorts(self, slice: Slice) -> bool:
+        """Read on or sort; whether that was all that this slice does. A step that takes long is: rows are made elsewhere."""
+        assert self.sort is not None
+        due = self.sort.due
+        return not self.sort.step(slice.budget, slice.wait, slice.release) or due
 
     def _next(self, shape: Shape | None, slice: Slice) -> list[Any]:
         """The next rows of one slice, as the shape makes them."""
@@ -254,7 +260,7 @@ class Search:
 
     def _fresh(self, slice: Slice, seen: Seen) -> list[tuple[bytes, bytes]]:
         """The next rows whose values were not there before; offset and limit count them."""
-        if self.done or (self.sort is not None and not self.sort.step(slice.budget, slice.wait, slice.release)):
+        if self.done or (self.sort is not None and self._sorts(slice)):
             return []
         found = seen.fresh(self._next_pairs(slice._replace(most=min(slice.most, NEW))), self.shape)
         skipped = min(self._skip, len(found))

@@ -411,7 +411,7 @@ def test_what_a_row_holds_is_its_own():
 def test_fields_sets_are_small_and_whole(count):
     """They take less memory than Python would give them, and are sets like others."""
     names = [f"field_{number}" for number in range(count)]
-    model = create_model("Wide", **{name: (int, 0) for name in names})
+    model = create_model("Wide", **dict.fromkeys(names, (int, 0)))
     codec = Face([RecordCodec(row_type(model), 1)], names[0])
     back = codec.decode(codec.encode(model(**dict.fromkeys(names, 1)))[1])
     found = back.model_fields_set

@@ -186,7 +186,7 @@ def test_rows_are_given_for_so_long_only(memory: int, monkeypatch: pytest.Monkey
     found = []
     while not sort.done:
         found.append([row["id"] for row in sort.fetch(FACE, 1000)])
-    assert sum(found, []) == [f"{number:06}" for number in range(skipped, 600)]
+    assert [key for part in found for key in part] == [f"{number:06}" for number in range(skipped, 600)]
     assert max(map(len, found)) == 128
     store.close()
 
