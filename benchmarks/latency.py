@@ -262,7 +262,7 @@ def queries(folder: Path, count: int, rounds: int, only: str, loops: list[str]) 
 async def asked(path: Path, query: Callable[[Users], Awaitable[object]]) -> tuple[float, float, float, float]:
     """How long the loop stands still during a query, how long of that without a core, and before it; how long it takes.
 
-    Its result is kept.
+    In seconds. Its result is kept.
     """
     async with AsyncDatabase.open(path) as db:
         users = models.async_collection(db, User)

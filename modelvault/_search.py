@@ -231,7 +231,7 @@ class Search:
         return False
 
     def _sorts(self, slice: Slice) -> bool:
-        """Read on or sort; whether that was all that this slice does. A step that takes long is: rows are made elsewhere."""
+        """Read on or sort; whether that was all this slice does. After a long step it is: rows are made elsewhere."""
         assert self.sort is not None
         due = self.sort.due
         return not self.sort.step(slice.budget, slice.wait, slice.release) or due
