@@ -21,7 +21,7 @@ from pathlib import Path
 from random import Random
 from statistics import median
 from time import perf_counter
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import anyio
 
@@ -63,16 +63,30 @@ def filled(path: Path, count: int) -> Path:
 # The loop stands still
 
 
+class Turn(NamedTuple):
+    """How late a turn of a loop came, in seconds; and how long of that its thread could run, but no core was free."""
+
+    late: float
+    coreless: float
+
+
+def coreless() -> float:
+    """How long this thread has waited for a core, in seconds; 0 where the system does not say."""
+    with suppress(OSError), open("/proc/thread-self/schedstat") as file:
+        return int(file.read().split()[1]) / 1e9
+    return 0.0
+
+
 @asynccontextmanager
-async def ticking() -> AsyncIterator[list[float]]:
-    """A task that asks for a turn each millisecond; how late each turn came, in seconds."""
-    late: list[float] = []
+async def ticking() -> AsyncIterator[list[Turn]]:
+    """A task that asks for a turn each millisecond; how each turn came."""
+    late: list[Turn] = []
 
     async def tick() -> None:
         while True:
-            start = perf_counter()
+            start, before = perf_counter(), coreless()
             await anyio.sleep(TICK)
-            late.append(perf_counter() - start - TICK)
+            late.append(Turn(perf_counter() - start - TICK, coreless() - before))
 
     async with anyio.create_task_group() as group:
         group.start_soon(tick)
@@ -155,7 +169,7 @@ async def still() -> float:
     """The longest time without a turn of a loop that has nothing else to do."""
     async with ticking() as late:
         await anyio.sleep(0.5)
-    return max(late, default=0.0)
+    return max(late).late
 
 
 def stalls(folder: Path, count: int, rounds: int) -> None:
@@ -184,7 +198,7 @@ def stalls(folder: Path, count: int, rounds: int) -> None:
                                 await work(made)
                         finally:
                             gc.enable()
-                        return max(late, default=0.0)
+                        return max(late).late
 
                 worst.append(run(loop, main))
             late = median(worst) * 1e3
@@ -236,7 +250,7 @@ def queries(folder: Path, count: int, rounds: int, only: str, loops: list[str]) 
     for (name, query), loop in product(QUERIES.items(), loops):
         if only not in name:
             continue
-        found: list[tuple[float, float, float]] = []
+        found: list[Stood] = []
         for _ in range(rounds):
             if "first time" in name:
                 forget(path)
@@ -245,7 +259,19 @@ def queries(folder: Path, count: int, rounds: int, only: str, loops: list[str]) 
         show_stall(f"{count:,} rows, {loop} stands still: {name}", found)
 
 
-async def asked(path: Path, query: Callable[[Users], Awaitable[object]]) -> tuple[float, float, float]:
+class Stood(NamedTuple):
+    """How long a loop stood still during some work, how long of that without a core, and before it; what the work took.
+
+    In seconds.
+    """
+
+    late: float
+    no_core: float
+    idle: float
+    taken: float
+
+
+async def asked(path: Path, query: Callable[[Users], Awaitable[object]]) -> Stood:
     """`stood_still` during a query; its result is kept until then."""
     async with AsyncDatabase.open(path) as db:
         users = models.async_collection(db, User)
@@ -253,24 +279,25 @@ async def asked(path: Path, query: Callable[[Users], Awaitable[object]]) -> tupl
         return await stood_still(partial(query, users))
 
 
-async def stood_still(work: Callable[[], Awaitable[object]]) -> tuple[float, float, float]:
-    """How long the loop stands still during some work, and before it, and how long that takes, in seconds."""
+async def stood_still(work: Callable[[], Awaitable[object]]) -> Stood:
+    """How long the loop stands still during some work, whose result is kept until then."""
     async with ticking() as late:
         await anyio.sleep(0.3)
-        idle = max(late)
+        idle = max(late).late
         late.clear()
         start = perf_counter()
         kept = await work()
-        longest, taken = max(late, default=0.0), perf_counter() - start
+        taken = perf_counter() - start
+        longest = max(late, default=Turn(0.0, 0.0))
     del kept
-    return longest, idle, taken
+    return Stood(*longest, idle, taken)
 
 
-def show_stall(name: str, found: list[tuple[float, float, float]]) -> None:
+def show_stall(name: str, found: list[Stood]) -> None:
     """One line for what `stood_still` found in some runs."""
-    late, idle, taken = (median(part) * 1e3 for part in zip(*found, strict=True))
-    worst = max(part[0] for part in found) * 1e3
-    measured = f"{late:.2f} ms (worst {worst:.2f}, idle {idle:.2f}), of {taken:,.0f}"
+    late, no_core, idle, taken = (median(part) * 1e3 for part in zip(*found, strict=True))
+    worst = max(part.late for part in found) * 1e3
+    measured = f"{late:.2f} ms ({no_core:.2f} without a core; worst {worst:.2f}, idle {idle:.2f}), of {taken:,.0f}"
     show(name, measured, "<= 5 ms", late <= 5)
 
 
@@ -321,7 +348,7 @@ def upkeep(folder: Path, count: int, rounds: int, only: str, loops: list[str]) -
     for (name, work), loop in product(UPKEEP.items(), loops):
         if only not in name:
             continue
-        found: list[tuple[float, float, float]] = []
+        found: list[Stood] = []
         for _ in range(rounds):
             with tempfile.TemporaryDirectory(dir=folder) as place:
                 path = Path(shutil.copy(sources["free" in name], place))
@@ -330,8 +357,8 @@ def upkeep(folder: Path, count: int, rounds: int, only: str, loops: list[str]) -
         show_stall(f"{count:,} rows, {loop} stands still: {name}", found)
 
 
-async def kept_up(path: Path, work: Callable[[AsyncDatabase], Awaitable[object]]) -> tuple[float, float, float]:
-    """How long the loop stands still during some work, and before it, and how long that takes, in seconds."""
+async def kept_up(path: Path, work: Callable[[AsyncDatabase], Awaitable[object]]) -> Stood:
+    """`stood_still` during some work."""
     async with AsyncDatabase.open(path) as db:
         return await stood_still(partial(work, db))
 

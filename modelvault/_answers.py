@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from modelvault._core import LONG
 from modelvault._core.aggregate import Aggregate
 from modelvault._core.columns import Columns
-from modelvault._reading import Opened, Opener, Reading
+from modelvault._reading import CHECKED, Opened, Opener, Reading
 from modelvault._rows import Rows
-from modelvault._search import Function, Search, Slice, needs_of
+from modelvault._search import Function, Search, Slice, few, needs_of
 from modelvault.conditions import EVERYTHING, NEEDS, Every, Needs, Negation, Order, Selection, Test
 from modelvault.errors import ColdPage, CorruptionError
 
 if TYPE_CHECKING:
+    from modelvault._engine import Version
     from modelvault._store import Binding
+    from modelvault._ways import Plan
     from modelvault.frames import BatchIterator
     from modelvault.sources import RowIterator
 
@@ -65,8 +67,19 @@ class Answers:
         access.credit -= 1
         if access.credit < 0:
             return None
-        answer = self._at_once(limited(selection, most), Search.rows)
-        return None if answer is None else checked(answer[2], selection, answer[0])
+        selection = limited(selection, most)
+        ready = self._planned(selection, NEEDS)
+        if ready is None:
+            return None
+        opened, latest, plan = ready
+        sequence = latest.sequence
+        try:
+            found = few(opened.finder, selection, plan, latest.roots, opened.shown.face, FEW)
+        except (ColdPage, CorruptionError):
+            return None
+        if found is None or latest.sequence != sequence or access.engine.latest is not latest:
+            return None
+        return checked(opened, selection, found)
 
     async def fetch(
         self, selection: Selection, most: int | None = None, make: Callable[[Any], Any] | None = None
@@ -74,7 +87,7 @@ class Answers:
         """The rows, at most `most`, in slices. make: what becomes of each."""
         await self._opener.access.breathe(0)
         selection = limited(selection, most)
-        reading = await Reading.begin(self._opener, selection)
+        reading = await Reading.begin(self._opener, selection, most=None if make is None else CHECKED)
         opened = reading.opened
         found: list[Any] = []
         await reading.finish(
@@ -208,16 +221,12 @@ class Answers:
         The version is not pinned: nothing else runs on this thread meanwhile. Another thread may commit while a row is
         made, if that runs Python code; then None, too.
         """
-        ready = self._opener.at_hand()
+        ready = self._planned(selection, needs)
         if ready is None:
             return None
-        opened, latest = ready
+        opened, latest, plan = ready
         sequence = latest.sequence
-        finder = opened.finder
-        plan = finder.planner.quick(selection, finder.size(latest.roots), needs_of(selection, opened, needs))
-        if plan is None or (plan.sorts and plan.way.rows > FEW.budget):
-            return None
-        search = Search(finder, selection, plan, latest.roots, opened.shown.face)
+        search = Search(opened.finder, selection, plan, latest.roots, opened.shown.face)
         try:
             found = step(search, FEW)
         except (ColdPage, CorruptionError):
@@ -225,6 +234,20 @@ class Answers:
         if not search.done or latest.sequence != sequence or self._opener.access.engine.latest is not latest:
             return None
         return found, search, opened
+
+    def _planned(self, selection: Selection, needs: Needs) -> tuple[Opened, Version, Plan] | None:
+        """The last commit, and the plan that was best for such a selection, for one short slice; None: not so."""
+        ready = self._opener.at_hand()
+        if ready is None:
+            return None
+        opened, latest = ready
+        finder = opened.finder
+        if selection.fields is not None:
+            needs = needs_of(selection, opened, needs)
+        plan = finder.planner.quick(selection, finder.size(latest.roots), needs)
+        if plan is None or (plan.sorts and plan.way.rows > FEW.budget):
+            return None
+        return opened, latest, plan
 
 
 def only_count(functions: tuple[Function, ...], groups: tuple[tuple[str, ...], ...]) -> bool:

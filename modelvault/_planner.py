@@ -263,11 +263,20 @@ def form_of(selection: Selection, needs: Needs) -> Any:
 
 def form(condition: Condition) -> Any:
     """A condition without its values."""
-    if isinstance(condition, Test):
-        path, op, values = condition.path, condition.op, condition.values
-        if op == "in":
-            return path, op, len(values).bit_length()
-        return path, op, values[0] is None or isinstance(values[0], WHOLE) if values else None
+    if condition.__class__ is Test:
+        return form_of_test(condition)
     if isinstance(condition, Negation):
         return ("not", form(condition.part))
-    return (isinstance(condition, Every), *[form(part) for part in condition.parts])
+    parts: Any = condition.parts  # type: ignore[union-attr]
+    return (
+        condition.__class__ is Every,
+        *[form_of_test(part) if part.__class__ is Test else form(part) for part in parts],
+    )
+
+
+def form_of_test(test: Any) -> Any:
+    """A test without its values."""
+    values, op = test.values, test.op
+    if op == "in":
+        return test.path, op, len(values).bit_length()
+    return test.path, op, (values[0] is None or isinstance(values[0], WHOLE)) if values else None

@@ -1,16 +1,15 @@
 """A search under way in one state of the database.
 
-On an event loop a slice takes about a millisecond, and between two of them others run, for as many turns of the loop as
-one needs whose time has come: with a single turn between, a timer would wait for three slices. Where records are only
-tested, and few of them become anything, a slice is much larger and happens in a worker thread: the GIL is not needed
-there. Making rows needs it, so that another thread would only take it from the loop, and keep it for longer than a
-slice.
+On an event loop a slice ends after a millisecond, however far it has come, and between two of them others run, for as
+many turns of the loop as one needs whose time has come: with a single turn between, a timer would wait for three
+slices. Where records are only tested, and few of them become anything, a slice is much larger and happens in a worker
+thread: the GIL is not needed there. Making rows needs it, so that another thread would only take it from the loop, and
+keep it for longer than a slice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar
 
 from modelvault._search import Search, Slice, needs_of, plan_of
@@ -24,21 +23,19 @@ if TYPE_CHECKING:
     from modelvault._unit import Unit, View
     from modelvault.conditions import Selection
 
-__all__ = ["Opened", "Opener", "Reading", "Ready"]
+__all__ = ["CHECKED", "Opened", "Opener", "Reading", "Ready"]
 
 T = TypeVar("T")
 
-FIRST: Final = 64  # rows given by the first slice on an event loop
-LEAST: Final = 16
-MOST: Final = 4096
-LOOK: Final = 16  # rows looked at for one that is given
-GROWTH: Final = 1.5  # of a slice on an event loop beside the one before
+MOST: Final = 4096  # rows given by a slice on an event loop
+CHECKED: Final = 256  # if each is checked, or something else made of it
+LOOK: Final = 1 << 16  # rows looked at by one
 SHORT: Final = 0.001  # seconds of a slice on an event loop
 TURNS: Final = (
     3  # of an event loop between two slices: in one its clock is looked at, in the next who waited for it runs
 )
-FIRST_AWAY: Final = 1 << 16  # rows looked at by the first slice in a worker thread
-MOST_AWAY: Final = 1 << 20
+FEW_AWAY: Final = 512  # rows given by a slice in a worker thread
+LOOK_AWAY: Final = 1 << 20
 LONG: Final = 0.01  # seconds of such a slice
 SPARSE: Final = 64  # times as many rows looked at as given: then it pays
 BLOCKING: Final = 1 << 13  # rows given by a slice where nobody else waits
@@ -85,7 +82,7 @@ class Opener(Protocol):
 class Reading:
     """A search, and the state that it reads until `close`. Each slice is one call of `go`."""
 
-    __slots__ = ("_access", "_away", "_count", "_most", "_sparse", "_state", "_view", "opened", "search", "selection")
+    __slots__ = ("_access", "_most", "_sparse", "_state", "_view", "opened", "search", "selection")
 
     def __init__(
         self, access: Access, opened: Opened, view: View, selection: Selection, search: Search, most: int
@@ -96,9 +93,7 @@ class Reading:
         self._access = access
         self._view = view
         self._state = view.state
-        self._most = most
-        self._count = min(FIRST, most)
-        self._away = FIRST_AWAY
+        self._most = most if opened.check is None else min(most, CHECKED)
         self._sparse = False  # the last slice gave few of the rows that it looked at
 
     @classmethod
@@ -144,39 +139,27 @@ class Reading:
         runner = self._access.runner
         away = not runner.waits and (free or search.is_long or (search.is_test and (bare or self._sparse)))
         if runner.waits or free:
-            count, budget = min(BLOCKING, self._most), BLOCKING_LOOK
+            count, budget, scan.seconds = BLOCKING, BLOCKING_LOOK, 0.0
+        elif away:
+            count, budget, scan.seconds = FEW_AWAY, LOOK_AWAY, LONG
         else:
-            count, budget = self._count, self._away if away and search.is_test else LOOK * self._count
+            count, budget, scan.seconds = MOST, LOOK, SHORT
+        most = min(count, self._most)
         release = self._view.unit is None
         before, returned = scan.examined, scan.returned
-        seconds = 0.0
 
         def reader(roots: Any, wait: bool) -> T:
-            nonlocal seconds
             if self._state != self._view.state:
                 scan.rebase(roots)
                 self._state = self._view.state
-            start = perf_counter()
-            result = step(Slice(count, budget, wait, release))
-            seconds = perf_counter() - start
-            return result
+            return step(Slice(most, budget, wait, release))
 
         result = await self._view.read(reader, away=away)
-        if not runner.waits and not free:
-            self._sparse = scan.examined - before >= SPARSE * (scan.returned - returned + 1)
-            self._adapt(away, seconds)
+        self._sparse = scan.examined - before >= SPARSE * (scan.returned - returned + 1)
         if not runner.waits and not search.done:
             for _ in range(TURNS):
                 await runner.rest()
         return result
-
-    def _adapt(self, away: bool, seconds: float) -> None:
-        """Let the next slice take about as long as it should. Its rows may lie in colder pages than those before."""
-        factor = min(4.0 if away else GROWTH, max(0.25, (LONG if away else SHORT) / max(seconds, 1e-6)))
-        if away and self.search.is_test:
-            self._away = int(min(MOST_AWAY, max(FIRST_AWAY, factor * self._away)))
-        elif not away:
-            self._count = int(min(self._most, max(LEAST, factor * self._count)))
 
     async def rows(self) -> list[Any]:
         """The next rows, none at the end."""

@@ -14,7 +14,7 @@ from modelvault._core.order import SortKeys
 from modelvault._core.program import Program
 from modelvault._core.scan import Scan
 from modelvault._core.sorting import Sort
-from modelvault.conditions import ALL, NEEDS, Needs, Order, Selection
+from modelvault.conditions import ALL, EVERYTHING, NEEDS, Needs, Order, Selection
 from modelvault.errors import ModelVaultQueryError
 
 if TYPE_CHECKING:
@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from modelvault._store import Binding
     from modelvault._ways import Plan
 
-__all__ = ["Function", "Search", "Slice", "needs_of", "plan_of"]
+__all__ = ["Function", "Search", "Slice", "few", "needs_of", "plan_of"]
 
 Function = tuple[str, tuple[str, ...] | None]
 
+PLAIN: Final = EVERYTHING[3:]  # whole rows, from the first on
 WHOLE: Final = ("everything", "order", "whole")  # ways that give every row
 MANY: Final = 1 << 10  # rows that wait to be sorted: from here on that takes long
+NEW: Final = 256  # rows looked at by a slice that tells values apart: that takes longer than to find them
 
 
 class Slice(NamedTuple):
@@ -66,6 +68,24 @@ def needs_of(selection: Selection, opened: Opened, needs: Needs) -> Needs:
     if selection.fields is None or needs.paths is not None or opened.shown is not opened.finder:
         return needs
     return needs._replace(paths=selection.fields)
+
+
+def few(finder: Binding, selection: Selection, plan: Plan, roots: Any, face: Face, slice: Slice) -> list[Any] | None:
+    """All rows of a selection if they are found in one slice, else None. ColdPage.
+
+    Whole rows in the order of a plan, which most selections of few rows ask for, need nothing of what a Search keeps
+    between slices: without one they cost a quarter less.
+    """
+    limit = selection.limit
+    if plan.sorts or plan.covers or limit == 0 or selection[3:] != PLAIN:
+        search = Search(finder, selection, plan, roots, face)
+        found = search.rows(slice)
+        return found if search.done else None
+    program = None if plan.rest is ALL else Program(finder.face.codecs, plan.rest)
+    scan = Scan(finder.store.table, roots, plan.source, program, plan.backward)
+    most = slice.most if limit is None else min(slice.most, limit)
+    rows: list[Any] = scan.fetch(face, most, slice.budget, slice.wait, slice.release)
+    return rows if scan.done or len(rows) == limit else None
 
 
 class Search:
@@ -198,16 +218,23 @@ class Search:
         if self.done:
             return True
         if self.sort is not None:
-            if not self.sort.step(budget, wait, release):
+            if self._sorts(slice):
                 return True
             if self._skip:
-                self.sort.skip(self._skip, wait)
-                self._skip = 0
+                self._skip -= self.sort.skip(self._skip, wait)
+                self.done = self.sort.done
+                return self.done or self._skip > 0
         elif self._skip:
             self._skip -= self.scan.skip(self._skip, budget, wait, release)
             self.done = self.scan.done
             return self.done or self._skip > 0
         return False
+
+    def _sorts(self, slice: Slice) -> bool:
+        """Read on or sort; whether that was all this slice does. After a long step it is: rows are made elsewhere."""
+        assert self.sort is not None
+        due = self.sort.due
+        return not self.sort.step(slice.budget, slice.wait, slice.release) or due
 
     def _next(self, shape: Shape | None, slice: Slice) -> list[Any]:
         """The next rows of one slice, as the shape makes them."""
@@ -233,9 +260,9 @@ class Search:
 
     def _fresh(self, slice: Slice, seen: Seen) -> list[tuple[bytes, bytes]]:
         """The next rows whose values were not there before; offset and limit count them."""
-        if self.done or (self.sort is not None and not self.sort.step(slice.budget, slice.wait, slice.release)):
+        if self.done or (self.sort is not None and self._sorts(slice)):
             return []
-        found = seen.fresh(self._next_pairs(slice), self.shape)
+        found = seen.fresh(self._next_pairs(slice._replace(most=min(slice.most, NEW))), self.shape)
         skipped = min(self._skip, len(found))
         self._skip -= skipped
         found = found[skipped:]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeVar, overload
 
 from modelvault._arguments import (
     LIMIT,
@@ -42,6 +42,9 @@ A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
 D = TypeVar("D")
+
+# A third of what `_make` takes; `tuple.__new__`, whose type leaves open what the tuple is of.
+new_selection: Final[Callable[[type[Selection], tuple[Any, ...]], Selection]] = tuple.__dict__["__new__"]
 
 
 class Questions(AsyncFrames, Generic[M]):
@@ -105,14 +108,14 @@ class Questions(AsyncFrames, Generic[M]):
             raise TypeError(f"argument 'desc': {type(desc).__name__!r} object is not an instance of 'bool'")
         if not terms:
             raise TypeError("order_by() needs a field")
-        order = tuple([read_order(self.__source__, term, desc) for term in terms])
-        known = self.__selection__
-        return self._but(Selection._make((known.condition, order, *known[2:])))
+        source, known = self.__source__, self.__selection__
+        order = tuple([read_order(source, term, desc) for term in terms])
+        return AsyncQuery(source, new_selection(Selection, (known[0], order, *known[2:])), self.__make__)
 
     def limit(self, n: int) -> AsyncQuery[M]:
         """At most `n` rows, 0 to 1,048,576; the last call wins."""
-        known = self.__selection__
-        return self._but(Selection._make((*known[:2], read_count("limit", n, LIMIT), *known[3:])))
+        count, known = read_count("limit", n, LIMIT), self.__selection__
+        return AsyncQuery(self.__source__, new_selection(Selection, (*known[:2], count, *known[3:])), self.__make__)
 
     def offset(self, n: int) -> AsyncQuery[M]:
         """Without the first `n` rows; the last call wins. `page` goes through many rows at less cost."""

@@ -118,6 +118,24 @@ cdef inline int put_bytes(Buffer out, const unsigned char* data, size_t size) ex
     return 0
 
 
+cdef extern from * nogil:
+    """
+    #if defined(__GNUC__)
+    #define mv_fetch(p) __builtin_prefetch(p)
+    #else
+    #define mv_fetch(p) ((void)(p))
+    #endif
+    """
+    void fetch_line "mv_fetch"(const unsigned char* p)
+
+
+cdef inline void fetch_lines(const unsigned char* start, int count) noexcept nogil:
+    """Ask memory for so many lines of 64 bytes, which will be read soon. They may lie beyond what there is."""
+    cdef int i
+    for i in range(count):
+        fetch_line(start + 64 * i)
+
+
 cdef inline int put_varint(Buffer out, uint64_t value) except -1:
     cdef unsigned char* p = take(out, 10)
     cdef int count = 0

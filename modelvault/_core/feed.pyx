@@ -16,7 +16,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t
 from libc.string cimport memcmp, memcpy
 
-from modelvault._core.buffer cimport Buffer, put_bytes, take
+from modelvault._core.buffer cimport Buffer, fetch_lines, put_bytes, take
 from modelvault._core.cover cimport DAMAGED_ENTRY, NEEDS_ROW, Cover
 from modelvault._core.cursor cimport Cursor
 from modelvault._core.format cimport PAGE_SLOTS
@@ -41,17 +41,6 @@ cdef enum:
     DAMAGED = -1
 
     AHEAD = 6                   # rows between the one that is tested and the one whose record memory is asked for
-
-
-cdef extern from * nogil:
-    """
-    #if defined(__GNUC__)
-    #define mv_fetch(p) (__builtin_prefetch(p), __builtin_prefetch((p) + 64))
-    #else
-    #define mv_fetch(p) ((void)(p))
-    #endif
-    """
-    void fetch_ahead "mv_fetch"(const unsigned char* p)
 
 
 # What feeds have in common
@@ -224,7 +213,7 @@ cdef class RowFeed(Feed):
             if cursor.extent is not None:
                 self.held.append(cursor.extent)
             if self.mode == ROWS:
-                fetch_ahead(record + 64)    # the rest of what is decoded when all of this step are found
+                fetch_lines(record + 64, 2)    # the rest of what is decoded when all of this step are found
             self.add(cursor.leaf, cursor.index, 0, record, size, verdict)
         return True
 
@@ -391,7 +380,8 @@ cdef int test_leaf(Window* window, Leaf* leaf, Program program) noexcept nogil:
     while passed < left:
         slot = leaf.end - 1 - passed if window.backward else leaf.start + passed
         if left - passed > AHEAD:
-            fetch_ahead(leaf.data + node_slots(leaf.data)[slot - AHEAD if window.backward else slot + AHEAD].offset)
+            fetch_lines(
+                leaf.data + node_slots(leaf.data)[slot - AHEAD if window.backward else slot + AHEAD].offset, 2)
         record = leaf_value(leaf.data, slot, &tag)
         if tag & 1:
             verdict = LONG_VALUE
@@ -666,7 +656,7 @@ cdef class EntryFeed(Feed):
             if cursor.extent is not None:
                 self.held.append(cursor.extent)
             if self.mode == ROWS:
-                fetch_ahead(record + 64)    # the rest of what is decoded when all of this step are found
+                fetch_lines(record + 64, 2)    # the rest of what is decoded when all of this step are found
             self.add(cursor.leaf, cursor.index, 0, record, size, verdict)
         return 0
 

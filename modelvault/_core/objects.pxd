@@ -73,6 +73,7 @@ cdef class Object(Raw):
     cdef frozenset private_names  # those that have a default, once that was asked
     cdef dict template          # what a new instance's or row's dict is copied from
     cdef set all_set            # the attributes: fields-set of a model without unset fields
+    cdef set given_set          # the same, as new instances get it
     cdef list slots             # Slot by field where there is no dict
     cdef Slot set_slot
     cdef Slot extra_slot

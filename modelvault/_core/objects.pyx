@@ -18,7 +18,7 @@ from modelvault._core.codec cimport enter
 from modelvault._core.container cimport Custom, Dict, List, Optional, Set, Tuple, Union, VarTuple
 from modelvault._core.slots cimport (
     allocate, copy_set, fill_place, find_slot, is_container, is_plain, keeps_values_inline, places_of, same_set, set_dict,
-    track,
+    small_set, track,
 )
 
 from modelvault.errors import ModelVaultQueryError, ModelVaultSchemaError, ModelVaultValidationError
@@ -124,11 +124,13 @@ cdef class Object(Raw):
         return self.find_places()
 
     cdef int find_places(self) except -1:
-        """Note where copies of the template have each field's value."""
+        """Note where copies of the template have each field's value, and what new instances get as their fields-set."""
         cdef Py_ssize_t i
         cdef dict places = dict(zip(self.template, places_of(self.template)))
         for i in range(self.count):
             self.steps[i].place = places.get(self.attributes[i], 0)
+        if self.all_set is not None:
+            self.given_set = small_set(self.all_set)
         return 0
 
     cdef int bind_class(self, object shape) except -1:
@@ -224,7 +226,7 @@ cdef class Object(Raw):
         """What a Pydantic instance carries besides its fields, None if that is nothing."""
         unset = self.set_slot.get(source)
         if unset is not None and (
-                same_set(unset, self.all_set) or PyObject_RichCompareBool(unset, self.all_set, Py_EQ)):
+                same_set(unset, self.all_set) or same_set(unset, self.given_set) or PyObject_RichCompareBool(unset, self.all_set, Py_EQ)):
             unset = None
         extra = self.extra_slot.get(source) if self.extras else None
         private = self.private_slot.get(source) if self.privates else None
@@ -485,7 +487,7 @@ cdef class Object(Raw):
         if tail.at != NULL:
             fields_set, extra, private = self.read_tail(tail)
         else:
-            fields_set = copy_set(self.all_set)
+            fields_set = copy_set(self.given_set)
         private = self.filled_privates(private) if self.privates else None
         instance = self.new()
         set_dict(instance, values, self.inline)

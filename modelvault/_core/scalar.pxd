@@ -1,5 +1,6 @@
 """Numbers, text, bytes, UUIDs, decimals and choices."""
 
+from cpython.object cimport PyObject
 from cython cimport final
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t
@@ -40,7 +41,11 @@ cdef class Uuid(Fixed):
 
 @final
 cdef class String(Raw):
-    pass
+    cdef PyObject** recent      # owned, with what it refers to: short texts that were read lately, by their bytes; or NULL
+    cdef int worth              # of keeping them: it grows when one is met again
+    cdef int pause              # so many texts until that is tried again
+
+    cdef object short_text(self, const unsigned char* data, size_t size)
 
 
 @final

@@ -13,6 +13,14 @@ from modelvault._core.table cimport Table
 from modelvault._core.tree cimport Roots
 
 
+# Around the making of so many rows: keep the garbage collector from looking at them.
+cdef enum Collector:
+    COLLECTOR_FAILED = -1
+    ON                          # as it was
+    OFF                         # stopped
+    AGING                       # stopped, and what is young becomes old
+
+
 @final
 cdef class Scan:
     cdef readonly Table table
@@ -27,13 +35,17 @@ cdef class Scan:
     cdef uint64_t page              # of the hit at hand
     cdef Buffer key
     cdef Buffer copies              # of hits
+    cdef public double seconds      # of a slice; 0: however long it takes
+    cdef Collector collector        # during a slice
 
     cdef int set_source(self, tuple source, Roots roots, Cover cover) except -1
     cdef size_t run(self, Mode mode, Sink sink, size_t count, size_t budget, bint wait, bint release) except? 0
     cdef bint go(self, Mode mode, size_t want, size_t* budget, bint wait, bint release) except -1
     cdef int go_back(self, bytes position) except -1
     cdef object locate(self, object error)
-    cdef size_t take(self, Sink sink, bint release) except? 0
+    cdef size_t take(self, Sink sink, size_t before, bint wait, bint release) except? 0
+    cdef int stop_gc(self, size_t rows, size_t given, bint foreign) except -1
+    cdef int resume_gc(self) except -1
     cdef size_t take_hits(self, Sink sink) except? 0
     cdef size_t take_whole(self, Sink sink, bint release) except? 0
     cdef int copy_hits(self) except -1
@@ -82,13 +94,6 @@ cdef class Gathering:
     cdef int hand_over(self, RowFeed feed) except -1
     cdef bint go_on(self, RowFeed feed) except -1
 
-
-# Around the making of so many rows: keep the garbage collector from looking at them.
-cdef enum Collector:
-    COLLECTOR_FAILED = -1
-    ON                          # as it was
-    OFF                         # stopped
-    AGING                       # stopped, and what is young becomes old
 
 cdef Collector gc_off(size_t rows, size_t given, bint foreign) except COLLECTOR_FAILED
 cdef int gc_on(Collector collector) except -1

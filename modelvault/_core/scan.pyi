@@ -16,6 +16,7 @@ class Scan:
     backward: bool
     done: bool
     returned: int
+    seconds: float
     def __init__(
         self,
         table: Table,

@@ -12,6 +12,7 @@ A program sieves them. Results come in slices, so that nobody waits for long, on
 """
 
 import gc
+from time import monotonic
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cython cimport final
@@ -41,6 +42,8 @@ cdef enum:
     KEYS_READ = 1024            # in one go
     FEW_ROWS = 32               # made with the garbage collector on
     MANY_ROWS = 128             # made without it, and old when it is on again
+    PORTION = 64                # made between two looks at the clock
+    LOOKS = 2000000             # rows that are looked at in a second where their pages have to be read
     MOST_AGED = 1 << 18         # objects made old with them
     GENERATION = 700            # objects that a collection of the youngest leaves, at most
     OBJECTS = 8                 # of a row, about
@@ -60,8 +63,8 @@ cdef class Scan:
     `after` resumes behind a position: the primary key of a row, or for entries the whole entry. `position` is that of the row
     looked at last, None before the first. `done`: there are no more. `examined` rows were looked at, `returned` passed.
 
-    The methods that go on take a budget, the rows that they may look at, and give less than was asked for when it is used up.
-    wait=False raises ColdPage where the disk would have to be waited for; nothing is lost, the call can be repeated. release=True
+    The methods that go on take a budget, the rows that they may look at, and give less than was asked for when it is used up. So they
+    do when `seconds` have passed, if that is not 0: how long a row takes is known afterwards. wait=False raises ColdPage where the disk would have to be waited for; nothing is lost, the call can be repeated. release=True
     lets the GIL go meanwhile; the version must be pinned. CorruptionError names page and tree.
 
     held: keys of a union in memory at a time; what its entries lead to beyond them is read again later. cover: for entries that
@@ -156,14 +159,27 @@ cdef class Scan:
 
     cdef size_t run(self, Mode mode, Sink sink, size_t count, size_t budget, bint wait, bint release) except? 0:
         """Find up to `count` rows and give them to the sink; how many there were."""
-        cdef size_t found = 0
+        cdef size_t found = 0, most = ENDLESS, look = ENDLESS, left
         cdef bytes start = self.position
+        cdef double end = 0
         if self.busy:
             raise ValueError("this scan is going on already, in another thread or further out")
+        if self.seconds:
+            end = <double>monotonic() + self.seconds
+            look = max(<size_t>(self.seconds * LOOKS), <size_t>1)
+            if sink is not None and not sink.bare:
+                most = PORTION
         self.busy = True
         try:
-            while found < count and self.go(mode, count - found, &budget, wait, release):
-                found += self.take(sink, release)
+            while found < count:
+                left = min(budget, look)
+                budget -= left
+                if not self.go(mode, min(count - found, most), &left, wait, release):
+                    break
+                budget += left
+                found += self.take(sink, found, wait, release)
+                if end and <double>monotonic() >= end:
+                    break
         except ColdPage:
             if not found:
                 raise
@@ -175,6 +191,7 @@ cdef class Scan:
             raise
         finally:
             self.busy = False
+            self.resume_gc()
             if not release or self.done:
                 self.standing = False   # pages may change before the next slice
                 self.feed.leave()
@@ -224,11 +241,10 @@ cdef class Scan:
 
     # What was found
 
-    cdef size_t take(self, Sink sink, bint release) except? 0:
-        """Give the hits of a step to the sink, if there is one; how many rows match."""
+    cdef size_t take(self, Sink sink, size_t before, bint wait, bint release) except? 0:
+        """Give the hits of a step to the sink, if there is one; how many rows match. `before`: matched in this slice already."""
         cdef Feed feed = self.feed
         cdef size_t found = feed.matched
-        cdef Collector collector
         if feed.count == 0:
             return found
         if not release and has_drafts(feed):
@@ -237,13 +253,29 @@ cdef class Scan:
             found += self.take_whole(sink, release)
             self.page = 0
             return found
-        collector = ON if sink is None or sink.bare else gc_off(feed.count, self.returned, sink.foreign())
-        try:
-            found += self.take_hits(sink)
-            self.page = 0
-        finally:
-            gc_on(collector)
+        if sink is not None and not sink.bare:
+            self.stop_gc(feed.count, self.returned + before, sink.foreign())
+        found += self.take_hits(sink)
+        self.page = 0
+        if wait or (release and self.program is not None):
+            self.resume_gc()    # the next step lets other threads run
         return found
+
+    cdef int stop_gc(self, size_t rows, size_t given, bint foreign) except -1:
+        """Keep the garbage collector from so many rows, those of a slice together: to stop it takes as long as to make ten of them."""
+        global aged
+        if self.collector == AGING:
+            aged += rows if foreign else 0
+            return 0
+        self.resume_gc()
+        self.collector = gc_off(rows, given, foreign)
+        return 0
+
+    cdef int resume_gc(self) except -1:
+        """Let the garbage collector be as it was before the slice."""
+        cdef Collector collector = self.collector
+        self.collector = ON
+        return gc_on(collector)
 
     cdef size_t take_hits(self, Sink sink) except? 0:
         cdef Feed feed = self.feed

@@ -69,6 +69,45 @@ cdef extern from *:
         return PySet_New(source);
     }
 
+    /* A set of the same elements in half the table, or a quarter of it: Python leaves room for more, which sets of names never
+       get; 62 % full is still few collisions. How Python looks is no promise: see small_set. */
+    static inline PyObject *mv_small_set(PyObject *source) {
+    #ifndef Py_GIL_DISABLED
+        PySetObject *from = (PySetObject *)source, *made;
+        size_t size = PySet_MINSIZE, i, perturb, probes;
+        setentry *entry, *at;
+        while (from->used * 8 > (Py_ssize_t)size * 5) size *= 2;
+        if (!Py_IS_TYPE(source, &PySet_Type) || size > (size_t)from->mask) return PySet_New(source);
+        made = (PySetObject *)PySet_New(NULL);
+        if (made == NULL) return NULL;
+        if (size > PySet_MINSIZE) {
+            at = (setentry *)PyMem_Calloc(size, sizeof(setentry));
+            if (at == NULL) {
+                Py_DECREF(made);
+                return PyErr_NoMemory();
+            }
+            made->table = at;
+            made->mask = size - 1;
+        }
+        for (entry = from->table; entry <= from->table + from->mask; entry++) {
+            if (entry->key == NULL || entry->hash == -1) continue;
+            for (perturb = (size_t)entry->hash, i = perturb & made->mask;; i = (i * 5 + 1 + perturb) & made->mask) {
+                at = made->table + i;
+                probes = i + 9 <= (size_t)made->mask ? 9 : 0;
+                while (at->key != NULL && probes) at++, probes--;
+                if (at->key == NULL) break;
+                perturb >>= 5;
+            }
+            Py_INCREF(entry->key);
+            *at = *entry;
+            made->fill = ++made->used;
+        }
+        return (PyObject *)made;
+    #else
+        return PySet_New(source);
+    #endif
+    }
+
     /* Whether two sets lie there alike, element by element: then they are equal, which is nearly always seen so. */
     static inline int mv_same_set(PyObject *one, PyObject *other) {
     #ifndef Py_GIL_DISABLED
@@ -84,6 +123,7 @@ cdef extern from *:
     bint is_container "mv_is_container"(object value)
     void track "mv_track"(object target)
     object copy_set "mv_copy_set"(object source)
+    object pack_set "mv_small_set"(object source)
     bint same_set "mv_same_set"(object one, object other)
     void fill_slot "mv_fill_slot"(object instance, Py_ssize_t offset, object value)
     object get_slot "mv_get_slot"(object instance, Py_ssize_t offset)
@@ -103,4 +143,5 @@ cdef Slot find_slot(object cls, str name)
 cdef bint is_plain(object cls)
 cdef bint keeps_values_inline(object cls)
 cdef tuple places_of(dict template)
+cdef set small_set(set names)
 cdef int set_dict(object instance, object values, bint inline) except -1

@@ -27,8 +27,8 @@ cdef class Run:
     cdef size_t offset          # of the row at hand in `block`
     cdef const unsigned char* row
 
-    cdef bint next(self) except -1
-    cdef const unsigned char* whole(self, size_t size) except NULL
+    cdef bint next(self, bint wait) except -1
+    cdef const unsigned char* whole(self, size_t size, bint wait) except NULL
 
 
 @final
@@ -52,6 +52,7 @@ cdef class Sort(Sink):
     cdef Buffer bar                 # rows from this sort key on are not among the best
     cdef bint barred
     cdef list runs                  # once all is read: a heap
+    cdef bint stale                 # the first row of the first run was given
     cdef object file
 
     cdef bint is_due(self) noexcept
@@ -64,6 +65,7 @@ cdef class Sort(Sink):
     cdef int finish(self) except -1
     cdef int give_up_rows(self) except -1
     cdef size_t go_on(self, list found, Shape shape, size_t count, bint wait) except? 0
-    cdef size_t give(self, list found, Shape shape, size_t count) except? 0
-    cdef size_t give_merged(self, list found, Shape shape, size_t count) except? 0
+    cdef size_t give(self, list found, Shape shape, size_t count, double end) except? 0
+    cdef size_t give_merged(self, list found, Shape shape, size_t count, double end, bint wait) except? 0
+    cdef int pass_given(self, bint wait) except -1
     cdef int sink_down(self, size_t i) except -1

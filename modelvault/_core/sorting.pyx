@@ -6,6 +6,8 @@ are turned away by one comparison. What does not fit in memory is written to a f
 merged when the rows are asked for.
 """
 
+from time import monotonic
+
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_RawFree, PyMem_RawRealloc
 from cython cimport final
@@ -34,6 +36,7 @@ cdef enum:
     MOST_BLOCK = 1 << 18
     FEW_ROWS = 1 << 10          # sorted at once
     SPARE_ROWS = 64             # kept beyond the limit before the worst ones go
+    PORTION = 64                # given between two looks at the clock
 
 cdef size_t ENDLESS = <size_t>-1
 
@@ -98,6 +101,11 @@ cdef void move_rows(Item* items, size_t count, unsigned char* to) noexcept nogil
         at += size
 
 
+cdef inline bint is_late(double end, size_t passed) except -1:
+    """Whether it is time to stop, asked of each row; the clock is looked at now and then. `end` 0: never."""
+    return end and passed and passed % PORTION == 0 and <double>monotonic() >= end
+
+
 cdef object row_of(const unsigned char* row, Shape shape):
     """A row in some shape, or (primary key, record)."""
     cdef const unsigned char* key = row + HEADER + get32(row)
@@ -111,24 +119,28 @@ cdef object row_of(const unsigned char* row, Shape shape):
 cdef class Run:
     """Sorted rows in a file, one after the other; next() reads them block by block."""
 
-    cdef bint next(self) except -1:
-        """To the next row; False behind the last."""
+    cdef bint next(self, bint wait) except -1:
+        """To the next row; False behind the last. ColdPage: call it again."""
         if self.row != NULL:
             self.offset += row_size(self.row)
         self.row = NULL
         if self.at + self.offset >= self.end:
             self.block = None
             return False
-        self.whole(HEADER)
-        self.row = self.whole(row_size(self.whole(HEADER)))
+        self.row = self.whole(row_size(self.whole(HEADER, wait)), wait)
         return True
 
-    cdef const unsigned char* whole(self, size_t size) except NULL:
+    cdef const unsigned char* whole(self, size_t size, bint wait) except NULL:
         """The next `size` bytes in one piece."""
+        cdef bytes block
         if self.block is None or <size_t>PyBytes_GET_SIZE(self.block) < self.offset + size:
             self.at += self.offset
             self.offset = 0
-            self.block = self.file.read_at(self.at, min(max(size, self.block_size), self.end - self.at), True)
+            self.block = None
+            block = self.file.read_at(self.at, min(max(size, self.block_size), self.end - self.at), wait)
+            if block is None:
+                raise ColdPage("the temporary file of a sort")
+            self.block = block
             if <size_t>PyBytes_GET_SIZE(self.block) < size:
                 raise OSError(f"the temporary file of a sort is shorter than what was written to it: {self.file.path}")
         return <const unsigned char*>PyBytes_AS_STRING(self.block) + self.offset
@@ -333,7 +345,7 @@ cdef class Sort(Sink):
         self.give_up_rows()
         for run in self.runs:
             run.block_size = min(max(<size_t>LEAST_BLOCK, self.memory // <size_t>len(self.runs)), <size_t>MOST_BLOCK)
-            run.next()
+            run.next(True)
         for i in range(len(self.runs) // 2, 0, -1):
             self.sink_down(i - 1)
         return 0
@@ -341,32 +353,35 @@ cdef class Sort(Sink):
     # Giving
 
     def fetch(self, Shape shape, size_t count, bint wait=True):
-        """The next rows, at most `count`, in this shape; without one (primary key, record) pairs.
+        """The next rows, at most `count`, in this shape; without one (primary key, record) pairs. Fewer when the scan's `seconds` passed.
 
-        ColdPage: rows have to be read from the temporary file and `wait` is False. ValueError before `step` has said True.
+        ColdPage: the disk would have to be waited for and `wait` is False. ValueError before `step` has said True.
         """
         cdef list found = []
         self.go_on(found, shape, count, wait)
         return found
 
     def skip(self, size_t count, bint wait=True):
-        """Pass over the next `count` rows; how many there were. Errors as in fetch."""
+        """Pass over the next `count` rows; how many were passed, which may be fewer as in fetch. Errors as in fetch."""
         return self.go_on(None, None, count, wait)
 
     cdef size_t go_on(self, list found, Shape shape, size_t count, bint wait) except? 0:
         """Append the next rows to `found`, unless it is None; how many there were."""
         cdef size_t passed
         cdef Collector collector
+        cdef double end = 0
         if self.done:
             return 0
         if not self.sorted:
             raise ValueError("the rows are not sorted yet")
-        if self.runs and not wait:
-            raise ColdPage("the temporary file of a sort")
         count = min(count, self.limit)
-        collector = gc_off(count, self.handed, shape is not None and shape.foreign)
+        if self.scan.seconds:
+            end = <double>monotonic() + self.scan.seconds
+        collector = gc_off(min(count, <size_t>FEW_ROWS), self.handed, shape is not None and shape.foreign)
         try:
-            passed = self.give_merged(found, shape, count) if self.runs else self.give(found, shape, count)
+            passed = self.give_merged(found, shape, count, end, wait) if self.runs else self.give(found, shape, count, end)
+        except ColdPage:
+            raise
         except BaseException:
             self.close()
             raise
@@ -379,32 +394,47 @@ cdef class Sort(Sink):
             self.close()
         return passed
 
-    cdef size_t give(self, list found, Shape shape, size_t count) except? 0:
-        """Rows that are in memory."""
-        cdef size_t passed = min(count, self.count - self.given)
-        cdef size_t end = self.given + passed
-        while self.given < end:
-            if found is not None:
-                found.append(row_of(<const unsigned char*>self.items[self.given].place, shape))
+    cdef size_t give(self, list found, Shape shape, size_t count, double end) except? 0:
+        """Rows that are in memory, until a time."""
+        cdef size_t passed = 0
+        count = min(count, self.count - self.given)
+        if found is None:
+            self.given += count
+            return count
+        while passed < count and not is_late(end, passed):
+            found.append(row_of(<const unsigned char*>self.items[self.given].place, shape))
             self.given += 1
+            passed += 1
         return passed
 
-    cdef size_t give_merged(self, list found, Shape shape, size_t count) except? 0:
-        """Rows from the runs, the best of their first ones each time."""
-        cdef Run run
-        cdef list runs = self.runs
+    cdef size_t give_merged(self, list found, Shape shape, size_t count, double end, bint wait) except? 0:
+        """Rows from the runs, the best of their first ones each time. ColdPage if that would be none."""
         cdef size_t passed = 0
-        while passed < count and runs:
-            run = runs[0]
-            if found is not None:
-                found.append(row_of(run.row, shape))
-            passed += 1
-            if not run.next():
-                runs[0] = runs[len(runs) - 1]
-                runs.pop()
-            if runs:
-                self.sink_down(0)
+        try:
+            while passed < count and not is_late(end, passed):
+                self.pass_given(wait)
+                if not self.runs:
+                    break
+                if found is not None:
+                    found.append(row_of((<Run>self.runs[0]).row, shape))
+                self.stale = True
+                passed += 1
+            self.pass_given(wait)
+        except ColdPage:
+            if passed == 0:
+                raise
         return passed
+
+    cdef int pass_given(self, bint wait) except -1:
+        """Have the best row of all that were not given in the first run; no run if there is none."""
+        cdef list runs = self.runs
+        if not self.stale:
+            return 0
+        if not (<Run>runs[0]).next(wait):
+            runs[0] = runs[len(runs) - 1]
+            runs.pop()
+        self.stale = False
+        return self.sink_down(0) if runs else 0
 
     cdef int sink_down(self, size_t i) except -1:
         """Put the run at this place of the heap where it belongs."""

@@ -47,6 +47,7 @@ cdef class Table:
     cdef Buffer lend(self)
     cdef list rows_at(
         self, Roots roots, TableIndex index, const unsigned char* entry, size_t length, Shape shape, size_t most, bint wait)
+    cdef int copy_rows(self, Roots roots, TableIndex index, Buffer keys, Buffer records, bint wait) except -1
     cdef TableIndex index(self, str name)
     cdef int check_definition(self, write) except -1
     cdef bint put_at(

@@ -11,7 +11,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
-from modelvault._core.buffer cimport Buffer, get16, get32, put32, put_bytes, take
+from modelvault._core.buffer cimport Buffer, fetch_lines, get16, get32, put32, put_bytes, take
 from modelvault._core.cursor cimport Cursor
 from modelvault._core.draft cimport Draft
 from modelvault._core.entry cimport EntryShape
@@ -23,7 +23,7 @@ from modelvault._core.keys cimport KeyCodec
 from modelvault._core.node cimport branch_ref, key_limit, leaf_value, node_count, node_search
 from modelvault._core.record cimport Face, Shape
 from modelvault._core.tree cimport (
-    ADD_FAILED, ADD_TAKEN, ADD_UNSURE, ADDED, Added, Path, Roots, child_index, fetch, tree_add, tree_delete, tree_find,
+    ADD_FAILED, ADD_TAKEN, ADD_UNSURE, ADDED, Added, Path, Roots, child_index, fetch, leaf_find, tree_add, tree_delete, tree_find, tree_leaf,
     tree_put,
 )
 
@@ -33,6 +33,12 @@ cdef enum:
     FEW_BYTES = 4000                # of the records of a few rows
     MOST_BYTES = 1 << 20            # of those that are read at once
     CHECKED = 64                    # rows between two looks at the clock
+
+
+cdef struct Piece:
+    # A record where it is stored.
+    const unsigned char* at
+    size_t size
 
 
 cdef class TableIndex:
@@ -143,35 +149,71 @@ cdef class Table:
         long, too: they are better read one after the other.
         """
         cdef Cursor cursor = index.lend_cursor()
+        cdef Buffer keys = Buffer.__new__(Buffer), records = Buffer.__new__(Buffer)     # each behind its size
         cdef const unsigned char* key
-        cdef const unsigned char* value
         cdef size_t size, at = 0, count = 0
-        cdef Root* rows = roots.at(self.tree)
-        cdef Buffer records = Buffer.__new__(Buffer)    # each behind its size
         cdef list found = []
-        cdef Page page
         cursor.reset(self.pager, roots.at(index.tree))
         cdef bint more = cursor.seek(entry, length, wait)
-        take(records, FEW_BYTES)
-        records.size = 0
         while more and cursor.begins_with(entry, length) and count < most:
             key = cursor.key(&size)
-            page = tree_find(self.pager, rows, key + length, size - length, wait, &value, &size)
-            if page is None:
-                raise self.stray(index)
-            if records.size + size > MOST_BYTES:
-                raise ColdPage("long records")
-            put32(take(records, 4), <uint32_t>size)
-            put_bytes(records, value, size)
+            put32(take(keys, 4), <uint32_t>(size - length))
+            put_bytes(keys, key + length, size - length)
             count += 1
             more = cursor.next(wait)
         cursor.leave()
         index.cursor = cursor
+        self.copy_rows(roots, index, keys, records, wait)
         while at < records.size:
             size = get32(records.data + at)
             found.append(shape.decode_at(records.data + at + 4, size))
             at += 4 + size
         return found
+
+    cdef int copy_rows(self, Roots roots, TableIndex index, Buffer keys, Buffer records, bint wait) except -1:
+        """Append the records of the rows with these keys, which entries of an index have.
+
+        Rows lie far apart, and memory takes longer to answer than all that is done with a row here: so each step is done for all
+        of them, and asks for what the next one needs.
+        """
+        cdef const unsigned char* value = NULL
+        cdef size_t size = 0, at = 0, held = 0
+        cdef Py_ssize_t i = 0
+        cdef Root* rows = roots.at(self.tree)
+        cdef list pages = []
+        cdef Buffer places = Buffer.__new__(Buffer)
+        cdef Piece* piece
+        cdef Page page
+        while at < keys.size:
+            size = get32(keys.data + at)
+            page = tree_leaf(self.pager, rows, keys.data + at + 4, size, wait)
+            if page is None:
+                raise self.stray(index)
+            fetch_lines(page.data, 6)
+            pages.append(page)
+            at += 4 + size
+        at = 0
+        while at < keys.size:
+            size = get32(keys.data + at)
+            page = leaf_find(self.pager, <Page>pages[i], keys.data + at + 4, size, wait, &value, &size)
+            if page is None:
+                raise self.stray(index)
+            held += size
+            if held > MOST_BYTES:
+                raise ColdPage("long records")
+            piece = <Piece*>take(places, sizeof(Piece))
+            piece.at, piece.size = value, size
+            fetch_lines(value, 4)
+            pages[i] = page
+            i += 1
+            at += 4 + get32(keys.data + at)
+        take(records, FEW_BYTES)
+        records.size = 0
+        for i in range(len(pages)):
+            piece = <Piece*>places.data + i
+            put32(take(records, 4), <uint32_t>piece.size)
+            put_bytes(records, piece.at, piece.size)
+        return 0
 
     def keys(self, Roots roots not None, str index not None, bytes prefix not None, bint wait=True):
         """The primary keys, as bytes, of the rows whose entries in an index begin with `prefix`."""

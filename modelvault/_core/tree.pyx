@@ -107,10 +107,13 @@ cdef Page tree_find(
 
     The bytes stay as long as the page is held; those of a draft, until the write changes this tree.
     """
-    cdef size_t page_size = pager.page_size, index
+    cdef Page page = tree_leaf(pager, root, key, size, wait)
+    return None if page is None else leaf_find(pager, page, key, size, wait, value, value_size)
+
+
+cdef Page tree_leaf(Pager pager, const Root* root, const unsigned char* key, size_t size, bint wait):
+    """The leaf in which `key` stands if it is there; None in an empty tree. Errors as fetch."""
     cdef Ref ref = root.ref
-    cdef bint found
-    cdef uint64_t tag
     cdef Page page
     cdef int level
     if ref.number == 0:
@@ -118,11 +121,19 @@ cdef Page tree_find(
     page = fetch(pager, &ref, -1, wait)
     level = page.data[PAGE_LEVEL]
     while level:
-        index = child_index(page.data, page_size, key, size)
-        memcpy(&ref, branch_ref(page.data, index), REF_SIZE)
+        memcpy(&ref, branch_ref(page.data, child_index(page.data, pager.page_size, key, size)), REF_SIZE)
         level -= 1
         page = fetch(pager, &ref, level, wait)
-    index = node_search(page.data, page_size, key, size, &found)
+    return page
+
+
+cdef Page leaf_find(
+        Pager pager, Page page, const unsigned char* key, size_t size, bint wait,
+        const unsigned char** value, size_t* value_size):
+    """`tree_find` in its leaf."""
+    cdef bint found
+    cdef uint64_t tag
+    cdef size_t index = node_search(page.data, pager.page_size, key, size, &found)
     if not found:
         return None
     value[0] = leaf_value(page.data, index, &tag)

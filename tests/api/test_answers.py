@@ -67,7 +67,7 @@ async def analyzed(query: Any) -> dict[str, int]:
 @pytest.fixture
 def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every answer takes many slices."""
-    for name, value in {"FIRST": 4, "LEAST": 4, "MOST": 8, "LOOK": 2, "FIRST_AWAY": 16, "MOST_AWAY": 16}.items():
+    for name, value in {"MOST": 8, "LOOK": 16, "FEW_AWAY": 8, "LOOK_AWAY": 16}.items():
         monkeypatch.setattr(reading, name, value)
     monkeypatch.setattr(reading, "BLOCKING", 8)
     monkeypatch.setattr(reading, "BLOCKING_LOOK", 16)

@@ -21,7 +21,7 @@ import pytest
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, RootModel
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, RootModel, create_model
 from typing_extensions import TypedDict
 
 from modelvault._core.record import Face, RecordCodec
@@ -405,6 +405,75 @@ def test_what_a_row_holds_is_its_own():
     whole.q.append(whole)
     assert gc.is_tracked(whole.__dict__)
     assert any(part is whole.q for part in gc.get_referents(whole.__dict__))
+
+
+@pytest.mark.parametrize("count", [*range(1, 24), 40, 100])
+def test_fields_sets_are_small_and_whole(count):
+    """They take less memory than Python would give them, and are sets like others."""
+    names = [f"field_{number}" for number in range(count)]
+    model = create_model("Wide", **dict.fromkeys(names, (int, 0)))
+    codec = Face([RecordCodec(row_type(model), 1)], names[0])
+    back = codec.decode(codec.encode(model(**dict.fromkeys(names, 1)))[1])
+    found = back.model_fields_set
+    assert found == set(names) and sorted(found) == sorted(names)
+    assert sys.getsizeof(found) <= sys.getsizeof(set(names))
+    assert all(name in found for name in names) and "other" not in found
+    for name in names:
+        found.add(name + "_more")
+    for name in names[::2]:
+        found.discard(name)
+    assert found == {name + "_more" for name in names} | set(names[1::2])
+    assert codec.decode(codec.encode(back)[1]).model_fields_set == found
+    assert codec.decode(codec.encode(model(**dict.fromkeys(names, 1)))[1]).model_fields_set == set(names)
+
+
+def test_a_small_set_takes_half():
+    codec = Face([RecordCodec(row_type(Nine), 1)], "a")
+    back = codec.decode(codec.encode(Nine(**dict.fromkeys("abcdefghi", 1)))[1])
+    assert sys.getsizeof(back.model_fields_set) < sys.getsizeof(set("abcdefghi"))
+
+
+class Nine(BaseModel):
+    a: int
+    b: int
+    c: int
+    d: int
+    e: int
+    f: int
+    g: int
+    h: int
+    i: int
+
+
+def test_short_texts_that_come_again_are_made_once():
+    codec = one(Type("list", (Type("string"),)))
+    texts = ["new", "old", "x" * 32, "é" * 4, "ab", "abc"]
+    record = codec.encode({"v": texts})
+    first, second = codec.decode(record)["v"], codec.decode(record)["v"]
+    assert first == second == texts
+    shared = [text for text, other in zip(first, second, strict=True) if text is other]
+    assert [text for text in shared if text.isascii()] == ["new", "old", "x" * 32, "ab", "abc"]
+
+
+def test_texts_that_are_new_each_time_are_not_kept():
+    codec = one(Type("string"))
+    for number in range(500):
+        assert codec.decode(codec.encode({"v": f"text {number}"}))["v"] == f"text {number}"
+    again = codec.encode({"v": "text"})
+    assert codec.decode(again)["v"] is not codec.decode(again)["v"]
+    for _ in range(10_000):  # and are tried again, now and then
+        codec.decode(again)
+    assert codec.decode(again)["v"] is codec.decode(again)["v"]
+
+
+@given(st.lists(st.text(max_size=34), max_size=20), st.randoms())
+def test_texts_are_themselves_whatever_came_before(texts, chance):
+    for _ in range(10):
+        some = [chance.choice(texts) for _ in texts]
+        assert SHORT_TEXTS.decode(SHORT_TEXTS.encode({"v": some})) == {"v": some}
+
+
+SHORT_TEXTS = one(Type("list", (Type("string"),)))
 
 
 def test_extras_are_kept():

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import modelvault._core.scan
 from modelvault._core.columns import Columns
 from modelvault._core.cover import Cover
 from modelvault._core.order import SortKeys
@@ -448,6 +449,24 @@ def test_rows_are_those_of_the_slice_whatever_decoding_does() -> None:
     rest = scan.fetch(FACE, 1000)
     assert rest == [row for key, row in sorted(store.rows.items()) if key > sorted(before)[199]]
     store.engine.rollback(write)
+    store.close()
+
+
+@pytest.mark.parametrize("name", ["none", "n"])
+@pytest.mark.parametrize("release", [False, True])
+def test_a_slice_ends_when_its_time_is_over(name: str, release: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(random_rows(random.Random(3), 2000))
+    ticks = iter(range(10**6))
+    monkeypatch.setattr(modelvault._core.scan, "monotonic", lambda: float(next(ticks)))
+    for source in (("rows", None, None), ("entries", "by_n", ((None, None),), False)):
+        whole = Scan(store.table, store.version.roots, source, program(name)).fetch(FACE, 10_000)
+        scan = Scan(store.table, store.version.roots, source, program(name))
+        scan.seconds = 1.5
+        parts = []
+        while not scan.done:
+            parts.append(scan.fetch(FACE, 10_000, wait=False, release=release))
+        assert [row for part in parts for row in part] == whole
+        assert 100 < max(map(len, parts)) <= 128
     store.close()
 
 

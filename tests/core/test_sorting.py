@@ -150,17 +150,44 @@ def test_a_full_or_failing_disk_ends_the_sort_and_nothing_else(
     store.close()
 
 
-def test_what_is_spilled_is_read_with_leave_to_wait() -> None:
+def test_a_cold_temporary_file_is_read_with_leave_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = ColdFile()
+    monkeypatch.setattr(modelvault._core.sorting, "open_scratch", lambda _: file)
     store = big_store(600)
     sort = Sort(Scan(store.table, store.version.roots, ALL), SortKeys([CODEC], ()), memory=1 << 16)
     with pytest.raises(ValueError, match="not sorted yet"):
         sort.fetch(FACE, 1)
     assert sort.step()
-    with pytest.raises(ColdPage):
-        sort.fetch(FACE, 1, False)
-    assert [row["id"] for row in sort.fetch(FACE, 2)] == ["000000", "000001"]
-    sort.close()
-    assert sort.done and sort.fetch(FACE, 1) == []
+    file.cold, file.chance = True, random.Random(1)
+    found, waited = [], 0
+    while not sort.done:
+        try:
+            found += [row["id"] for row in sort.fetch(FACE, 100, False)]
+        except ColdPage:
+            found += [row["id"] for row in sort.fetch(FACE, 100, True)]
+            waited += 1
+    assert found == [f"{number:06}" for number in range(600)]
+    assert waited
+    assert sort.fetch(FACE, 1) == []
+    store.close()
+
+
+@pytest.mark.parametrize("memory", [1 << 16, 1 << 25])
+def test_rows_are_given_for_so_long_only(memory: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = big_store(600)
+    scan = Scan(store.table, store.version.roots, ALL)
+    sort = Sort(scan, SortKeys([CODEC], ()), memory=memory)
+    assert sort.step()
+    assert (sort.spilled > 0) == (memory == 1 << 16)
+    ticks = iter(range(10**6))
+    monkeypatch.setattr(modelvault._core.sorting, "monotonic", lambda: float(next(ticks)))
+    scan.seconds = 1.5
+    skipped = sort.skip(100)
+    found = []
+    while not sort.done:
+        found.append([row["id"] for row in sort.fetch(FACE, 1000)])
+    assert [key for part in found for key in part] == [f"{number:06}" for number in range(skipped, 600)]
+    assert max(map(len, found)) == 128
     store.close()
 
 
