@@ -219,8 +219,21 @@ async def each_model(users: Users) -> None:
         pass
 
 
+async def memory(_: Users) -> object:
+    """No query: as much new memory as a million models take, in slices of a millisecond."""
+    kept, due = [], perf_counter() + TICK
+    while len(kept) < 8192:
+        kept.append(bytearray(1 << 18))
+        if perf_counter() >= due:
+            for _turn in range(3):
+                await anyio.lowlevel.checkpoint()
+            due = perf_counter() + TICK
+    return kept
+
+
 QUERIES: dict[str, Callable[[Users], Awaitable[object]]] = {
     "nothing": lambda users: anyio.sleep(0.5),
+    "no query, 2 GiB of new memory": memory,
     "a filter nothing fits, the first time": lambda users: users.where(u.score < -1.0).count(),
     "a filter that 1 % fit": lambda users: users.where(u.score < 10.0).all(),
     "count": lambda users: users.where(u.score < 500.0).count(),

@@ -63,9 +63,10 @@ cdef class Scan:
     `after` resumes behind a position: the primary key of a row, or for entries the whole entry. `position` is that of the row
     looked at last, None before the first. `done`: there are no more. `examined` rows were looked at, `returned` passed.
 
-    The methods that go on take a budget, the rows that they may look at, and give less than was asked for when it is used up. So they
-    do when `seconds` have passed, if that is not 0: how long a row takes is known afterwards. wait=False raises ColdPage where the disk would have to be waited for; nothing is lost, the call can be repeated. release=True
-    lets the GIL go meanwhile; the version must be pinned. CorruptionError names page and tree.
+    The methods that go on take a budget, the rows that they may look at, and give less than was asked for when it is used up, or when
+    `seconds` have passed, if that is not 0: how long a row takes is known afterwards only. wait=False raises ColdPage where the disk
+    would have to be waited for; nothing is lost, the call can be repeated. release=True lets the GIL go meanwhile; the version must be
+    pinned. CorruptionError names page and tree.
 
     held: keys of a union in memory at a time; what its entries lead to beyond them is read again later. cover: for entries that
     lead to each row once; records are made of them, the program and all else is for those. Raises KeyError for an unknown index, ValueError for an unknown source.

@@ -353,9 +353,10 @@ cdef class Sort(Sink):
     # Giving
 
     def fetch(self, Shape shape, size_t count, bint wait=True):
-        """The next rows, at most `count`, in this shape; without one (primary key, record) pairs. Fewer when the scan's `seconds` passed.
+        """The next rows, at most `count`, in this shape; without one (primary key, record) pairs.
 
-        ColdPage: the disk would have to be waited for and `wait` is False. ValueError before `step` has said True.
+        Fewer when the scan's `seconds` have passed. ColdPage: the disk would have to be waited for and `wait` is False. ValueError
+        before `step` has said True.
         """
         cdef list found = []
         self.go_on(found, shape, count, wait)

@@ -16,15 +16,15 @@ from modelvault._core.cursor cimport Cursor
 from modelvault._core.draft cimport Draft
 from modelvault._core.entry cimport EntryShape
 from modelvault._core.file cimport make_way_in_turn
-from modelvault._core.format cimport PAGE_LEVEL, REF_SIZE, Ref, Root
+from modelvault._core.format cimport PAGE_LEVEL, PAGE_SLOTS, REF_SIZE, Ref, Root
 from modelvault._core.index cimport Entries, IndexKeys
 from modelvault._core.pager cimport Page, Pager
 from modelvault._core.keys cimport KeyCodec
 from modelvault._core.node cimport branch_ref, key_limit, leaf_value, node_count, node_search
 from modelvault._core.record cimport Face, Shape
 from modelvault._core.tree cimport (
-    ADD_FAILED, ADD_TAKEN, ADD_UNSURE, ADDED, Added, Path, Roots, child_index, fetch, leaf_find, tree_add, tree_delete, tree_find, tree_leaf,
-    tree_put,
+    ADD_FAILED, ADD_TAKEN, ADD_UNSURE, ADDED, Added, Path, Roots, child_index, fetch, fetch_extent, tree_add, tree_delete,
+    tree_find, tree_leaf, tree_put,
 )
 
 from modelvault.errors import ColdPage, CorruptionError, DuplicateKeyError, ModelVaultSchemaError, StaleSchemaError
@@ -177,7 +177,9 @@ cdef class Table:
         of them, and asks for what the next one needs.
         """
         cdef const unsigned char* value = NULL
-        cdef size_t size = 0, at = 0, held = 0
+        cdef size_t size, place, at = 0, held = 0
+        cdef uint64_t tag
+        cdef bint there
         cdef Py_ssize_t i = 0
         cdef Root* rows = roots.at(self.tree)
         cdef list pages = []
@@ -195,16 +197,21 @@ cdef class Table:
         at = 0
         while at < keys.size:
             size = get32(keys.data + at)
-            page = leaf_find(self.pager, <Page>pages[i], keys.data + at + 4, size, wait, &value, &size)
-            if page is None:
+            page = pages[i]
+            place = node_search(page.data, self.pager.page_size, keys.data + at + 4, size, &there)
+            if not there:
                 raise self.stray(index)
+            value = leaf_value(page.data, place, &tag)
+            size = tag >> 1
+            if tag & 1:
+                pages[i] = page = fetch_extent(self.pager, value, size, wait)
+                value = page.data + PAGE_SLOTS
             held += size
             if held > MOST_BYTES:
                 raise ColdPage("long records")
             piece = <Piece*>take(places, sizeof(Piece))
             piece.at, piece.size = value, size
             fetch_lines(value, 4)
-            pages[i] = page
             i += 1
             at += 4 + get32(keys.data + at)
         take(records, FEW_BYTES)

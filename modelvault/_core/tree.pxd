@@ -48,9 +48,6 @@ cdef Page tree_find(
     Pager pager, const Root* root, const unsigned char* key, size_t size, bint wait,
     const unsigned char** value, size_t* value_size)
 cdef Page tree_leaf(Pager pager, const Root* root, const unsigned char* key, size_t size, bint wait)
-cdef Page leaf_find(
-    Pager pager, Page page, const unsigned char* key, size_t size, bint wait,
-    const unsigned char** value, size_t* value_size)
 cdef int tree_put(
     Draft draft, Root* root, const unsigned char* key, size_t size,
     const unsigned char* value, size_t value_size, bint wait) except -1

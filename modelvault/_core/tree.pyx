@@ -107,8 +107,21 @@ cdef Page tree_find(
 
     The bytes stay as long as the page is held; those of a draft, until the write changes this tree.
     """
+    cdef uint64_t tag
+    cdef bint found
+    cdef size_t index
     cdef Page page = tree_leaf(pager, root, key, size, wait)
-    return None if page is None else leaf_find(pager, page, key, size, wait, value, value_size)
+    if page is None:
+        return None
+    index = node_search(page.data, pager.page_size, key, size, &found)
+    if not found:
+        return None
+    value[0] = leaf_value(page.data, index, &tag)
+    value_size[0] = tag >> 1
+    if tag & 1:
+        page = fetch_extent(pager, value[0], tag >> 1, wait)
+        value[0] = page.data + PAGE_SLOTS
+    return page
 
 
 cdef Page tree_leaf(Pager pager, const Root* root, const unsigned char* key, size_t size, bint wait):
@@ -124,23 +137,6 @@ cdef Page tree_leaf(Pager pager, const Root* root, const unsigned char* key, siz
         memcpy(&ref, branch_ref(page.data, child_index(page.data, pager.page_size, key, size)), REF_SIZE)
         level -= 1
         page = fetch(pager, &ref, level, wait)
-    return page
-
-
-cdef Page leaf_find(
-        Pager pager, Page page, const unsigned char* key, size_t size, bint wait,
-        const unsigned char** value, size_t* value_size):
-    """`tree_find` in its leaf."""
-    cdef bint found
-    cdef uint64_t tag
-    cdef size_t index = node_search(page.data, pager.page_size, key, size, &found)
-    if not found:
-        return None
-    value[0] = leaf_value(page.data, index, &tag)
-    value_size[0] = tag >> 1
-    if tag & 1:
-        page = fetch_extent(pager, value[0], tag >> 1, wait)
-        value[0] = page.data + PAGE_SLOTS
     return page
 
 

@@ -169,3 +169,25 @@ async def test_gathered_inserts_among_other_statements(loop_db: Any) -> None:
     await gather(*[lambda number=number: one(number) for number in range(40)])  # type: ignore[misc]
     assert [(row.id, row.count) for row in await items.all()] == [(n, n) for n in range(40) if n % 4]
     assert not (await loop_db.verify()).problems
+
+
+class Note(BaseModel):
+    __modelvault_primary_key__ = "id"
+    __modelvault_indexes__ = (models.index("shelf"),)
+
+    id: int
+    shelf: str
+    text: str
+
+
+def test_rows_of_an_index_short_and_long(db: Database) -> None:
+    notes = models.collection(db, Note)
+    sizes = [10, 20_000, 30, 300_000]
+    notes.insert_many(Note(id=number, shelf="some", text="x" * size) for number, size in enumerate(sizes))
+    notes.insert_many(Note(id=10 + number, shelf="long", text=f"{number}" * 300_000) for number in range(5))
+    for _ in range(2):
+        assert [len(note.text) for note in notes.where("shelf", "some").all()] == sizes
+        assert [note.text for note in notes.where("shelf", "long").all()] == [
+            f"{number}" * 300_000 for number in range(5)
+        ]
+        assert notes.where("shelf", "none").all() == []
