@@ -267,9 +267,10 @@ def form(condition: Condition) -> Any:
         return form_of_test(condition)
     if isinstance(condition, Negation):
         return ("not", form(condition.part))
-    parts: Any = condition.parts  # type: ignore[union-attr]
+    whole: Any = condition  # a join of parts
+    parts: tuple[Any, ...] = whole.parts
     return (
-        condition.__class__ is Every,
+        whole.__class__ is Every,
         *[form_of_test(part) if part.__class__ is Test else form(part) for part in parts],
     )
 
