@@ -20,7 +20,9 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from modelvault._core.commit import Outlook
 from modelvault._core.gate import Gate
+from modelvault._core.turn import Turn
 from modelvault._options import TIMEOUT
 from modelvault._queue import Statement, Turns, WriteQueue
 from modelvault._runner import Runner
@@ -47,6 +49,12 @@ class Alone(Turns):
 
 class Access(Gate):
     """One open database: its engine, its way to wait, its queue of writers and the transaction that is open."""
+
+    # What the core's Gate has, said again for type checkers.
+    mutex: Any
+    turn: Turn
+    outlook: Outlook | None
+    strays: deque[Version]
 
     def __init__(self, engine: Engine, runner: Runner, path: str, *, read_only: bool) -> None:
         self.engine: Engine = engine

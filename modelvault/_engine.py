@@ -16,6 +16,7 @@ import errno
 import os
 import threading
 import weakref
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from modelvault._checkpoints import Checkpoints, refuse
@@ -59,6 +60,12 @@ class Engine(Committed):
     durability: "full": a commit returns when it is durable. "relaxed": it is durable within WINDOW. "off": when the
     system sees fit. strict: refuse a file whose log ends in an unfinished record.
     """
+
+    # What the core's History has, said again for type checkers.
+    read_only: bool
+    closed: bool
+    room: Callable[[Write], None] | None
+    next_ids: tuple[int, int]
 
     def __init__(
         self,

@@ -54,6 +54,12 @@ BROKEN: Final = (OSError, CorruptionError, MemoryError)
 class Turns(Turn):
     """One turn at a time, first come first served; across tasks, event loops and threads."""
 
+    # What the core's Turn has, said again for type checkers.
+    holder: object
+    by_thread: bool
+    groups: int
+    statements: int
+
     def __init__(self, runner: Runner) -> None:
         super().__init__()
         self._runner = runner
@@ -130,6 +136,11 @@ class Turns(Turn):
 
 class WriteQueue(Turns):
     """The turn to write to one engine. Statements that come while another is committed are committed together."""
+
+    holder: object
+    by_thread: bool
+    groups: int
+    statements: int
 
     def __init__(self, runner: Runner, engine: Engine) -> None:
         super().__init__(runner)

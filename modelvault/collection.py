@@ -44,7 +44,7 @@ class AsyncCollection(Questions[M]):
     __slots__ = ("__handle__", "__source__", "__weakref__")
 
     __selection__ = EVERYTHING
-    __make__ = None
+    __make__: Callable[[Any], M] | None = None
 
     def __init__(self, handle: Handle) -> None:
         self.__handle__: Handle = handle

@@ -349,9 +349,9 @@ class AsyncQuery(Questions[M]):
     __slots__ = ("__make__", "__selection__", "__source__")
 
     def __init__(self, source: Source, selection: Selection, make: Callable[[Any], M] | None = None) -> None:
-        self.__source__ = source
-        self.__selection__ = selection
-        self.__make__ = make
+        self.__source__: Source = source  # pyright: ignore[reportIncompatibleVariableOverride]
+        self.__selection__: Selection = selection
+        self.__make__: Callable[[Any], M] | None = make
 
     @overload
     def and_where(self, /, *conditions: Expression[M] | bool) -> AsyncQuery[M]: ...
