@@ -89,7 +89,21 @@ def load_catalog(pager: Pager, meta: Meta) -> tuple[Roots, dict[str, Definition]
         elif key[:1] == b"c":
             definition = parse_definition(key, value)
             definitions[definition["name"]] = definition
+    trees = max((tree for definition in definitions.values() for tree in trees_of(definition)), default=FREE)
+    ids = max((definition["id"] for definition in definitions.values()), default=-1)
+    if max(trees + 1, len(roots)) > meta.next_tree or ids >= meta.next_collection:
+        raise CorruptionError("the catalog is damaged: it has trees or collections that there never were", tree=CATALOG)
     return roots, definitions
+
+
+def trees_of(definition: Definition) -> list[Any]:
+    """The ids of all trees that a definition names."""
+    migration = definition.get("migration", {"tree": FREE + 1, "indexes": [], "journal": FREE + 1})
+    parts = (definition, migration)
+    return [
+        *(tree for part in parts for tree in (part["tree"], *(tree for _, tree in part["indexes"]))),
+        migration["journal"],
+    ]
 
 
 def parse_definition(key: bytes, value: bytes) -> Definition:
@@ -98,14 +112,13 @@ def parse_definition(key: bytes, value: bytes) -> Definition:
 
     try:
         definition = json.loads(value)
-        parts = [definition, definition.get("migration", {"tree": FREE + 1, "indexes": [], "journal": FREE + 1})]
+        parts = [definition, definition.get("migration", {"indexes": []})]
         kept = [tree for _, tree in parts[1].get("kept", [])]
-        trees = [tree for part in parts for tree in (part["tree"], *(tree for _, tree in part["indexes"]))]
         names = [definition["name"], *(name for part in parts for name, _ in part["indexes"])]
         sound = (
             entry_key(definition["id"]) == key
             and all(isinstance(name, str) for name in names)
-            and all(type(tree) is int and FREE < tree < MOST_TREES for tree in (*trees, parts[1]["journal"]))
+            and all(type(tree) is int and FREE < tree < MOST_TREES for tree in trees_of(definition))
             and {*kept} <= {tree for _, tree in definition["indexes"]}
             and isinstance(definition["schemas"], list)
             and definition["schemas"]

@@ -259,7 +259,7 @@ cdef class Log:
                 record, position = found
                 header = record
                 next_tree, next_collection = get_u32(header + NEXT_TREE), get_u32(header + NEXT_COLLECTION)
-                if next_tree > _MOST_TREES:
+                if not roots.count <= next_tree <= _MOST_TREES:
                     raise CorruptionError(f"{self.file.path}: a record of the log says that there are {next_tree} trees")
                 for tree in range(<uint32_t> max(<size_t> FIRST_TREE, roots.count), <uint32_t> next_tree):
                     roots[tree] = (0, 0, 0, 0)

@@ -8,7 +8,7 @@ import struct
 
 from libc.stdint cimport uint64_t
 
-from modelvault._core.format cimport FORMAT_VERSION, META_COUNT, META_SIZE
+from modelvault._core.format cimport FIRST_TREE, FORMAT_VERSION, META_COUNT, META_SIZE
 from modelvault._core.xxh64 cimport xxh64
 
 from modelvault._frozen import frozen
@@ -91,7 +91,7 @@ def unpack(bytes copy not None):
             f"format error: the file needs features that this version lacks (flags {incompatible:#x})")
     if page_size not in PAGE_SIZES or page >= META_COUNT or page_count < META_COUNT or (a | d) >> 63:
         return None
-    if next_tree > MOST_TREES:
+    if not FIRST_TREE <= next_tree <= MOST_TREES:
         return None
     if log_page + log_pages > page_count or (log_pages and log_start > log_pages * page_size):
         return None

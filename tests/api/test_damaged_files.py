@@ -14,10 +14,12 @@ import pytest
 from pydantic import BaseModel
 
 from modelvault import CorruptionError, Database, LockedError, ModelVaultFormatError, models
-from modelvault._core.file import MemoryFile
+from modelvault._core.file import DiskFile, MemoryFile
+from modelvault._core.meta import read_meta, write_meta
 from modelvault._core.space import free_runs
 from modelvault._core.walk import Tree
 from modelvault._engine import Engine
+from modelvault._frozen import replace
 from tests.models import User, user
 from tests.worlds import World, bare
 
@@ -72,6 +74,22 @@ async def test_a_sound_database(world: World) -> None:
         assert report.entries >= 2 * ROWS and report.pages > 20
         assert str(report).startswith(f"{db.path()}: ok (")
         report.raise_if_damaged()
+
+
+@pytest.mark.parametrize("lie", [{"next_tree": 0}, {"next_tree": 3}, {"next_collection": 0}], ids=str)
+def test_a_file_that_knows_fewer_trees_or_collections_than_it_has_is_damaged(
+    lie: dict[str, int], tmp_path: Path
+) -> None:
+    """Else the next one would take the place of one that is there."""
+    path = tmp_path / "db"
+    with Database.open(path) as db:
+        db.collection(User).insert(user(1))
+    file = DiskFile(str(path))
+    write_meta(file, replace(read_meta(file), **lie))
+    file.close()
+    for read_only in (True, False):
+        with pytest.raises(CorruptionError):
+            Database.open(path, read_only=read_only)
 
 
 async def test_verify_while_others_write(loop_disk_world: World) -> None:
