@@ -374,8 +374,8 @@ PATCHES = [
         "_access.py",
         (
             (
-                "            return reader(self.engine.latest.roots, False)\n        version",
-                "            return reader(self.engine.latest.roots, True)\n        version",
+                "            return reader(self.engine.latest.roots, False)\n        result",
+                "            return reader(self.engine.latest.roots, True)\n        result",
             ),
         ),
         TESTS + "test_bounds.py::test_warm_reads_stay_on_the_loop_and_cold_ones_leave_it",
