@@ -255,7 +255,7 @@ class Handle:
         await self.store(row, create)
 
     def change_at_once(self, key: Any, patch: Any) -> Any:
-        """Change a row of a database in memory on the spot: the row then, or LONG."""
+        """Change a row by the short way: the row then, or LONG."""
         shortcut = self.shortcut
         found = LONG if shortcut is None else shortcut.take(key)
         if shortcut is None or found is LONG:

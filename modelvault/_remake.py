@@ -13,7 +13,7 @@ from modelvault._frozen import replace
 from modelvault._job import Job, Row
 from modelvault.converters import converter, same
 from modelvault.lineage import Maker, has_outer_ref, is_optional, sources
-from modelvault.members import Origins, Whole, has_union, hides, holds_objects, restore, strip, tagged
+from modelvault.members import Origins, has_union, hider, restore, strip, tagged
 from modelvault.rules import bare
 from modelvault.schema import Field, Index, Shape, Type
 
@@ -86,7 +86,7 @@ class Upgrading:
     def __init__(self, job: Job) -> None:
         self.functions = list(job.upgrades.values())
         self.has_members = has_union(job.store.schema.type)
-        self.has_objects = any(holds_objects(field.type) for field in job.store.schema.fields)
+        self.hides = hider(job.store.schema.type)
         self.convert = converter(job.store.schema.type, job.new.type, partial(plain_default, job.strict)) or same
         self.fields = {
             field.name: (alone(replace(field, type=sorted_out(field.type))), alone(field))
@@ -97,8 +97,7 @@ class Upgrading:
 
     def changed(self, found: Row) -> Row:
         """The new row: what the functions make of the old one, converted."""
-        # Is there more to it than a function is to see?
-        hidden = self.has_members or (hides(found) if self.has_objects else found.__class__ is Whole)
+        hidden = self.has_members or self.hides(found)  # there is more to it than a function is to see
         origins: Origins = {}
         row: Row = strip(found, origins) if hidden else found
         for upgrade in self.functions:

@@ -20,8 +20,7 @@ __all__ = [
     "Origins",
     "Whole",
     "has_union",
-    "hides",
-    "holds_objects",
+    "hider",
     "restore",
     "strip",
     "tagged",
@@ -119,6 +118,22 @@ def hides(value: Any) -> bool:
 def holds_objects(type: Type) -> bool:
     """Whether there is an object anywhere in the type."""
     return type.kind in ("object", "ref") or any(map(holds_objects, type.items))
+
+
+def hider(type: Type) -> Callable[[Any], bool]:
+    """`hides` for the values of one type without unions, which looks only where there can be a Whole."""
+    if type.kind == "optional":
+        return hider(type.items[0])
+    if type.kind != "object":
+        return hides
+    inside = [(field.name, hider(field.type)) for field in type.fields if holds_objects(field.type)]
+
+    def hidden(value: Any) -> bool:
+        if value.__class__ is not dict:
+            return value.__class__ is Whole
+        return any(name in value and look(value[name]) for name, look in inside)  # 3 us a row less than all values
+
+    return hidden
 
 
 def strip(value: Any, origins: Origins | None = None) -> Any:

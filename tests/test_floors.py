@@ -60,6 +60,7 @@ ROWS = [
 CORE_ROWS = [
     ["__init__", "format", "xxh64", "slots", "cache", "buffer", "constraint", "drive", "waiter", "turn"],
     ["file", "meta", "codec"],
+    ["text"],
     ["replacement", "pager", "scalar", "temporal", "container", "carried"],
     ["draft", "node", "keys", "anything"],
     ["cells"],
@@ -140,9 +141,9 @@ FILES = {
     "packing",
     "survey",
 }
-CODECS = {"slots", "buffer", "constraint", "codec", "scalar", "temporal", "container", "keys", "anything", "objects"}
+CODECS = {"slots", "buffer", "constraint", "codec", "text", "scalar", "temporal", "container", "keys", "anything"}
 CODECS |= {"record", "index", "route", "leaf", "match", "asked", "program", "order", "columns", "entry", "cover"}
-CODECS |= {"vector", "track"}
+CODECS |= {"objects", "vector", "track"}
 CORE_STRANGERS = {**dict.fromkeys(CODECS, FILES), **dict.fromkeys(FILES, CODECS), "commit": CODECS}
 
 # Who may import what; pydantic only inside functions, so that `import modelvault` stays light.

@@ -11,10 +11,9 @@ from modelvault._core.buffer cimport (
     DEPTH_LIMIT, fail_corrupt, fail_depth, leave_trail, need, put_byte, put_varint, read_size,
 )
 from modelvault._core.codec cimport Codec, enter
-from modelvault._core.scalar cimport (
-    Bytes, Decimals, Float64, Int, String, Uuid, decimal_class, uuid_class,
-)
+from modelvault._core.scalar cimport Decimals, Float64, Int, Uuid, decimal_class, uuid_class
 from modelvault._core.temporal cimport Date, Time, TimeDelta, Timestamp
+from modelvault._core.text cimport Bytes, String
 
 cdef enum:
     NONE = 0

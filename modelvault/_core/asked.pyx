@@ -21,7 +21,7 @@ from modelvault._core.leaf cimport (
 from modelvault._core.match cimport ANY_MANY, ANY_ONE, is_like
 from modelvault._core.record cimport RecordCodec
 from modelvault._core.route cimport Route, leave
-from modelvault._core.scalar cimport Bytes, String
+from modelvault._core.text cimport Bytes, String
 
 from modelvault.errors import ModelVaultQueryError
 

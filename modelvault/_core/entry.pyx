@@ -12,8 +12,9 @@ from modelvault._core.container cimport Custom
 from modelvault._core.index cimport IndexKeys, Path
 from modelvault._core.keys cimport NONE_TAG, VALUE_TAG
 from modelvault._core.objects cimport Part
-from modelvault._core.scalar cimport Bool, Bytes, Choice, Decimals, Float64, String, Uuid, decimal_class, uuid_class
+from modelvault._core.scalar cimport Bool, Choice, Decimals, Float64, Uuid, decimal_class, uuid_class
 from modelvault._core.temporal cimport Date, Time, TimeDelta, Timestamp
+from modelvault._core.text cimport Bytes, String
 
 import datetime
 

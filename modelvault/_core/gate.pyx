@@ -12,15 +12,14 @@ from libc.stddef cimport size_t
 from libc.string cimport memcmp, memcpy
 
 from modelvault._core.buffer cimport Buffer, put_byte, take
-from modelvault._core.format cimport PAGE_LEVEL, REF_SIZE, Ref, Root
 from modelvault._core.history cimport Version, Write
 from modelvault._core.keys cimport NONE_TAG, VALUE_TAG
-from modelvault._core.node cimport branch_ref, node_begins, node_count, node_prefix, node_search, node_slots, node_suffix
+from modelvault._core.node cimport node_begins, node_count, node_prefix, node_search, node_slots, node_suffix
 from modelvault._core.pager cimport Page
 from modelvault._core.record cimport Face
 from modelvault._core.table cimport Table, TableIndex
 from modelvault._core.ticket cimport new_put
-from modelvault._core.tree cimport Roots, child_index, fetch, tree_find
+from modelvault._core.tree cimport Roots, tree_find, tree_leaf
 
 from modelvault._core import LONG
 from modelvault.errors import ColdPage, CorruptionError
@@ -111,19 +110,10 @@ cdef class Shortcut:
     cdef object through(self, Roots roots, TableIndex index, Buffer entry):
         """The only row with this entry, or None; LONG if there may be several, or if the next leaf has to be asked."""
         cdef size_t page_size = self.table.pager.page_size, size = entry.size, at, prefix, rest
-        cdef Root* root = roots.at(index.tree)
         cdef bint found
-        cdef Page page
-        cdef Ref ref = root.ref
-        cdef int level
-        if ref.number == 0:
+        cdef Page page = tree_leaf(self.table.pager, roots.at(index.tree), entry.data, size, False)
+        if page is None:
             return None
-        page = fetch(self.table.pager, &ref, -1, False)
-        level = page.data[PAGE_LEVEL]
-        while level:
-            memcpy(&ref, branch_ref(page.data, child_index(page.data, page_size, entry.data, size)), REF_SIZE)
-            level -= 1
-            page = fetch(self.table.pager, &ref, level, False)
         at = node_search(page.data, page_size, entry.data, size, &found)
         if at == node_count(page.data):
             return LONG

@@ -9,9 +9,10 @@ from libc.stdint cimport uint8_t
 from modelvault._core.buffer cimport Buffer, Reader, get64_big, put_byte
 from modelvault._core.codec cimport Codec
 from modelvault._core.scalar cimport (
-    Bool, Bytes, Choice, Decimals, Float64, Int, Int64, String, UInt64, Uuid, decimal_class, uuid_class,
+    Bool, Choice, Decimals, Float64, Int, Int64, UInt64, Uuid, decimal_class, uuid_class,
 )
 from modelvault._core.temporal cimport Date, Time, TimeDelta, Timestamp
+from modelvault._core.text cimport Bytes, String
 
 import datetime
 

@@ -9,9 +9,10 @@ from enum import Enum
 
 from modelvault._core.buffer cimport Buffer, put_byte
 from modelvault._core.scalar cimport (
-    Bool, Bytes, Choice, Decimals, Float64, Int, Int64, String, UInt64, Uuid, decimal_class, uuid_class,
+    Bool, Choice, Decimals, Float64, Int, Int64, UInt64, Uuid, decimal_class, uuid_class,
 )
 from modelvault._core.temporal cimport Date, Time, TimeDelta, Timestamp
+from modelvault._core.text cimport Bytes, String
 
 cdef dict FORMS = {
     Bool: BOOL, Int64: INT64, UInt64: UINT64, Int: INT, Float64: FLOAT, Uuid: UUID, Timestamp: STAMP, Time: TIME,

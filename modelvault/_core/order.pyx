@@ -18,7 +18,8 @@ from modelvault._core.leaf cimport CHOICE, OTHER, form_of, free_key
 from modelvault._core.objects cimport bare_codec
 from modelvault._core.record cimport RecordCodec
 from modelvault._core.route cimport PRESENT, find, leave
-from modelvault._core.scalar cimport Bytes, Choice, String, put_text_key, read_text_key
+from modelvault._core.scalar cimport Choice
+from modelvault._core.text cimport Bytes, String, put_text_key, read_text_key
 
 from modelvault.errors import CorruptionError, ModelVaultQueryError
 

@@ -1,8 +1,6 @@
-"""Numbers, text, bytes, UUIDs, decimals and choices."""
+"""Numbers, UUIDs, decimals and choices."""
 
-from cpython.object cimport PyObject
 from cython cimport final
-from libc.stddef cimport size_t
 from libc.stdint cimport int64_t
 
 from modelvault._core.buffer cimport Buffer, Reader
@@ -40,20 +38,6 @@ cdef class Uuid(Fixed):
 
 
 @final
-cdef class String(Raw):
-    cdef PyObject** recent      # owned, with what it refers to: short texts that were read lately, by their bytes; or NULL
-    cdef int worth              # of keeping them: it grows when one is met again
-    cdef int pause              # so many texts until that is tried again
-
-    cdef object short_text(self, const unsigned char* data, size_t size)
-
-
-@final
-cdef class Bytes(Raw):
-    pass
-
-
-@final
 cdef class Decimals(Raw):
     pass
 
@@ -72,9 +56,6 @@ cdef class Choice(Fixed):
 
 cdef int put_int_key(Buffer out, int64_t value, bint wide) except -1
 cdef int read_int_key(Reader* reader, int64_t* value) except -1
-cdef int put_text_key(Buffer out, const unsigned char* data, size_t size, bint open) except -1
-cdef object read_text_key(Reader* reader, bint open)
-cdef object new_text(const unsigned char* data, size_t size)
 cdef object new_int(int64_t value, bint wide)
 cdef object uuid_class()
 cdef object decimal_class()

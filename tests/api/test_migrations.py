@@ -288,6 +288,22 @@ async def test_an_upgrade_that_fails_leaves_everything(loop_db: Any, loop_world:
     assert await users.where("n", 9).count() == 300
 
 
+async def moved(
+    users: Any, cls: Any, known: dict[int, int], *, unique: bool = True, plans: list[str] | None = None
+) -> None:
+    """Rows go, others get their values of n, and new ones come; `known` follows. plans: gets one after each turn."""
+    for number in range(0, 60, 2):
+        fresh = -number - 1 if unique else -1
+        await users.delete(number + 1)
+        del known[number + 1]
+        await users.update(number, {"n": number + 1})
+        known[number] = number + 1
+        await users.insert(cls(id=5000 + number, n=fresh))
+        known[5000 + number] = fresh
+        if plans is not None:
+            plans.append(str(await users.where("n", 7).explain()))
+
+
 async def test_others_write_during_a_rewrite(loop_db: Any, loop_world: World) -> None:
     """What they change, also a unique value that moves from row to row, is in the collection in the end."""
     db = loop_db
@@ -296,17 +312,7 @@ async def test_others_write_during_a_rewrite(loop_db: Any, loop_world: World) ->
     new = model([models.unique("n")], n=float)
 
     known = {n: n for n in range(1200)}
-
-    async def write() -> None:
-        for number in range(0, 60, 2):
-            await users.delete(number + 1)
-            del known[number + 1]
-            await users.update(number, {"n": number + 1})
-            known[number] = number + 1
-            await users.insert(old(id=5000 + number, n=-number - 1))
-            known[5000 + number] = -number - 1
-
-    results = await gather(lambda: apply(db, new, chunk=20), write)
+    results = await gather(lambda: apply(db, new, chunk=20), lambda: moved(users, old, known))
     assert results[0] == 2
     if results[1] is not None:  # the change was complete before the writer was
         assert isinstance(results[1], ValueError) and ("float" in str(results[1]) or "changed" in str(results[1]))
@@ -326,14 +332,7 @@ async def test_an_index_is_built_while_others_write(unique: bool, loop_db: Any, 
     plans: list[str] = []
 
     async def write() -> None:
-        for number in range(0, 60, 2):
-            await users.delete(number + 1)
-            del known[number + 1]
-            await users.update(number, {"n": number + 1})
-            known[number] = number + 1
-            await users.insert(old(id=5000 + number, n=-number - 1 if unique else -1))
-            known[5000 + number] = -number - 1 if unique else -1
-            plans.append(str(await users.where("n", 7).explain()))
+        await moved(users, old, known, unique=unique, plans=plans)
 
     results = await gather(lambda: apply(db, new, chunk=10, upgrade={2: lambda row: None}), write)
     assert results[1] is None or isinstance(results[1], ModelVaultSchemaError)  # it was complete before the writer was

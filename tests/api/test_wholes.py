@@ -58,6 +58,8 @@ def hidden(value: Any) -> Any:
     if isinstance(value, BaseModel):
         inside = {name: hidden(item) for name, item in value.__dict__.items()}
         return value.model_fields_set, value.__pydantic_private__, {n: i for n, i in inside.items() if i is not None}
+    if isinstance(value, dict):
+        return {name: hidden(item) for name, item in value.items()}
     return [hidden(item) for item in value] if isinstance(value, list) else None
 
 
@@ -108,6 +110,55 @@ async def test_an_upgrade_function_that_changes_nothing(world: World, chunk: int
         await models.async_apply(bare(db), User, upgrade={2: function}, chunk=chunk)
         for row in await (await db.collection(User)).all():
             assert row == ROWS[row.id] and hidden(row) == hidden(ROWS[row.id])
+
+
+class Tree(BaseModel):
+    children: list[Tree] = []
+    _seen: int = PrivateAttr(0)
+
+
+class Plain(BaseModel):
+    """No unions: what a row hides is at one of these places, or nowhere."""
+
+    __modelvault_primary_key__ = "id"
+    id: int
+    home: Home
+    maybe: Home | None
+    homes: list[Home]
+    by_name: dict[str, Home]
+    tree: Tree
+
+
+PLACES: dict[str, Any] = {
+    "nowhere": None,
+    "home": Home(size=2),
+    "maybe": Home(size=2),
+    "homes": [Home(city="a", size=1), Home(size=2)],
+    "by_name": {"a": Home(city="a", size=1), "b": Home(size=2)},
+    "tree": Tree(children=[Tree(children=[Tree()])]),
+}
+
+
+@pytest.mark.parametrize("where", PLACES)
+async def test_an_upgrade_function_is_not_shown_what_one_place_hides(where: str, world: World) -> None:
+    full = Home(city="a", size=1)
+    parts = {"home": full, "maybe": None, "homes": [full], "by_name": {"a": full}, "tree": Tree(children=[])}
+    row = Plain(id=1, **{**parts, **({} if where == "nowhere" else {where: PLACES[where]})})
+    shown: list[dict[str, Any]] = []
+    async with world.open() as db:
+        await (await db.collection(Plain)).insert(row)
+        await models.async_apply(bare(db), Plain, upgrade={2: lambda row: shown.append(row)})
+        found = await (await db.collection(Plain)).get(1)
+        assert found == row and hidden(found) == hidden(row)
+    assert plain(shown) == shown
+
+
+def plain(value: Any) -> Any:
+    """A copy of dicts and lists that are nothing more than that."""
+    if isinstance(value, dict):
+        assert type(value) is dict
+        return {name: plain(item) for name, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list) else value
 
 
 async def test_what_an_upgrade_function_changes_is_set(world: World) -> None:
