@@ -172,6 +172,7 @@ class Access(Gate):
     def _release(self) -> None:
         """Give the engine up."""
         self.alert |= RELEASED
+        self.runner.settle()  # the system keeps a file open, and locked, that somebody reads
         self.drain()
         self.engine.close(writer=not self.read_only)
 

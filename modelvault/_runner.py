@@ -105,6 +105,10 @@ class Runner(ABC):
         """Set all these waiters, which this runner made."""
 
     @abstractmethod
+    def settle(self) -> None:
+        """Block until nothing that was fetched or run is under way, not even what was left behind."""
+
+    @abstractmethod
     def close(self) -> None:
         """Nothing more will be started for a while."""
 
@@ -149,6 +153,9 @@ class BlockingRunner(Runner):
     def wake(self, waiters: Iterable[ThreadWaiter]) -> None:
         for waiter in waiters:
             waiter.set()
+
+    def settle(self) -> None:
+        return None
 
     def close(self) -> None:
         return None
@@ -335,6 +342,9 @@ class LoopRunner(Runner):
             with suppress(RuntimeError):  # the loop is gone, and who waited with it
                 some[0].soon(fire, some, TURN)
 
+    def settle(self) -> None:
+        self._readers.settle()
+
     def close(self) -> None:
         self._writer.end()
         self._readers.end()
@@ -472,14 +482,17 @@ class ReaderThreads:
     def __init__(self, most: int) -> None:
         self._calls: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
+        self._quiet = threading.Condition(self._lock)  # told when the last call has been made
         self._room = most  # threads that may still be started
         self._free = 0  # threads that wait for a call that has not been made yet
         self._late = 0  # calls that wait for a thread to be free
+        self._left = 0  # calls that have not been made, or not to their end
 
     def call(self, function: Callable[[], object]) -> None:
         """Have it called; now if the system has no threads at all."""
         with self._lock:
             self._calls.put(function)
+            self._left += 1
             if self._free:
                 self._free -= 1
                 return
@@ -495,6 +508,20 @@ class ReaderThreads:
             call = self._calls.get()
             if call is not None:
                 call()
+                with self._lock:
+                    self._count_off()
+
+    def settle(self) -> None:
+        """Block until all calls have been made."""
+        with self._lock:
+            while self._left:
+                self._quiet.wait()
+
+    def _count_off(self) -> None:
+        """A call has been made; with the lock held."""
+        self._left -= 1
+        if not self._left:
+            self._quiet.notify_all()
 
     def end(self) -> None:
         """The threads may go."""
@@ -521,6 +548,7 @@ class ReaderThreads:
             call()
             del call
             with self._lock:
+                self._count_off()
                 if self._late:
                     self._late -= 1
                 else:

@@ -166,6 +166,33 @@ def test_who_fetches_may_leave_at_once(backend: str) -> None:
     anyio.run(main, backend=backend)
 
 
+def test_close_waits_for_reads_that_were_left_behind(backend: str, tmp_path: Path) -> None:
+    """Else the system keeps the file open, and locked, until they end: the next `open` would be refused."""
+    begun, gate = threading.Event(), threading.Event()
+
+    def slow() -> None:
+        begun.set()
+        gate.wait()
+
+    async def main() -> None:
+        async with AsyncDatabase.open(tmp_path / "db") as db:
+            with anyio.move_on_after(5) as scope:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(db._access.runner.fetch, slow)
+                    while not begun.is_set():  # noqa: ASYNC110
+                        await anyio.sleep(0.001)
+                    group.cancel_scope.cancel()
+            assert not scope.cancelled_caught
+            timer = threading.Timer(0.05, gate.set)
+            timer.start()
+        assert gate.is_set()
+        timer.join()
+        async with AsyncDatabase.open(tmp_path / "db"):
+            pass
+
+    anyio.run(main, backend=backend)
+
+
 def test_errors_come_through(backend: str) -> None:
     def fail() -> None:
         raise ZeroDivisionError

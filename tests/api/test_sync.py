@@ -225,6 +225,16 @@ def test_ctrl_c_does_not_tear_a_commit(tmp_path: Path, monkeypatch: pytest.Monke
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_a_row_that_is_not_there_is_deleted_without_a_commit(path: str | None) -> None:
+    with open_at(path) as db:
+        users = db.collection(User)
+        for number in range(300):  # enough for a log
+            users.insert(user(number))
+        before = db.stats()["sequence"]
+        assert users.delete(1000) is False and db.stats()["sequence"] == before
+        assert users.delete(7) is True and db.stats()["sequence"] == before + 1
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 @pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_at_any_time_loses_nothing(tmp_path: Path) -> None:
