@@ -37,8 +37,7 @@ __all__ = ["BROKEN", "TIMEOUT", "Statement", "Turns", "WriteQueue"]
 GROUP: Final = 1024  # statements committed together
 
 # A thread that wants to run has to wait for 5 ms where another one does not wait for anything; an event loop shall not.
-SLICE: Final = 0.001  # seconds that the writer's thread may apply statements,
-FEW: Final = 16  # looking at the clock after so many,
+SLICE: Final = 0.001  # seconds that the writer's thread may apply statements
 PAUSE: Final = 1e-5  # before it waits for a moment: the system makes it 60 us, enough for who waits to be woken up
 
 Statement = Callable[["Write", bool], Any]
@@ -325,10 +324,10 @@ class WriteQueue(Turns):
 
     def _apply(self, write: Write, group: list[Ticket]) -> Ticket | None:
         """Apply each statement; those that fail fail alone. The ticket whose error ended the Write, or None."""
-        pause = monotonic() + SLICE
+        pause = monotonic() + SLICE if self.by_thread else inf
         number = 0
         while number < len(group):
-            number += apply_puts(group, number, FEW, write) or self._apply_one(write, group[number])
+            number += apply_puts(group, number, pause, write) or self._apply_one(write, group[number])
             ticket = group[number - 1]
             if ticket.error is None and write.is_large:
                 try:
@@ -338,7 +337,7 @@ class WriteQueue(Turns):
             failure = ticket.error
             if failure is not None and (not isinstance(failure, Exception) or isinstance(failure, BROKEN)):
                 return ticket
-            if self.by_thread and monotonic() > pause:
+            if monotonic() > pause:
                 sleep(PAUSE)
                 pause = monotonic() + SLICE
         return None

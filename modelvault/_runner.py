@@ -23,7 +23,6 @@ import queue
 import sys
 import threading
 from abc import ABC, abstractmethod
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from contextvars import copy_context
@@ -33,7 +32,7 @@ from time import monotonic
 from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeAlias, TypeVar
 
-from modelvault._core.waiter import AsyncioWaiter, Flag, fire
+from modelvault._core.waiter import AsyncioWaiter, Flag, Wakes
 
 if TYPE_CHECKING:
     LoopWaiter: TypeAlias = "AsyncioWaiter | TrioWaiter"
@@ -44,7 +43,7 @@ T = TypeVar("T")
 
 NOTHING: Final = nullcontext()
 THREADS: Final = 4  # threads of one database that may wait for the disk at a time
-TURN: Final = 64  # tasks woken in one turn of an event loop, so that others have theirs in between
+TURN: Final = 32  # tasks woken in one turn of an event loop, so that others have theirs in between
 CREDIT: Final = 128  # operations on warm data before others get a chance to run: fewer than one in a hundred waits
 IDLE: Final = 2.0  # seconds after which a writer's thread without work ends
 
@@ -266,6 +265,7 @@ class LoopRunner(Runner):
         self._anyio = anyio
         self._writer = WriterThread()
         self._readers = ReaderThreads(THREADS)
+        self._wakes = Wakes(TURN)
 
     def identity(self) -> object:
         # Every read beside an open transaction asks this.
@@ -334,13 +334,7 @@ class LoopRunner(Runner):
         self._writer.call(function, after)
 
     def wake(self, waiters: Iterable[LoopWaiter]) -> None:
-        loops: defaultdict[object, list[LoopWaiter]] = defaultdict(list)
-        for waiter in waiters:
-            waiter.done = True
-            loops[waiter.loop].append(waiter)
-        for some in loops.values():
-            with suppress(RuntimeError):  # the loop is gone, and who waited with it
-                some[0].soon(fire, some, TURN)
+        self._wakes.wake(waiters)
 
     def settle(self) -> None:
         self._readers.settle()

@@ -1,5 +1,7 @@
 """Places in the writers' queue, and the statement that most of them are for: as light as can be, there may be thousands at once."""
 
+from time import monotonic
+
 from cython cimport final
 from libc.math cimport INFINITY
 
@@ -49,15 +51,15 @@ cdef class Ticket:
         raise error
 
 
-def apply_puts(list group not None, Py_ssize_t start, Py_ssize_t most, Write write not None):
-    """Apply the statements of a group from `start` on as long as they are Puts, at most `most`; how many were.
+def apply_puts(list group not None, Py_ssize_t start, double until, Write write not None):
+    """Apply the statements of a group from `start` on as long as they are Puts, until this monotonic time; how many were.
 
     It ends early behind one that failed, whose error is in its ticket, and where the write has grown large.
     """
-    cdef Py_ssize_t number, end = min(start + most, len(group))
+    cdef Py_ssize_t number
     cdef Pager pager = write.draft.pager
     cdef Ticket ticket
-    for number in range(start, end):
+    for number in range(start, len(group)):
         ticket = group[number]
         if type(ticket.statement) is not Put:
             return number - start
@@ -67,6 +69,6 @@ def apply_puts(list group not None, Py_ssize_t start, Py_ssize_t most, Write wri
         except BaseException as error:
             ticket.error = error
             return number + 1 - start
-        if 2 * pager.draft_bytes > pager.cache_size:
+        if 2 * pager.draft_bytes > pager.cache_size or <double> monotonic() > until:
             return number + 1 - start
-    return end - start
+    return len(group) - start

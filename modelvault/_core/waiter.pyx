@@ -1,6 +1,7 @@
 """What a thread waits for, and a task of asyncio or uvloop; the waking of many: a thousand tasks may wait for one commit."""
 
 import threading
+from collections import deque
 
 from cython cimport final
 
@@ -92,14 +93,57 @@ def expire(future):
         future.set_result(None)
 
 
-def fire(list waiters not None, Py_ssize_t turn):
-    """Wake the tasks of these waiters, all of one loop: `turn` of them now, others have their turn, then the next."""
-    cdef Py_ssize_t number
-    for number in range(min(turn, len(waiters))):
-        waiter = waiters[number]
-        if type(waiter) is AsyncioWaiter:
-            (<AsyncioWaiter> waiter).fire()
-        else:
-            waiter.fire()
-    if len(waiters) > turn:
-        waiters[0].soon(fire, waiters[turn:], turn)
+@final
+cdef class Wakes:
+    """The tasks that are to be woken, in a line for each event loop: so many of a line in one turn of its loop, then others
+    have their turn. That holds for all commits together: the next one may be over before all are awake who waited for the last.
+    """
+
+    cdef Py_ssize_t turn
+    cdef object lock
+    cdef dict lines     # of waiters, by their loop; a line is there while `fire` is on its way to it
+
+    def __cinit__(self, Py_ssize_t turn):
+        self.turn = turn
+        self.lock = threading.Lock()
+        self.lines = {}
+
+    def wake(self, waiters):
+        """Set all of these; from any thread."""
+        cdef list begun = []
+        with self.lock:
+            for waiter in waiters:
+                waiter.done = True
+                line = self.lines.get(waiter.loop)
+                if line is None:
+                    line = self.lines[waiter.loop] = deque()
+                    begun.append(waiter)
+                line.append(waiter)
+        for waiter in begun:
+            self.send(waiter)
+
+    cdef int send(self, waiter) except -1:
+        """Have `fire` called in the loop of this waiter."""
+        try:
+            waiter.soon(self.fire, waiter.loop)
+        except RuntimeError:    # the loop is gone, and who waited with it
+            with self.lock:
+                self.lines.pop(waiter.loop, None)
+        return 0
+
+    def fire(self, loop):
+        """Wake those whose turn it is; in the loop's thread."""
+        cdef list some = []
+        with self.lock:
+            line = self.lines[loop]
+            while line and len(some) < self.turn:
+                some.append(line.popleft())
+            if not line:
+                del self.lines[loop]
+        for waiter in some:
+            if type(waiter) is AsyncioWaiter:
+                (<AsyncioWaiter> waiter).fire()
+            else:
+                waiter.fire()
+        if line:
+            self.send(line[0])
