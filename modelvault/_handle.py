@@ -19,7 +19,7 @@ from modelvault._store import shape, unknown_collection
 from modelvault.errors import ColdPage, CorruptionError, ModelVaultSchemaError, NotFoundError, StaleSchemaError
 from modelvault.expressions import FieldRef
 from modelvault.mapping import check_instance, part_of
-from modelvault.patches import patched, revalidator
+from modelvault.patches import revalidator
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -264,13 +264,8 @@ class Handle:
         binding = self.binding
         if binding is None or not binding.shows(row, before):
             return LONG
-        fresh = self.patched(row, patch)
+        fresh = binding.patch(row, patch)
         return fresh if shortcut.exchange(packed, before, fresh) else LONG
-
-    def patched(self, row: Any, patch: Any) -> Any:
-        """A row that nobody else has, with the patch's fields replaced."""
-        assert self.binding is not None
-        return {**row, **patch} if self.mapped is None else patched(row, patch, self.binding.schema.type)
 
     async def update(self, key: Any, patch: Any) -> Any:
         """Change a row by the long way; the row then. NotFoundError if there is none."""
@@ -286,7 +281,7 @@ class Handle:
                     collection=self.name,
                     key=key,
                 )
-            after, changed, fresh = binding.changed(record, lambda row: self.patched(row, patch))
+            after, changed, fresh = binding.changed(record, lambda row: binding.patch(row, patch))
             if after != packed:
                 raise fixed_key(self.name)
             binding.put(write, packed, changed, False, wait)

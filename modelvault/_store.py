@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from modelvault._access import Access
@@ -24,6 +24,7 @@ from modelvault.errors import (
     ModelVaultSchemaError,
 )
 from modelvault.mapping import attach_refs, bind, bind_older, schema_of
+from modelvault.patches import patcher
 from modelvault.schema import Field, Index, Schema, Shape, Type
 
 if TYPE_CHECKING:
@@ -81,7 +82,8 @@ class Binding:
     `keys(roots, index, prefix, wait)`,
     `put(write, packed, record, create, wait)`, `exchange(write, packed, before, record)`,
     `put_batch(batch, write, wait)`, `remove(write, packed, wait)`;
-    `pack(key)` gives a key as bytes. A batch has about `batch_size` bytes.
+    `pack(key)` gives a key as bytes. `patch(row, patch)` changes a row that nobody else has, and gives what it is then.
+    A batch has about `batch_size` bytes.
     """
 
     __slots__ = (
@@ -96,6 +98,7 @@ class Binding:
         "find",
         "keys",
         "pack",
+        "patch",
         "put",
         "put_batch",
         "record",
@@ -120,6 +123,9 @@ class Binding:
         )
         self.batch_size: int = min(BATCH_SIZE, table.pager.cache_size // 4)
         self.remove: Callable[..., Any] = table.delete
+        self.patch: Callable[[Any, Any], Any] = (
+            merged if mapped is None else patcher(shape(mapped).cls, self.schema.type)
+        )
         self._dicts = mapped is None
         self._keeping: Keeping | None = None
         self._planner: Planner | None = None
@@ -182,6 +188,11 @@ class Binding:
             keys = self.store.extractors(index.paths)[self.store.schema.version]
             found = self._covers[index.name] = (codec,), Cover(codec, keys)
         return found
+
+
+def merged(row: dict[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    """A row with some of its fields replaced."""
+    return {**row, **patch}
 
 
 def record_version(record: bytes) -> int:

@@ -13,7 +13,7 @@ from modelvault.partials import Branch, tree_of
 from modelvault.rules import bare
 from modelvault.types import Shape, Type
 
-__all__ = ["apply_patch", "changer", "patched", "revalidator"]
+__all__ = ["apply_patch", "changer", "patcher", "revalidator"]
 
 M = TypeVar("M")
 
@@ -38,6 +38,21 @@ def copy_of(instance: M) -> M:
         return instance
     copied: M = instance.model_copy()  # type: ignore[attr-defined]
     return copied  # pyright: ignore[reportUnknownVariableType] - M has no model_copy
+
+
+def patcher(cls: type[M], row: Type) -> Callable[[M, Any], M]:
+    """`patched` for the instances of one class, of which it finds out once what a patch has to know."""
+    if not is_pydantic(cls) or is_frozen(cls, cls.__pydantic_fields__):  # type: ignore[attr-defined]
+        return lambda instance, patch: patched(instance, patch, row)
+    names = frozenset(cls.__pydantic_fields__)  # type: ignore[attr-defined]
+
+    def change(instance: M, patch: Any) -> M:
+        if patch.__class__ is dict and patch.keys() <= names:
+            changed: M = patched_model(instance, patch, False)
+            return changed
+        return patched(instance, patch, row)
+
+    return change
 
 
 def patched(instance: M, patch: object, row: Type | None = None) -> M:
