@@ -40,7 +40,7 @@ def copy_of(instance: M) -> M:
     return copied  # pyright: ignore[reportUnknownVariableType] - M has no model_copy
 
 
-def patcher(cls: type[M], row: Type) -> Callable[[M, Any], M]:
+def patcher(cls: type[M], row: Type | None = None) -> Callable[[M, Any], M]:
     """`patched` for the instances of one class, of which it finds out once what a patch has to know."""
     if not is_pydantic(cls) or is_frozen(cls, cls.__pydantic_fields__):  # type: ignore[attr-defined]
         return lambda instance, patch: patched(instance, patch, row)
@@ -241,23 +241,36 @@ def changer(changes: dict[tuple[str, ...], Any], row: Type) -> Callable[[Any], A
     A change is a value, a FieldRef or a Formula of the fields of the row as it was.
     """
     tree = tree_of(changes)
+    patchers: dict[type, Callable[[Any, Any], Any]] = {}
+
+    def patch_of(part: Any, type: Type | None) -> Callable[[Any, Any], Any]:
+        cls = kind_of(part)
+        found = patchers.get(cls)
+        if found is None:
+            found = patchers[cls] = patcher(cls, type)
+        return found
 
     def changed(part: Any, type: Type | None, node: Branch, whole: Any) -> Any:
-        types = {field.name: bare(field.type) for field in type.fields} if type is not None else {}
         patch: dict[str, Any] = {}
         for name, change in node.items():
             if isinstance(change, Branch):
                 inner = part_at(part, name)
                 if inner is None:
                     raise ValueError(f"cannot change a field of {name!r}, which is None in a row: change it as a whole")
-                below = types.get(name)
-                known = below is not None and below.kind == "object"
-                patch[name] = changed(inner, below if known else None, change, whole)
+                patch[name] = changed(inner, object_at(type, name), change, whole)
             else:
                 patch[name] = computed(change, whole)
-        return {**part, **patch} if is_dict(part) else apply_patch(part, patch, type)
+        return {**part, **patch} if is_dict(part) else patch_of(part, type)(copy_of(part), patch)
 
     return lambda instance: changed(instance, row, tree, instance)
+
+
+def object_at(type: Type | None, name: str) -> Type | None:
+    """The type of an object that a field of this type holds."""
+    for field in () if type is None else type.fields:
+        if field.name == name and bare(field.type).kind == "object":
+            return bare(field.type)
+    return None
 
 
 def computed(change: Any, row: Any) -> Any:
