@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
+from time import monotonic
 from typing import Any, Final
 
 from modelvault._access import Access
@@ -24,7 +25,7 @@ from modelvault._runner import Runner
 
 __all__ = ["Tell", "compact", "export", "load", "parts_of", "restore", "rewritten", "to_bytes"]
 
-STEP: Final = 1 << 23  # bytes that a worker thread copies before it looks whether it shall go on
+STEP: Final = 0.02  # seconds that a worker thread goes on before it looks whether it shall
 
 Tell = bool | Callable[[int], object]
 """Who hears of progress: True for a line on standard error, or a function that gets the count so far."""
@@ -33,18 +34,19 @@ Tell = bool | Callable[[int], object]
 class Parts:
     """Work that is done in parts, in whatever thread calls `step`; `close` ends it between two parts."""
 
-    def __init__(self, parts: Iterator[int], least: int = STEP) -> None:
+    def __init__(self, parts: Iterator[int], seconds: float = STEP) -> None:
         self._parts = parts
-        self._least = least
+        self._seconds = seconds
         self._lock = threading.Lock()
 
     def step(self) -> int | None:
-        """Do some parts, until they have had `least` bytes, or one if that is 0; how many bytes, None at the end."""
+        """Do some parts, until they have taken `seconds`, or one if that is 0; how many bytes, None at the end."""
         done, some = 0, False
+        end = monotonic() + self._seconds
         with self._lock:
             for size in self._parts:
                 done, some = done + size, True
-                if done >= self._least:
+                if monotonic() >= end:
                     break
         return done if some else None
 
@@ -56,14 +58,18 @@ class Parts:
                 close()
 
 
-async def parts_of(runner: Runner, parts: Iterator[int], what: str, progress: Tell) -> None:
-    """Do all parts in worker threads. A cancellation ends it between two of them."""
+async def parts_of(
+    runner: Runner, parts: Iterator[int], what: str, progress: Tell, attend: Callable[[], object] | None = None
+) -> None:
+    """Do all parts in worker threads. A cancellation ends it between two of them, and so does what `attend` raises."""
     work = Parts(parts)
     meter = Progress(what, progress, "bytes")
     try:
         while (done := await runner.run(work.step)) is not None:
             meter.add(done)
             await runner.rest()
+            if attend is not None:
+                attend()
     finally:
         work.close()
     meter.close()
@@ -105,7 +111,7 @@ async def write_copy(
     version = given or await pin(access, f"to {what}")
     try:
         parts = to_path(partial(make, version), path, access.engine.file)
-        await parts_of(access.runner, parts, what, progress)
+        await parts_of(access.runner, parts, what, progress, access.attend)
     finally:
         if version is not given:
             access.engine.unpin(version)
@@ -155,7 +161,7 @@ async def to_bytes(access: Access) -> bytes:
     version = await pin(access, "snapshot_bytes")
     content: list[bytes] = []
     try:
-        await parts_of(access.runner, poured(access.engine, version, content), "snapshot", False)
+        await parts_of(access.runner, poured(access.engine, version, content), "snapshot", False, access.attend)
     finally:
         access.engine.unpin(version)
     return content[0]

@@ -55,7 +55,7 @@ class AsyncUpkeep:
         has its row, and every row its entries; what is unique is there once. The report counts what was
         checked. CorruptionError if something is wrong: its `report` lists all that is. raises=False: the report is
         returned in any case. progress: True shows a line on standard error, a function gets the count of bytes now and
-        then.
+        then. ClosedError if the database is closed meanwhile.
         """
         from modelvault._backup import parts_of
         from modelvault._verify import Verification, verifying
@@ -66,7 +66,7 @@ class AsyncUpkeep:
         report = Verification(self._access.path)
         try:
             parts = verifying(self._access.engine, version, report)
-            await parts_of(self._access.runner, parts, "verify", progress)
+            await parts_of(self._access.runner, parts, "verify", progress, self._access.attend)
         finally:
             self._access.engine.unpin(version)
         if raises:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import itertools
 import signal
 import sys
 import threading
@@ -15,7 +16,7 @@ from typing import Any
 import anyio
 import pytest
 
-from modelvault import AsyncDatabase, ModelVaultTransactionError, _runner
+from modelvault import AsyncDatabase, ClosedError, ModelVaultTransactionError, _runner, models
 from modelvault._core.drive import drive
 from modelvault._queue import Turns
 from modelvault._runner import BlockingRunner, HeldInterrupts, LoopRunner
@@ -189,6 +190,37 @@ def test_close_waits_for_reads_that_were_left_behind(backend: str, tmp_path: Pat
         timer.join()
         async with AsyncDatabase.open(tmp_path / "db"):
             pass
+
+    anyio.run(main, backend=backend)
+
+
+@pytest.mark.parametrize("verb", ["verify", "export_snapshot", "compact_to"])
+def test_close_does_not_wait_for_the_end_of_long_work(
+    backend: str, verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modelvault._backup.monotonic", itertools.count().__next__)  # each part is a step
+    monkeypatch.setattr("modelvault._copying.PART", 1 << 15)
+    monkeypatch.setattr("modelvault._copying.SLICE", 1 << 15)
+    monkeypatch.setattr("modelvault._progress.INTERVAL", 0)
+
+    async def main() -> None:
+        db = await AsyncDatabase.open(tmp_path / "db")
+        users = await models.async_collection(db, User)
+        await users.insert_many(user(number) for number in range(5000))
+        begun = anyio.Event()
+        args = [] if verb == "verify" else [tmp_path / "copy"]
+
+        async def work() -> None:
+            with pytest.raises(ClosedError):
+                await getattr(db, verb)(*args, progress=lambda _: begun.set())
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(work)
+            await begun.wait()
+            await db.close()
+        assert not (tmp_path / "copy").exists()
+        async with AsyncDatabase.open(tmp_path / "db") as db:
+            assert (await db.verify()).rows == 5000
 
     anyio.run(main, backend=backend)
 
