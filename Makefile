@@ -112,7 +112,7 @@ TARGETS ?= page meta log definition record key
 fuzz: $(VENV)/.test $(VENV)/.fuzz build   ## coverage-guided fuzzing of the decoders (SECONDS=60 for each of TARGETS)
 	@for target in $(TARGETS); do $(BIN)/python -m tests.reliability.guided $$target $(SECONDS) || exit 1; done
 
-# The memory of a sanitized process says nothing about that of ours, and pytest hides what a dying one says.
+# The memory of a sanitized process says nothing about that of ours, and pytest must not capture what a dying one says.
 sanitize: $(VENV)/.test                   ## the core's and the reliability tests under AddressSanitizer and UBSan
 	@MODELVAULT_SANITIZE=1 $(BIN)/python setup.py --quiet build --build-lib $(ASAN)
 	@rm -rf $(ASAN)/tests $(ASAN)/report* && cp -r tests docs pyproject.toml setup.py $(ASAN)/
@@ -120,7 +120,7 @@ sanitize: $(VENV)/.test                   ## the core's and the reliability test
 	  LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
 	  ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:quarantine_size_mb=32:log_path=$(CURDIR)/$(ASAN)/report \
 	  UBSAN_OPTIONS=halt_on_error=1:abort_on_error=1:print_stacktrace=1:log_path=$(CURDIR)/$(ASAN)/report \
-	  $(CURDIR)/$(BIN)/python -m pytest -p no:cacheprovider --deselect tests/reliability/test_bounds.py \
+	  $(CURDIR)/$(BIN)/python -m pytest -p no:cacheprovider --capture=sys --deselect tests/reliability/test_bounds.py \
 	  --deselect tests/reliability/test_mutants.py $(or $(ARGS),tests/core tests/reliability) \
 	  || { cat report* 2>/dev/null; exit 1; }
 

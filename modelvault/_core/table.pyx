@@ -625,7 +625,7 @@ cdef bint same_entries(Entries a, Entries b) noexcept:
     """Whether two records have the same entries."""
     if a.count != b.count or a.bytes.size != b.bytes.size:
         return False
-    return (
+    return a.count == 0 or (        # then there may be no bytes to look at
         memcmp(a.bytes.data, b.bytes.data, a.bytes.size) == 0
         and (a.count == 1 or memcmp(a.ends, b.ends, a.count * sizeof(size_t)) == 0))
 
