@@ -176,7 +176,7 @@ cdef class Scan:
                 most = PORTION
         self.busy = True
         try:
-            while found < count:
+            while found < count + whole:
                 left = min(budget, look)
                 budget -= left
                 if not self.go(mode, min(count - found + whole, most), &left, wait, release):
