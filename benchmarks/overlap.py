@@ -1,8 +1,9 @@
 """`python -m benchmarks.overlap`: two threads that scan at once beside one, and two processes beside one.
 
-What two processes take is the machine's own limit: they share memory's bandwidth and the cores, and no lock of Python's. Where
-others want the cores too, a thread waits for one; Linux counts that (/proc/thread-self/schedstat), so each ratio is
-shown once more without such waits. What is left of a thread's time is its own work, and waiting for the GIL.
+What two processes take is the machine's own limit: they share memory's bandwidth and the cores, and no lock of
+Python's. Where others want the cores too, a thread waits for one; Linux counts that (/proc/thread-self/schedstat), so
+each ratio is shown once more without such waits. What is left of a thread's time is its own work, and waiting for
+the GIL.
 """
 
 import argparse
@@ -37,6 +38,9 @@ class Spent(NamedTuple):
         return self.wall - self.queued
 
 
+Pair = tuple[list[Spent], Spent]  # several at once, and one alone
+
+
 def scan_of(count: int, scans: int) -> Scan:
     """What each of them does: some scans of all rows, of which one in a hundred becomes a model."""
     users = models.collection(Database.open_in_memory(), User)
@@ -52,11 +56,14 @@ def scan_of(count: int, scans: int) -> Scan:
 
 def spent(scan: Scan) -> Spent:
     """What it took this thread."""
-    before, start = SCHEDSTAT.read_text().split(), time.perf_counter()
+    queued, core, wall = waited(), time.thread_time(), time.perf_counter()
     scan()
-    wall, after = time.perf_counter() - start, SCHEDSTAT.read_text().split()
-    core, queued = ((int(after[i]) - int(before[i])) / 1e9 for i in range(2))
-    return Spent(wall, core, queued)
+    return Spent(time.perf_counter() - wall, time.thread_time() - core, waited() - queued)
+
+
+def waited() -> float:
+    """Seconds for which this thread could have run and had no core."""
+    return int(SCHEDSTAT.read_text().split()[1]) / 1e9
 
 
 def in_threads(scan: Scan, number: int) -> list[Spent]:
@@ -114,8 +121,9 @@ def spread(name: str, values: list[float]) -> list[str]:
     return [name, *(f"{value:.2f}" for value in (min(values), low, middle, high))]
 
 
-def slowest(many: list[Spent], alone: Spent, of: Callable[[Spent], float]) -> float:
+def slowest(pair: Pair, of: Callable[[Spent], float]) -> float:
     """The slowest of several by one alone."""
+    many, alone = pair
     return max(map(of, many)) / of(alone)
 
 
@@ -132,17 +140,17 @@ def main() -> None:
         return
     scan()
     processes = [Process(options.rows, options.scans) for _ in range(2)]
-    rounds = [
-        (in_threads(scan, 1)[0], in_threads(scan, 2), in_processes(processes[:1])[0], in_processes(processes))
-        for _ in range(options.rounds)
-    ]
+    threaded: list[Pair] = []
+    apart: list[Pair] = []
+    for _ in range(options.rounds):
+        threaded.append((in_threads(scan, 2), in_threads(scan, 1)[0]))
+        apart.append((in_processes(processes), in_processes(processes[:1])[0]))
     lines = [["two beside one", "best", "quarter", "median", "three quarters"]]
-    for name, one, two in (("threads", 0, 1), ("processes", 2, 3)):
-        pairs = [(round[two], round[one]) for round in rounds]
+    for name, pairs in (("threads", threaded), ("processes", apart)):
         lines += [
-            spread(f"{name}: time", [slowest(many, alone, lambda spent: spent.wall) for many, alone in pairs]),
-            spread(f"{name}: less waiting for a core", [slowest(*pair, lambda spent: spent.own) for pair in pairs]),
-            spread(f"{name}: time on a core", [slowest(*pair, lambda spent: spent.core) for pair in pairs]),
+            spread(f"{name}: time", [slowest(pair, lambda spent: spent.wall) for pair in pairs]),
+            spread(f"{name}: less waiting for a core", [slowest(pair, lambda spent: spent.own) for pair in pairs]),
+            spread(f"{name}: time on a core", [slowest(pair, lambda spent: spent.core) for pair in pairs]),
         ]
     print("\n".join(aligned(lines, 1)))
 
