@@ -26,8 +26,11 @@ cdef class EntryFeed(Feed):
     cdef int leave(self) except -1:
         Feed.leave(self)
         self.open = False
+        self.leaf = None
         self.stretch.cursor.reset(self.pager, self.roots.at(self.index.tree))
-        if self.cover is not None:
+        if self.cover is None:
+            self.lookup.clear()
+        else:
             self.cursor.reset(self.pager, self.roots.at(self.table.tree))
         self.range = first_range(self, self.ranges)
         return 0

@@ -132,6 +132,19 @@ async def test_an_answer_is_made_once_however_long_it_is(db: Any) -> None:
                 assert Label.made == len(found)
 
 
+def test_rows_of_an_index_may_be_very_long() -> None:
+    """No more than some megabytes of them are held at a time."""
+    with Database.open_in_memory() as db:
+        rows = models.collection(db, Thing)
+        rows.insert_many(Thing(n, "kind", 1, Label(f"{n}" * (3 << 20))) for n in range(7))
+        for query in (rows.where(t.size == 1), rows.where(t.size == 1, t.label.contains("0") | (t.id > 0))):
+            assert [(row.id, row.label[0], len(row.label)) for row in query.all()] == [
+                (n, f"{n}", 3 << 20) for n in range(7)
+            ]
+            assert query.count() == 7
+            assert [row.id for row in query.order_by(t.id.desc()).limit(5)] == [6, 5, 4, 3, 2]
+
+
 async def test_what_an_index_has_is_not_read_from_rows(db: Any) -> None:
     """Rows that hardly fit in a page; a range of an index lies in one or two."""
     rows = await db.collection(Thing)
