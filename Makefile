@@ -16,7 +16,7 @@ OFFLINE := $(shell unshare --map-root-user --net true 2>/dev/null && echo unshar
 export PYTHONPATH := $(CURDIR)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test evolve lint types docs wheel wheels sdist bench bench-full latency cases guard reliability fuzz sanitize debug build clean
+.PHONY: help demo test evolve lint types docs wheel wheels sdist bench bench-full latency overlap cases guard reliability fuzz sanitize debug build clean
 
 help:                ## this list
 	@grep -E '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /	/' | expand -t 13
@@ -96,6 +96,9 @@ bench-full: $(VENV)/.peers build          ## the same at 10,000, 100,000 and 1,0
 
 guard: $(VENV)/.bench build               ## instructions of the core under callgrind, against benchmarks/guard.json
 	@$(BIN)/python -m benchmarks.guard $(ARGS)
+
+overlap: $(VENV)/.bench build             ## two threads that scan at once, and two processes, each beside one
+	@$(BIN)/python -m benchmarks.overlap $(ARGS)
 
 latency: $(VENV)/.bench build             ## what others notice of our work: stalls of an event loop, reads beside a writer
 	@$(BIN)/python -m benchmarks.latency $(ARGS)

@@ -9,7 +9,7 @@ import gc
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from benchmarks.data import User, city, email, rows, shuffled
+from benchmarks.data import Address, User, city, email, rows, shuffled
 from modelvault import Database, fields, models
 from modelvault._core.drive import drive
 from modelvault._core.keys import KeyCodec
@@ -17,7 +17,7 @@ from modelvault._core.record import Face, RecordCodec
 from modelvault.mapping import schema_of
 from modelvault.types import Type
 
-ROWS, CALLS = 5_000, 500
+ROWS, CALLS, TOWNS = 5_000, 500, 500
 work: Callable[[], None]
 
 
@@ -30,6 +30,11 @@ def repeated(function: Callable[..., Any], arguments: Iterable[Any]) -> Callable
             function(argument)
 
     return run
+
+
+def address(town: int) -> Address:
+    """One of few, so that rows share it."""
+    return Address(street="Main Street", city=city(town), zip="00000")
 
 
 def pieces() -> dict[str, Callable[[], None]]:
@@ -53,6 +58,8 @@ def pieces() -> dict[str, Callable[[], None]]:
             await twin.get(key)
 
     u = fields(User)
+    crowd = models.collection(Database.open_in_memory(), User)
+    crowd.insert_many(row.model_copy(update={"address": address(row.id % TOWNS)}) for row in rows(ROWS))
 
     def in_order(key: int) -> None:
         users.where(u.address.city >= city(key), u.address.city < "City 9999").order_by(u.address.city).limit(20).all()
@@ -72,6 +79,7 @@ def pieces() -> dict[str, Callable[[], None]]:
         "get, awaited": lambda: drive(gets()),
         "get by unique index": repeated(lambda key: users.get_by(u.email, email(key)), keys),
         "range, ordered, limit 20": repeated(in_order, keys),
+        "equality, 10 rows": repeated(lambda key: crowd.where(u.address.city == city(key % TOWNS)).all(), keys),
         "update, in memory": repeated(lambda key: users.update(key, {"age": 30}), keys),
         "insert, two indexes": inserts,
     }

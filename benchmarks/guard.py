@@ -34,6 +34,7 @@ NAMES = (
     "get, awaited",
     "get by unique index",
     "range, ordered, limit 20",
+    "equality, 10 rows",
     "update, in memory",
     "insert, two indexes",
 )

@@ -27,7 +27,7 @@ __all__ = ["Answers"]
 T = TypeVar("T")
 
 FEW: Final = Slice(64, 1024, wait=False, release=False)  # what is done at once, for those who ask for little
-MANY: Final = FEW.most + 1
+WHOLE: Final = 1 << 31  # rows: all there are, or none at once
 ENDS: Final = ("min", "max")
 COUNT: Final = ("count", None)
 COUNTED: Final = Needs(ordered=False, paths=())
@@ -55,15 +55,16 @@ class Answers:
     def at_once(self, selection: Selection, most: int | None = None) -> list[Any] | None:
         """The rows, at most `most`, if they are few and in memory; None if they have to be fetched."""
         opener = self._opener
+        access = opener.access
         condition = selection.condition
         if type(condition) is Test and condition.op == "eq" and selection[1:] == PLAIN:
             shortcut = opener.shortcut
             if shortcut is not None:
-                found = shortcut.some(condition.path, condition.values[0], most or MANY)
-                if found is not LONG and (most or len(found) < MANY):
+                found = shortcut.some(condition.path, condition.values[0], most or WHOLE)
+                if found is not LONG:
                     rows: list[Any] = found
+                    access.credit -= len(rows)
                     return rows
-        access = opener.access
         access.credit -= 1
         if access.credit < 0:
             return None
@@ -79,13 +80,19 @@ class Answers:
             return None
         if found is None or latest.sequence != sequence or access.engine.latest is not latest:
             return None
+        access.credit -= len(found)
         return checked(opened, selection, found)
 
     async def fetch(
         self, selection: Selection, most: int | None = None, make: Callable[[Any], Any] | None = None
     ) -> list[Any]:
         """The rows, at most `most`, in slices. make: what becomes of each."""
-        await self._opener.access.breathe(0)
+        access = self._opener.access
+        if access.credit < 0:
+            await access.breathe(0)
+            rows = self.at_once(selection, most)
+            if rows is not None:
+                return made(rows, make)
         selection = limited(selection, most)
         reading = await Reading.begin(self._opener, selection, most=None if make is None else CHECKED)
         opened = reading.opened

@@ -84,7 +84,7 @@ def few(finder: Binding, selection: Selection, plan: Plan, roots: Any, face: Fac
     program = None if plan.rest is ALL else Program(finder.face.codecs, plan.rest)
     scan = Scan(finder.store.table, roots, plan.source, program, plan.backward)
     most = slice.most if limit is None else min(slice.most, limit)
-    rows: list[Any] = scan.fetch(face, most, slice.budget, slice.wait, slice.release)
+    rows: list[Any] = scan.fetch(face, most, slice.budget, slice.wait, slice.release, limit != most)
     return rows if scan.done or len(rows) == limit else None
 
 

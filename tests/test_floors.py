@@ -65,7 +65,7 @@ CORE_ROWS = [
     ["draft", "node", "keys", "anything"],
     ["cells"],
     ["tree", "objects"],
-    ["cursor", "record"],
+    ["cursor", "record", "lookup"],
     ["walk", "index", "route", "log"],
     ["space", "leaf", "entry", "stretch"],
     ["match", "history"],
@@ -74,7 +74,7 @@ CORE_ROWS = [
     ["track"],
     ["table", "commit", "copying", "packing", "survey"],
     ["feed", "batch", "ticket"],
-    ["gate"],
+    ["gate", "entry_feed"],
     ["scan", "recoding", "gathering"],
     ["sorting", "aggregate", "sheet"],
 ]

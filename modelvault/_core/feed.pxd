@@ -1,4 +1,4 @@
-"""Where the rows of a scan come from: ranges and points of the primary tree, ranges of an index tree."""
+"""Where the rows of a scan come from, and one such place: ranges and points of the primary tree."""
 
 from cpython.object cimport PyObject
 from cython cimport final
@@ -6,14 +6,11 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t, uint64_t
 
 from modelvault._core.buffer cimport Buffer
-from modelvault._core.cover cimport Cover
 from modelvault._core.cursor cimport Cursor
-from modelvault._core.entry cimport EntryShape
-from modelvault._core.index cimport Entries
 from modelvault._core.pager cimport Page, Pager
 from modelvault._core.program cimport Program
 from modelvault._core.stretch cimport Stretch
-from modelvault._core.table cimport Table, TableIndex
+from modelvault._core.table cimport Table
 from modelvault._core.tree cimport Roots
 
 
@@ -115,37 +112,5 @@ cdef class RowFeed(Feed):
     cdef int finish(self) except -1
 
 
-@final
-cdef class EntryFeed(Feed):
-    cdef TableIndex index
-    cdef EntryShape shape
-    cdef list ranges
-    cdef bint distinct
-    cdef Py_ssize_t range
-    cdef Stretch stretch
-    cdef bint open
-    cdef Cursor cursor              # in the primary tree
-    cdef Entries scratch
-    cdef Buffer joined              # the entry looked at
-    cdef Buffer other
-    cdef Cover cover                # makes records of entries; None: the rows are looked at
-    cdef Buffer records             # made so
-
-    cdef bint reach(self, bint wait) except -1
-    cdef int take_entries(self, size_t want, size_t budget) except -1
-    cdef int take_rows(self, size_t want, size_t budget, bint wait) except -1
-    cdef int take_row(self, bint wait) except -1
-    cdef int take_covered(self, size_t want, size_t budget, bint wait) except -1
-    cdef int take_each(self, size_t want, size_t budget, bint wait, bint covered) except -1
-    cdef int cover_entry(self, bint wait) except -1
-    cdef const unsigned char* row_of(self, size_t key_at, size_t* size, bint wait) except NULL
-    cdef object no_entry(self)
-    cdef size_t read_entry(self) except 0
-    cdef int pass_entries(self, size_t count) except -1
-    cdef bint is_first(self, const unsigned char* record, size_t size, size_t key_at) except -1
-    cdef bint is_covered(self, const unsigned char* entry, size_t size) except -1
-
-
 cdef RowFeed new_row_feed(Table table, Roots roots, Program program, bint backward)
-cdef EntryFeed new_entry_feed(
-    Table table, Roots roots, Program program, bint backward, str index, list ranges, bint distinct, Cover cover)
+cdef Py_ssize_t first_range(Feed feed, list ranges) except -2

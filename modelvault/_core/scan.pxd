@@ -39,7 +39,8 @@ cdef class Scan:
     cdef Collector collector        # during a slice
 
     cdef int set_source(self, tuple source, Roots roots, Cover cover) except -1
-    cdef size_t run(self, Mode mode, Sink sink, size_t count, size_t budget, bint wait, bint release) except? 0
+    cdef size_t run(
+        self, Mode mode, Sink sink, size_t count, size_t budget, bint wait, bint release, bint whole=*) except? 0
     cdef bint go(self, Mode mode, size_t want, size_t* budget, bint wait, bint release) except -1
     cdef int go_back(self, bytes position) except -1
     cdef object locate(self, object error)

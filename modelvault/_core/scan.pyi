@@ -35,7 +35,13 @@ class Scan:
     @property
     def position(self) -> bytes | None: ...
     def fetch(
-        self, shape: Shape | None, count: int, budget: int = ..., wait: bool = True, release: bool = False
+        self,
+        shape: Shape | None,
+        count: int,
+        budget: int = ...,
+        wait: bool = True,
+        release: bool = False,
+        whole: bool = False,
     ) -> list[Any]: ...
     def keys(self, count: int, budget: int = ..., wait: bool = True, release: bool = False) -> list[bytes]: ...
     def count(self, budget: int = ..., wait: bool = True, release: bool = False) -> int: ...

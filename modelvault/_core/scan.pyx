@@ -21,9 +21,8 @@ from libc.stdint cimport uint64_t
 
 from modelvault._core.buffer cimport Buffer, put_bytes
 from modelvault._core.cover cimport Cover
-from modelvault._core.feed cimport (
-    COUNT, KEYS, ROWS, Feed, Hit, Mode, RowFeed, new_entry_feed, new_row_feed,
-)
+from modelvault._core.entry_feed cimport new_entry_feed
+from modelvault._core.feed cimport COUNT, KEYS, ROWS, Feed, Hit, Mode, RowFeed, new_row_feed
 from modelvault._core.pager cimport Page
 from modelvault._core.program cimport Program
 from modelvault._core.record cimport Shape
@@ -136,11 +135,15 @@ cdef class Scan:
 
     # Going on
 
-    def fetch(self, Shape shape, size_t count, size_t budget=ENDLESS, bint wait=True, bint release=False):
-        """The next rows, at most `count`, in this shape; without one (primary key, record) pairs."""
+    def fetch(
+            self, Shape shape, size_t count, size_t budget=ENDLESS, bint wait=True, bint release=False, bint whole=False):
+        """The next rows, at most `count`, in this shape; without one (primary key, record) pairs.
+
+        whole: for who can use all rows only. ColdPage, or fewer rows, if there are more, and those are not made that were found last.
+        """
         cdef RowSink sink = RowSink.__new__(RowSink)
         sink.shape, sink.keyed = shape, shape is None
-        self.run(ROWS, sink, count, budget, wait, release)
+        self.run(ROWS, sink, count, budget, wait, release, whole)
         return sink.rows
 
     def keys(self, size_t count, size_t budget=ENDLESS, bint wait=True, bint release=False):
@@ -158,7 +161,8 @@ cdef class Scan:
         """Pass over the next `count` matching rows; how many there were. Builds no rows."""
         return self.run(COUNT, None, count, budget, wait, release)
 
-    cdef size_t run(self, Mode mode, Sink sink, size_t count, size_t budget, bint wait, bint release) except? 0:
+    cdef size_t run(
+            self, Mode mode, Sink sink, size_t count, size_t budget, bint wait, bint release, bint whole=False) except? 0:
         """Find up to `count` rows and give them to the sink; how many there were."""
         cdef size_t found = 0, most = ENDLESS, look = ENDLESS, left
         cdef bytes start = self.position
@@ -172,11 +176,13 @@ cdef class Scan:
                 most = PORTION
         self.busy = True
         try:
-            while found < count:
+            while found < count + whole:
                 left = min(budget, look)
                 budget -= left
-                if not self.go(mode, min(count - found, most), &left, wait, release):
+                if not self.go(mode, min(count - found + whole, most), &left, wait, release):
                     break
+                if whole and self.feed.count > count - found:
+                    raise ColdPage("more rows than shall be made")
                 budget += left
                 found += self.take(sink, found, wait, release)
                 if end and <double>monotonic() >= end:

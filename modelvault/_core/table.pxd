@@ -8,6 +8,7 @@ from modelvault._core.draft cimport Draft
 from modelvault._core.entry cimport EntryShape
 from modelvault._core.index cimport Entries, IndexKeys
 from modelvault._core.keys cimport KeyCodec
+from modelvault._core.lookup cimport Lookup
 from modelvault._core.pager cimport Pager
 from modelvault._core.record cimport Shape
 from modelvault._core.tree cimport ADD_FAILED, Added, Path, Roots
@@ -24,9 +25,11 @@ cdef class TableIndex:
     cdef Entries before                 # scratch of the change under way
     cdef Entries after
     cdef bint same
-    cdef Cursor cursor                  # lent to find(); None while it is in use
+    cdef Cursor cursor                  # lent to who looks for rows; None while it is in use
+    cdef Lookup lookup                  # in the same way
 
     cdef Cursor lend_cursor(self)
+    cdef Lookup lend_lookup(self)
     cdef IndexKeys extractor(self, const unsigned char* record, size_t size)
     cdef int collect(self, const unsigned char* record, size_t size, Entries out) except -1
     cdef object values(self, const unsigned char* record, size_t size)
@@ -47,7 +50,7 @@ cdef class Table:
     cdef Buffer lend(self)
     cdef list rows_at(
         self, Roots roots, TableIndex index, const unsigned char* entry, size_t length, Shape shape, size_t most, bint wait)
-    cdef int copy_rows(self, Roots roots, TableIndex index, Buffer keys, Buffer records, bint wait) except -1
+    cdef int copy_rows(self, Roots roots, TableIndex index, Lookup lookup, Buffer records, bint wait) except -1
     cdef TableIndex index(self, str name)
     cdef int check_definition(self, write) except -1
     cdef bint put_at(

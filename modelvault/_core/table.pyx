@@ -11,34 +11,30 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
-from modelvault._core.buffer cimport Buffer, fetch_lines, get16, get32, put32, put_bytes, take
+from modelvault._core.buffer cimport Buffer, get16, get32, put32, put_bytes, take
 from modelvault._core.cursor cimport Cursor
 from modelvault._core.draft cimport Draft
 from modelvault._core.entry cimport EntryShape
 from modelvault._core.file cimport make_way_in_turn
-from modelvault._core.format cimport PAGE_LEVEL, PAGE_SLOTS, REF_SIZE, Ref, Root
+from modelvault._core.format cimport PAGE_LEVEL, REF_SIZE, Ref, Root
 from modelvault._core.index cimport Entries, IndexKeys
+from modelvault._core.lookup cimport SIDE_BY_SIDE, Lookup, Sought
 from modelvault._core.pager cimport Page, Pager
 from modelvault._core.keys cimport KeyCodec
 from modelvault._core.node cimport branch_ref, key_limit, leaf_value, node_count, node_search
 from modelvault._core.record cimport Face, Shape
 from modelvault._core.tree cimport (
-    ADD_FAILED, ADD_TAKEN, ADD_UNSURE, ADDED, Added, Path, Roots, child_index, fetch, fetch_extent, tree_add, tree_delete,
-    tree_find, tree_leaf, tree_put,
+    ADD_FAILED, ADD_TAKEN, ADD_UNSURE, ADDED, Added, Path, Roots, child_index, fetch, tree_add, tree_delete, tree_find,
+    tree_put,
 )
 
 from modelvault.errors import ColdPage, CorruptionError, DuplicateKeyError, ModelVaultSchemaError, StaleSchemaError
 
 cdef enum:
     FEW_BYTES = 4000                # of the records of a few rows
-    MOST_BYTES = 1 << 20            # of those that are read at once
+    MOST_BYTES = 1 << 17            # of those that are read at once
+    MOST_ROWS = 256                 # that are read at once
     CHECKED = 64                    # rows between two looks at the clock
-
-
-cdef struct Piece:
-    # A record where it is stored.
-    const unsigned char* at
-    size_t size
 
 
 cdef class TableIndex:
@@ -60,6 +56,12 @@ cdef class TableIndex:
         cdef Cursor cursor = self.cursor
         self.cursor = None
         return Cursor.__new__(Cursor) if cursor is None else cursor
+
+    cdef Lookup lend_lookup(self):
+        """A lookup without keys, in the same way."""
+        cdef Lookup lookup = self.lookup
+        self.lookup = None
+        return Lookup.__new__(Lookup) if lookup is None else lookup
 
     cdef IndexKeys extractor(self, const unsigned char* record, size_t size):
         """The IndexKeys for the schema version of a record."""
@@ -145,81 +147,52 @@ cdef class Table:
             self, Roots roots, TableIndex index, const unsigned char* entry, size_t length, Shape shape, size_t most, bint wait):
         """The rows with this entry in an index, at most `most`, by primary key: for few of them what `get` is for one.
 
-        Everything is read before the first row is made, so that no code of the user runs between. ColdPage where records are
-        long, too: they are better read one after the other.
+        Everything is read before the first row is made, so that no code of the user runs between. ColdPage where rows are many
+        or long, too: they are better read in slices.
         """
         cdef Cursor cursor = index.lend_cursor()
-        cdef Buffer keys = Buffer.__new__(Buffer), records = Buffer.__new__(Buffer)     # each behind its size
+        cdef Lookup lookup = index.lend_lookup()
+        cdef Buffer records = Buffer.__new__(Buffer)        # each behind its size
         cdef const unsigned char* key
         cdef size_t size, at = 0, count = 0
         cdef list found = []
+        take(records, FEW_BYTES)
+        records.size = 0
         cursor.reset(self.pager, roots.at(index.tree))
         cdef bint more = cursor.seek(entry, length, wait)
-        while more and cursor.begins_with(entry, length) and count < most:
+        while more and count < most and cursor.begins_with(entry, length):
+            if count == MOST_ROWS:
+                raise ColdPage("many rows")
+            if lookup.count == SIDE_BY_SIDE:
+                self.copy_rows(roots, index, lookup, records, wait)
             key = cursor.key(&size)
-            put32(take(keys, 4), <uint32_t>(size - length))
-            put_bytes(keys, key + length, size - length)
+            lookup.add(key + length, size - length)
             count += 1
             more = cursor.next(wait)
+        self.copy_rows(roots, index, lookup, records, wait)
         cursor.leave()
-        index.cursor = cursor
-        self.copy_rows(roots, index, keys, records, wait)
+        index.cursor, index.lookup = cursor, lookup
         while at < records.size:
             size = get32(records.data + at)
             found.append(shape.decode_at(records.data + at + 4, size))
             at += 4 + size
         return found
 
-    cdef int copy_rows(self, Roots roots, TableIndex index, Buffer keys, Buffer records, bint wait) except -1:
-        """Append the records of the rows with these keys, which entries of an index have.
-
-        Rows lie far apart, and memory takes longer to answer than all that is done with a row here: so each step is done for all
-        of them, and asks for what the next one needs.
-        """
-        cdef const unsigned char* value = NULL
-        cdef size_t size, place, at = 0, held = 0
-        cdef uint64_t tag
-        cdef bint there
-        cdef Py_ssize_t i = 0
-        cdef Root* rows = roots.at(self.tree)
-        cdef list pages = []
-        cdef Buffer places = Buffer.__new__(Buffer)
-        cdef Piece* piece
-        cdef Page page
-        while at < keys.size:
-            size = get32(keys.data + at)
-            page = tree_leaf(self.pager, rows, keys.data + at + 4, size, wait)
-            if page is None:
+    cdef int copy_rows(self, Roots roots, TableIndex index, Lookup lookup, Buffer records, bint wait) except -1:
+        """Append the records of the rows with these keys, which entries of an index have."""
+        cdef Sought* sought
+        cdef size_t i
+        if lookup.find(self.pager, roots.at(self.tree), wait) < lookup.count:
+            raise ColdPage("long records")
+        for i in range(lookup.count):
+            sought = lookup.sought + i
+            if sought.value == NULL:
                 raise self.stray(index)
-            fetch_lines(page.data, 6)
-            pages.append(page)
-            at += 4 + size
-        at = 0
-        while at < keys.size:
-            size = get32(keys.data + at)
-            page = pages[i]
-            place = node_search(page.data, self.pager.page_size, keys.data + at + 4, size, &there)
-            if not there:
-                raise self.stray(index)
-            value = leaf_value(page.data, place, &tag)
-            size = tag >> 1
-            if tag & 1:
-                pages[i] = page = fetch_extent(self.pager, value, size, wait)
-                value = page.data + PAGE_SLOTS
-            held += size
-            if held > MOST_BYTES:
+            if records.size + sought.length > MOST_BYTES:
                 raise ColdPage("long records")
-            piece = <Piece*>take(places, sizeof(Piece))
-            piece.at, piece.size = value, size
-            fetch_lines(value, 4)
-            i += 1
-            at += 4 + get32(keys.data + at)
-        take(records, FEW_BYTES)
-        records.size = 0
-        for i in range(len(pages)):
-            piece = <Piece*>places.data + i
-            put32(take(records, 4), <uint32_t>piece.size)
-            put_bytes(records, piece.at, piece.size)
+            put32(take(records, 4), <uint32_t>sought.length)
+            put_bytes(records, sought.value, sought.length)
+        lookup.clear()
         return 0
 
     def keys(self, Roots roots not None, str index not None, bytes prefix not None, bint wait=True):

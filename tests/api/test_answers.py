@@ -117,6 +117,34 @@ async def test_no_more_is_looked_at_than_needed(db: Any) -> None:
     assert [await rows.offset(n).limit(5).count() for n in (0, 298, 400)] == [5, 2, 0]
 
 
+async def test_an_answer_is_made_once_however_long_it_is(db: Any) -> None:
+    """Some number of rows is too many for each of the ways that answer at once: nobody makes a part of them first."""
+    rows = await db.collection(Thing)
+    sizes = (1, 40, 64, 65, 66, 200, 256, 257, 300)
+    await rows.insert_many(Thing(1000 * size + n, "kind", size, Label("label")) for size in sizes for n in range(size))
+    for size in sizes:
+        same = rows.where(t.size == size)
+        for query in (same, same.order_by(t.id), rows.where(t.size >= size, t.size < size + 1), same.limit(300)):
+            for _ in range(2):  # with a plan that is at hand, too
+                Label.made = 0
+                found = await query.all()
+                assert [row.id for row in found] == [1000 * size + n for n in range(size)]
+                assert Label.made == len(found)
+
+
+def test_rows_of_an_index_may_be_very_long() -> None:
+    """No more than some megabytes of them are held at a time."""
+    with Database.open_in_memory() as db:
+        rows = models.collection(db, Thing)
+        rows.insert_many(Thing(n, "kind", 1, Label(f"{n}" * (3 << 20))) for n in range(7))
+        for query in (rows.where(t.size == 1), rows.where(t.size == 1, t.label.contains("0") | (t.id > 0))):
+            assert [(row.id, row.label[0], len(row.label)) for row in query.all()] == [
+                (n, f"{n}", 3 << 20) for n in range(7)
+            ]
+            assert query.count() == 7
+            assert [row.id for row in query.order_by(t.id.desc()).limit(5)] == [6, 5, 4, 3, 2]
+
+
 async def test_what_an_index_has_is_not_read_from_rows(db: Any) -> None:
     """Rows that hardly fit in a page; a range of an index lies in one or two."""
     rows = await db.collection(Thing)
@@ -324,6 +352,28 @@ async def test_others_run_between_slices(small_slices: None, loop_db: Any) -> No
             turns = 0
             await ask()
             assert turns >= 300 // 16 - 1
+        group.cancel_scope.cancel()
+
+
+async def test_many_rows_count_as_many_operations(loop_db: Any) -> None:
+    """Who asks again and again for some rows that are at hand lets others run as often as who asks for single ones."""
+    rows = await things(loop_db, 3000)
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await anyio.lowlevel.checkpoint()
+            turns += 1
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(others)
+        await anyio.lowlevel.checkpoint()
+        for query in (lambda n: rows.where(t.size == n), lambda n: rows.where(t.size == n).order_by(t.id)):
+            turns = 0
+            for size in range(50):
+                assert len(await query(size).all()) == 60
+            assert turns >= 3000 // (128 + 60) - 1
         group.cancel_scope.cancel()
 
 
