@@ -235,7 +235,7 @@ async def test_an_object_that_rows_were_given_cannot_need_more(db: Any, world: W
     await filled(db, 1)
     await db.register_schema_version("books", fields(**BASE, z=place("a")), None, True)
     await db.backfill_top_level_field("books", "z", {"a": 1})
-    with pytest.raises(ModelVaultSchemaError, match='older than the field "z" does not fit it .*"b".*nothing'):
+    with pytest.raises(ModelVaultSchemaError, match=r'older than the field "z" does not fit it .*"b"'):
         await db.register_schema_version("books", fields(**BASE, z=place("a", "b")), None, True)
     assert (await db.get("books", 0))["z"] == {"a": 1}
 
