@@ -196,7 +196,7 @@ def at(row: Any, path: Path) -> Any:
 
 
 def stripped(row: Any) -> Any:
-    """Without what is None, and objects with nothing else: whether these are there depends on when a row was written."""
+    """Without what is None, and objects with nothing else: whether these are there depends on when a row came."""
     if not isinstance(row, dict):
         return row
     found = {name: stripped(value) for name, value in row.items()}
