@@ -45,7 +45,7 @@ KILLS ?= 300
 SEED ?= 5
 
 evolve: $(VENV)/.test $(VENV)/.data build ## random chains of schema changes, and kills while rows are written anew, for long
-	@CHAINS=$(CHAINS) KILLS=$(KILLS) SEED=$(SEED) $(BIN)/python -m pytest tests/reliability/test_evolution.py tests/reliability/test_rewriting.py $(ARGS)
+	@CHAINS=$(CHAINS) KILLS=$(KILLS) SEED=$(SEED) $(BIN)/python -m pytest tests/reliability/test_evolution.py tests/reliability/test_path_chains.py tests/reliability/test_rewriting.py $(ARGS)
 
 wheel: export PYTHONPATH :=
 wheel: $(VENV)/.build                     ## build a wheel, install it into an empty environment, use it

@@ -14,7 +14,7 @@ from typing import Any
 
 from modelvault._building import Building
 from modelvault._definitions import Definition, Write
-from modelvault._fills import first_fill, next_fill
+from modelvault._fills import first_fill, groups_moved, next_fill
 from modelvault._frozen import replace
 from modelvault._job import Job, check, current
 from modelvault._leftovers import discard, forget_migration, shadow_trees, sweep
@@ -135,8 +135,9 @@ def next_definition(write: Write, job: Job, fresh: list[str]) -> tuple[Definitio
     older = [] if empty else [lens(job, schema).to_json() for schema in job.store.schemas]
     spare: dict[str, int] = dict(old["indexes"])
     indexes: list[list[Any]] = []
+    moved = groups_moved(job.store.schema.type, carried)
     for index in job.new.indexes:
-        name = twin_of(job, index, spare)
+        name = None if moved.intersection(path[0] for path in index.paths) else twin_of(job, index, spare)
         if name is None:
             fresh.append(index.name)
         indexes.append([index.name, write.new_tree() if name is None else spare.pop(name)])

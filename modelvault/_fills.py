@@ -9,14 +9,25 @@ from typing import Any
 from modelvault._core.record import RecordCodec
 from modelvault._frozen import replace
 from modelvault.converters import converter
+from modelvault.errors import ModelVaultSchemaError
 from modelvault.fits import with_choices
-from modelvault.lineage import default_of, is_constant, is_optional
+from modelvault.lineage import default_of, is_constant, is_optional, sources
 from modelvault.members import Whole, tagged
 from modelvault.rules import bare
 from modelvault.schema import SCALARS, Field, Type
 from modelvault.types import MISSING, Shape
 
-__all__ = ["alone", "fill_type", "first_fill", "next_fill", "plain_default", "sorted_out", "unbound", "whole"]
+__all__ = [
+    "alone",
+    "fill_type",
+    "first_fill",
+    "groups_moved",
+    "next_fill",
+    "plain_default",
+    "sorted_out",
+    "unbound",
+    "whole",
+]
 
 
 def alone(field: Field, version: int = 0) -> RecordCodec:
@@ -59,12 +70,7 @@ def whole(type: Type, tracks: bool) -> Type:
 def first_fill(strict: bool, field: Field) -> bytes | None:
     """What older rows have in place of a new field, as a record of it; None for None, or nothing."""
     if strict:
-        if not (field.type.kind == "object" and field.type.group):
-            return None
-        try:
-            return alone(field).encode({field.name: {}})
-        except ValueError:
-            return None
+        return group_fill(field, {}) if field.type.group else None
     default = default_of(field)
     if default is None or not is_constant(field):
         return None
@@ -72,13 +78,70 @@ def first_fill(strict: bool, field: Field) -> bytes | None:
     return None if value is None and is_optional(field.type) else alone(field).encode({field.name: value})
 
 
-def next_fill(strict: bool, source: Field, field: Field) -> bytes:
-    """The fill of a field whose type may have changed."""
-    assert source.stored_fill is not None
-    value = alone(replace(source, type=sorted_out(source.type))).decode(source.stored_fill)[source.name]
-    convert = converter(source.type, field.type, partial(plain_default, strict))
-    value = value if convert is None or value is None else convert(value)
-    return alone(replace(field, type=sorted_out(field.type))).encode({field.name: value})
+def next_fill(strict: bool, source: Field, field: Field) -> bytes | None:
+    """The fill of a field whose type may have changed; the fields in it have theirs. ModelVaultSchemaError."""
+    value: Any = None
+    if source.stored_fill is not None:
+        value = filled(source, source.stored_fill)
+        convert = converter(source.type, field.type, partial(plain_default, strict))
+        value = value if convert is None or value is None else convert(value)
+    if field.type.group:
+        given = value is not None or any(part.stored_fill is not None for part in field.type.fields)
+        return group_fill(field, value or {}) if given else None
+    if source.stored_fill is None:
+        return None
+    try:
+        return sorted_codec(field).encode({field.name: value})
+    except ValueError as error:
+        raise ModelVaultSchemaError(
+            f'schema error: incompatible schema change: what rows have that are older than the field "{source.name}" '
+            f"does not fit it ({error}); nothing has changed"
+        ) from error
+
+
+def group_fill(field: Field, row: dict[str, Any]) -> bytes | None:
+    """What rows without a group have in its place: these values, and the fills of its fields.
+
+    None as long as a field that is required has neither: until then such rows do without the group.
+    """
+    try:
+        return sorted_codec(field).encode({field.name: gathered(field.type, row)})
+    except ValueError:
+        return None
+
+
+def gathered(type: Type, row: dict[str, Any]) -> dict[str, Any]:
+    """The values of a group, with the fills of its fields where there is none."""
+    found = dict(row)
+    for field in type.fields:
+        if field.type.group:
+            found[field.name] = gathered(field.type, found.get(field.name) or {})
+        elif found.get(field.name) is None and field.stored_fill is not None:
+            found[field.name] = filled(field, field.stored_fill)
+    return found
+
+
+def groups_moved(old: Type, new: Type) -> set[str]:
+    """The groups of the new type that rows may have now and had not before, or the other way, they or some within."""
+    moved: set[str] = set()
+    for name, source in sources(old, new).items():
+        field = next(field for field in new.fields if field.name == name)
+        if not (source.type.group and field.type.group):
+            continue
+        appeared = (source.stored_fill is None) != (field.stored_fill is None)
+        if appeared or groups_moved(source.type, field.type):
+            moved.add(name)
+    return moved
+
+
+def sorted_codec(field: Field) -> RecordCodec:
+    """The codec of a field alone that a rewrite would have."""
+    return alone(replace(field, type=sorted_out(field.type)))
+
+
+def filled(field: Field, fill: bytes) -> Any:
+    """The value of a fill."""
+    return sorted_codec(field).decode(fill)[field.name]
 
 
 def plain_default(strict: bool, field: Field) -> Callable[[], Any] | None:
@@ -109,17 +172,26 @@ def fill_here(field: Field, path: tuple[str, ...], value: Any) -> Field:
     """The field that the path begins with, and the fill set."""
     if len(path) > 1:
         field = replace(field, type=fill_type(field.type, path[1:], value))
-        if field.stored_fill is None and not field.type.group:
-            return field
-        return replace(field, stored_fill=refill(field, path[1:], value))
-    data = alone(replace(field, type=unbound(field.type))).encode({field.name: value})
-    return field if field.stored_fill is not None else replace(field, stored_fill=data)
+        if field.stored_fill is not None and not field.type.group:
+            return replace(field, stored_fill=refill(field, path[1:], value))
+    else:
+        data = alone(replace(field, type=unbound(field.type))).encode({field.name: value})
+        if not field.type.group:
+            return field if field.stored_fill is not None else replace(field, stored_fill=data)
+        for name, part in value.items():
+            if part is not None:
+                field = replace(field, type=fill_type(field.type, (name,), part))
+    if field.type.group:
+        whole = {} if field.stored_fill is None else filled(field, field.stored_fill)
+        return replace(field, stored_fill=group_fill(field, whole))
+    return field
 
 
 def refill(field: Field, path: tuple[str, ...], value: Any) -> bytes:
     """The fill of an object with one of its own fields set, unless that has a value already."""
     codec = alone(replace(field, type=unbound(field.type)))
-    row: dict[str, Any] = {} if field.stored_fill is None else codec.decode(field.stored_fill)
+    assert field.stored_fill is not None
+    row: dict[str, Any] = codec.decode(field.stored_fill)
     place: dict[str, Any] = row.setdefault(field.name, {})
     for name in path[:-1]:
         place = place.setdefault(name, {})

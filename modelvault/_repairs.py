@@ -27,11 +27,8 @@ async def backfill(catalog: Catalog, unit: Unit | None, name: str, path: tuple[s
     if not path or store.schema.find(path) is None:
         raise ModelVaultSchemaError(f"unknown {words} of {store.name}")
     filled = fill_type(store.schema.type, path, value)
-    indexes = [
-        index.name
-        for index in store.schema.indexes
-        if any(part[: len(path)] == path or path[: len(part)] == part for part in index.paths)
-    ]
+    # The others below the first segment, too: a group comes to be there when all that it must have is given.
+    indexes = [index.name for index in store.schema.indexes if any(part[0] == path[0] for part in index.paths)]
     schema = replace(store.schema, type=filled)
 
     async def body(unit: Unit) -> None:

@@ -166,10 +166,11 @@ class Verifying:
         runs += [(first, pages, "given up") for first, pages in version.freed]
         runs += [(0, META_PAGES, "a meta page"), (meta.log_page, meta.log_pages, "the log's")]
         for first, pages, what in runs:
-            for page in range(first, first + pages):
-                if owners[page]:
-                    self._note(f"page {page} is {what}, and used besides", page=page)
-                owners[page] = 1
+            page = owners.find(1, first, first + pages)
+            while page >= 0:
+                self._note(f"page {page} is {what}, and used besides", page=page)
+                page = owners.find(1, page + 1, first + pages)
+            owners[first : first + pages] = b"\1" * pages
         lost = owners.count(0)
         if lost and sound:
             page = owners.index(0)

@@ -231,7 +231,10 @@ class AsyncDatabase(AsyncUpkeep):
         await self._backfill(name, (field,), value)
 
     async def backfill_field_at_path(self, name: str, path: list[str], value: Any) -> None:
-        """Give the rows that are older than a field inside others a value for it, by its path."""
+        """Give the rows that are older than a field inside others a value for it, by its path.
+
+        A row that lacks what it lies in has it as soon as all fields that are required there have values.
+        """
         await self._backfill(name, tuple(path), value)
 
     async def rebuild_indexes(self, name: str) -> None:

@@ -195,7 +195,7 @@ def carry(
 ) -> Type:
     """The new type with the fills of its fields, for the rows that are older than they.
 
-    fresh(field): of a field that is new. again(source, field): of one that had a fill.
+    fresh(field): of a field that is new. again(source, field): of one that was there, whose own fields have theirs.
     """
     if new.kind == "optional" or (new.kind == "custom" and new.items):
         return replace(new, items=(carry(old, new.items[0], fresh, again),))
@@ -208,8 +208,8 @@ def carry(
             if source is None:
                 fields.append(replace(field, stored_fill=fresh(field)))
                 continue
-            fill = None if source.stored_fill is None else again(source, field)
-            fields.append(replace(field, type=carry(source.type, field.type, fresh, again), stored_fill=fill))
+            field = replace(field, type=carry(source.type, field.type, fresh, again))
+            fields.append(replace(field, stored_fill=again(source, field)))
         return replace(new, fields=tuple(fields))
     if old.kind == new.kind and has_counterparts(old, new):
         parts = zip(old.items, new.items, strict=False)

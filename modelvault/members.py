@@ -127,11 +127,16 @@ def hider(type: Type) -> Callable[[Any], bool]:
     if type.kind != "object":
         return hides
     inside = [(field.name, hider(field.type)) for field in type.fields if holds_objects(field.type)]
+    if not inside:
+        return lambda value: value.__class__ is Whole
 
     def hidden(value: Any) -> bool:
         if value.__class__ is not dict:
             return value.__class__ is Whole
-        return any(name in value and look(value[name]) for name, look in inside)  # 3 us a row less than all values
+        for name, look in inside:  # noqa: SIM110 - a generator costs as much as the rest
+            if name in value and look(value[name]):
+                return True
+        return False
 
     return hidden
 

@@ -214,7 +214,10 @@ class Database(Upkeep):
         drive(self._twin.backfill_top_level_field(name, field, value))
 
     def backfill_field_at_path(self, name: str, path: list[str], value: Any) -> None:
-        """Give the rows that are older than a field inside others a value for it, by its path."""
+        """Give the rows that are older than a field inside others a value for it, by its path.
+
+        A row that lacks what it lies in has it as soon as all fields that are required there have values.
+        """
         drive(self._twin.backfill_field_at_path(name, path, value))
 
     def rebuild_indexes(self, name: str) -> None:

@@ -235,7 +235,7 @@ cdef class DiskFile(File):
 
         The file gets its name only when the content is on the medium; the caller has the writer's lock by then.
         """
-        check_name(path)
+        check_new_name(path)
         target = os.path.realpath(path)
         directory = os.path.dirname(target)
         if WINDOWS:
@@ -518,6 +518,13 @@ def check_name(path):
         raise OSError(errno.EINVAL, "file name contained an unexpected NUL byte", path)
     if not path:
         raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+
+
+def check_new_name(path):
+    """OSError for a name that no new file can have, nor can one with which a directory is meant."""
+    check_name(path)
+    if not os.path.basename(path):
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), path)
 
 
 def name_file(source, target, path):

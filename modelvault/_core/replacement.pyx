@@ -6,7 +6,7 @@ import stat
 
 from modelvault._core.file cimport DiskFile, File
 
-from modelvault._core.file import check_name, name_file, open_unnamed, temporary_name
+from modelvault._core.file import check_new_name, name_file, open_unnamed, temporary_name
 from modelvault.errors import LockedError
 
 NEWEST = (1 << 60) - 1      # generation that a reader may have
@@ -27,7 +27,7 @@ cdef class Replacement:
     cdef object temporary
 
     def __init__(self, path, File like=None):
-        check_name(path)
+        check_new_name(path)
         self.path = path
         self.target = os.path.realpath(path)
         self.old = claim(path)

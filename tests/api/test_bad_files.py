@@ -65,6 +65,8 @@ async def test_paths_of_a_wrong_kind(disk_world: World, tmp_path: Path) -> None:
             await opened_by(kind, path)
     with pytest.raises((OSError, ValueError), match=r"NUL byte|null byte"):
         await opened(disk_world, str(tmp_path / "a\0b"))
+    with pytest.raises(IsADirectoryError):
+        await opened(disk_world, f"{tmp_path / 'x'}{os.sep}")
     with pytest.raises(TypeError, match="positional argument"):
         kind.open(str(tmp_path / "x"), True)
     assert os.listdir(tmp_path) == []

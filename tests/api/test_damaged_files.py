@@ -144,6 +144,23 @@ def test_verify_finds_every_damaged_page(tmp_path: Path) -> None:
 
 
 @pytest.mark.damaged
+def test_verify_names_each_page_that_is_used_and_free_besides(tmp_path: Path) -> None:
+    """Of a run of free pages those that a tree has, and no others."""
+    path = tmp_path / "db"
+    used = sorted(pages_of(make(path)))
+    first = next(page for page in used if page + 1 in used and page + 2 not in used)
+    with Database.open(path) as db:
+        engine = bare(db)._access.engine
+        write = engine.begin()
+        write.take_room()
+        write.draft.free_sealed(first, 3)
+        engine.commit(write)
+        report = db.verify(raises=False)
+    named = [problem.page for problem in report.problems if "used besides" in str(problem)]
+    assert {first, first + 1} <= set(named) and len(named) == len(set(named))
+
+
+@pytest.mark.damaged
 async def test_verify_compares_rows_and_indexes(world: World) -> None:
     """A lost entry, one too many, and a value twice in a unique index, all named."""
     async with world.open() as db:

@@ -168,6 +168,78 @@ async def test_a_path_is_backfilled(db: Any, world: World) -> None:
     await db.verify()
 
 
+async def test_a_path_is_backfilled_beside_required_fields(db: Any, world: World) -> None:
+    await filled(db, 0, p__a="int64")
+    await db.insert("books", {"id": 1, "n": "n1", "v": 1, "p": {"a": 3}})
+    more = {"p__a": "int64", "p__q": "int64", "p__g__x": "int64", "p__g__y": "int64"}
+    await db.register_schema_version("books", fields(**BASE, **more), index("p.q"), True)
+    await db.backfill_field_at_path("books", ["p", "q"], 4)
+    books = db.collection("books")
+    assert (await books.get(1))["p"] == {"a": 3, "q": 4}
+    await db.backfill_field_at_path("books", ["p", "g", "y"], 6)
+    assert (await books.get(1))["p"] == {"a": 3, "q": 4}  # an object has all that it must have, or is not there
+    await db.backfill_field_at_path("books", ["p", "g", "x"], 5)
+    assert (await books.get(1))["p"] == {"a": 3, "g": {"x": 5, "y": 6}, "q": 4}
+    assert await books.where(("p", "q"), 4).count() == await books.where(("p", "g", "y"), 6).count() == 1
+    await db.verify()
+
+
+async def test_a_whole_object_is_backfilled_path_by_path(db: Any, world: World) -> None:
+    await filled(db, 2)
+    await db.register_schema_version("books", fields(**BASE, p__a="int64", p__q="int64"), index("p.a"), True)
+    books = db.collection("books")
+    await db.backfill_field_at_path("books", ["p", "a"], 4)
+    assert "p" not in await books.get(1) and await books.where(("p", "a"), 4).count() == 0
+    with pytest.raises(TypeError):
+        await db.backfill_field_at_path("books", ["p", "q"], "text")
+    await db.backfill_field_at_path("books", ["p", "q"], 5)
+    assert (await books.get(1))["p"] == {"a": 4, "q": 5} and await books.where(("p", "a"), 4).count() == 2
+    await db.backfill_top_level_field("books", "p", {"a": 8, "q": 9})  # nothing is overwritten
+    assert (await books.get(0))["p"] == {"a": 4, "q": 5}
+    await db.verify()
+
+
+async def test_a_filled_object_gets_another_required_field(db: Any, world: World) -> None:
+    """Rows that are older than the object have none until it is whole, and lose nothing of what it was given."""
+    await filled(db, 1)
+    types = BASE | {"p__a": OPTIONAL_N, "p__b": "int64"}
+    await db.register_schema_version("books", fields(**types), index("p.a"), True)
+    await db.backfill_top_level_field("books", "p", {"a": "old", "b": 2})
+    await db.insert("books", {"id": 7, "n": "n7", "v": 1, "p": {"a": None, "b": 3}})
+    await db.register_schema_version("books", fields(**types, p__q="int64"), index("p.a"), True)
+    books = db.collection("books")
+    assert "p" not in await books.get(0) and (await books.get(7))["p"] == {"a": None, "b": 3}
+    assert await books.where(("p", "a"), "old").count() == 0
+    await db.verify()
+    await db.backfill_field_at_path("books", ["p", "q"], 4)
+    assert (await books.get(0))["p"] == {"a": "old", "b": 2, "q": 4}
+    assert (await books.get(7))["p"] == {"a": None, "b": 3, "q": 4}
+    assert await books.where(("p", "a"), "old").count() == 1
+    await db.verify()
+
+
+async def test_a_field_goes_that_kept_an_object_from_being_whole(db: Any, world: World) -> None:
+    await filled(db, 1)
+    await db.register_schema_version("books", fields(**BASE, p__a="int64", p__q="int64"), index("p.a"), True)
+    await db.backfill_field_at_path("books", ["p", "a"], 4)
+    await db.register_schema_version("books", fields(**BASE, p__a="int64"), index("p.a"), True)
+    assert (await db.get("books", 0))["p"] == {"a": 4}
+    assert await db.collection("books").where(("p", "a"), 4).count() == 1
+    await db.verify()
+
+
+async def test_an_object_that_rows_were_given_cannot_need_more(db: Any, world: World) -> None:
+    def place(*names: str) -> dict[str, Any]:
+        return {"object": [{"path": [name], "type": "int64"} for name in names]}
+
+    await filled(db, 1)
+    await db.register_schema_version("books", fields(**BASE, z=place("a")), None, True)
+    await db.backfill_top_level_field("books", "z", {"a": 1})
+    with pytest.raises(ModelVaultSchemaError, match=r'older than the field "z" does not fit it .*"b"'):
+        await db.register_schema_version("books", fields(**BASE, z=place("a", "b")), None, True)
+    assert (await db.get("books", 0))["z"] == {"a": 1}
+
+
 async def test_a_forced_unique_index_over_duplicates_names_them(db: Any, world: World) -> None:
     await filled(db)
     with pytest.raises(DuplicateKeyError, match="unique index violation") as caught:

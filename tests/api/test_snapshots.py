@@ -260,6 +260,7 @@ async def test_where_an_export_cannot_go(world: World, tmp_path: Path) -> None:
         await filled(other)
         for path, error, code in [
             (tmp_path, IsADirectoryError, errno.EISDIR),
+            (f"{tmp_path / 'x'}{os.sep}", IsADirectoryError, errno.EISDIR),
             (tmp_path / "no" / "x", FileNotFoundError, errno.ENOENT),
             (tmp_path / "other", LockedError, errno.EAGAIN),
             *([(Path(world.path), LockedError, errno.EAGAIN)] if world.path else []),
