@@ -87,6 +87,8 @@ def translated() -> Generator[None, None, None]:
         raise ProgrammingError(str(error)) from error
     except (ModelVaultTransactionError, OSError) as error:
         fail_operation(error)
+    except RecursionError:
+        raise NotSupportedError("query error: the statement nests its terms too deeply") from None
     except (TypeError, ValueError, ArithmeticError) as error:
         raise DataError(str(error)) from error
 

@@ -55,6 +55,7 @@ def together(one: Any, other: Any) -> tuple[Any, Any]:
 
 
 NUMBER: Final = (int, float, Decimal)
+MOST_DIGITS: Final = 309  # of an integer that a text or decimal is cast to: a float has no more
 CLASSES: Final[dict[str, type]] = {"date": date, "time": time, "uuid": UUID}
 
 
@@ -171,8 +172,12 @@ def rounded(value: Any, digits: int = 0) -> Any:
     if isinstance(value, int):
         return value
     exact = Decimal(repr(value)) if isinstance(value, float) else number(value)
-    found = exact.quantize(Decimal(1).scaleb(-digits), rounding="ROUND_HALF_UP") if exact.is_finite() else exact
-    return float(found) if isinstance(value, float) else found
+    if exact.is_finite():
+        try:
+            exact = exact.quantize(Decimal(1).scaleb(-number(digits)), rounding="ROUND_HALF_UP")
+        except InvalidOperation:
+            raise ValueError(f"{value} cannot be rounded to {digits} digits") from None
+    return float(exact) if isinstance(value, float) else exact
 
 
 def cast(value: Any, target: str) -> Any:
@@ -186,7 +191,10 @@ def cast(value: Any, target: str) -> Any:
 
 def to_int(value: Any) -> int:
     """CAST AS INTEGER: cut towards zero, of a text the number that it shows."""
-    return int(Decimal(value)) if isinstance(value, str) else int(value)
+    found = to_decimal(value) if isinstance(value, str) else value
+    if isinstance(found, Decimal) and not (found.is_finite() and found.adjusted() < MOST_DIGITS):
+        raise ValueError(f"{value!r} is no int")
+    return int(found)
 
 
 def to_bool(value: Any) -> bool:
@@ -210,7 +218,10 @@ def to_timestamp(value: Any) -> Any:
 
 def to_decimal(value: Any) -> Decimal:
     """CAST AS DECIMAL: of a float the digits that it shows."""
-    return Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
+    try:
+        return Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
+    except InvalidOperation:
+        raise ValueError(f"{value!r} is no decimal") from None
 
 
 CASTS: Final[tuple[tuple[frozenset[str], Callable[[Any], Any]], ...]] = (

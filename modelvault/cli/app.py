@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import Annotated, Final
 
 import typer
@@ -68,6 +69,7 @@ def options(
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code. Errors of the user are one line on standard error."""
+    show_everything()
     try:
         code = app(arguments, prog_name="modelvault", standalone_mode=False)
         sys.stdout.flush()
@@ -96,6 +98,14 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if message is None:
             raise
         return failed(message(), USAGE)
+
+
+def show_everything() -> None:
+    """Let nobody fail for a character that the terminal has not: it is shown by its number."""
+    if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison] - a caller that has closed it
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def pipe_closed() -> int:

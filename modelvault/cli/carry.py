@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import json as jsonlib
 import sys
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
+from functools import partial
+from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
 from typing import IO, Annotated, Any, cast
@@ -30,7 +33,7 @@ from modelvault.cli.values import columns, dumper, from_json, nested
 from modelvault.conditions import Selection
 from modelvault.errors import DuplicateKeyError, ModelVaultError, ModelVaultQueryError, ModelVaultSchemaError
 from modelvault.patches import built
-from modelvault.schema import Schema, Type
+from modelvault.schema import Schema
 from modelvault.sync import Collection
 
 __all__ = ["export", "load"]
@@ -125,9 +128,12 @@ def write_csv(schema: Schema, rows: Iterable[Mapping[str, Any]], stream: IO[str]
     paths = list(columns(schema.type))
     writer.writerow(".".join(path) for path in paths)
     dump = cast("Callable[[Any], dict[str, Any]]", dumper(schema.type) or dict)
-    count = 0
+    count, known = 0, {field.name for field in schema.fields}
     for row in rows:
         found = dump(row)
+        if schema.type.extras and not found.keys() <= known:
+            extra = next(name for name in found if name not in known)
+            raise ModelVaultQueryError(f'CSV has no column for "{extra}", an extra field of a row: use JSON lines')
         writer.writerow([cell(found, path) for path in paths])
         count += 1
     return count
@@ -144,11 +150,15 @@ def cell(value: Any, path: tuple[str, ...]) -> str:
 
 @contextmanager
 def opened(path: Path, mode: str) -> Generator[IO[str], None, None]:
-    """A file of text, or the standard stream."""
+    """A file of text, or the standard stream: UTF-8, whatever the terminal has; a mark at its beginning is no text."""
+    encoding = "utf-8-sig" if mode == "r" else "utf-8"
     if path == STANDARD:
-        yield sys.stdout if mode == "w" else sys.stdin
+        standard = sys.stdout if mode == "w" else sys.stdin
+        if isinstance(standard, TextIOWrapper):
+            standard.reconfigure(encoding=encoding, errors="strict", newline="")
+        yield standard
     elif mode == "r" or (path.exists() and not path.is_file()):
-        with path.open(mode, encoding="utf-8", newline="") as stream:
+        with path.open(mode, encoding=encoding, newline="") as stream:
             yield stream
     else:
         with replaced(path.resolve()) as stream:
@@ -188,9 +198,7 @@ def load(
     format: FormatOption = None,
     place: Model = None,
     key: Annotated[str | None, typer.Option(help="The primary key of a new collection; else it is id.")] = None,
-    create: Annotated[
-        bool, typer.Option("--create", help="Fail if a row with the same key is there; else it is replaced.")
-    ] = False,
+    create: Create = False,
     chunk: Annotated[int, typer.Option(min=1, help="Rows of one commit.")] = CHUNK,
     json: Json = False,
 ) -> None:
@@ -205,7 +213,8 @@ def load(
         fields = primary = ""
         if cls is None and not exists(file, collection or ""):
             text = stream if stream.seekable() else list(stream)
-            fields, primary = inferred(text, kind, key)
+            with progress(output, "schema: rows") as tell:
+                fields, primary = inferred(text, kind, key, tell)
             if stream.seekable():
                 stream.seek(0)
         with writing(file, create=True) as db:
@@ -214,7 +223,7 @@ def load(
             target: Collection[Any] = db.collection(cls) if cls is not None else exact(db.collection(collection or ""))
             if collection is not None and target.name != collection.strip():
                 raise ModelVaultQueryError(f"{place} is the model of {target.name}, not of {collection}")
-            rows = Rows(target.__handle__.schema.type, lines_of(text, kind), kind)
+            rows = Rows(target.__handle__.schema, lines_of(text, kind), kind)
             with progress(output, "rows") as tell:
                 count = put(db, target, rows, create, chunk, tell)
     output.done(f"{counted_rows(count)} stored in {target.name}", rows=count, collection=target.name)
@@ -228,16 +237,19 @@ def exists(file: Path, collection: str) -> bool:
         return collection.strip() in db.collection_names()
 
 
-def inferred(text: Iterable[str], kind: Format, key: str | None) -> tuple[str, str]:
+def inferred(text: Iterable[str], kind: Format, key: str | None, tell: Callable[[int], object]) -> tuple[str, str]:
     """The schema that rows have in common, and its primary key."""
     infer = infer_cells if kind is Format.CSV else infer_rows
-    fields, primary = infer((value for _, value in lines_of(text, kind)), key)
+    fields, primary = infer((value for _, value in counted(lines_of(text, kind), tell)), key)
     return jsonlib.dumps(fields), primary
 
 
 def lines_of(text: Iterable[str], kind: Format) -> Iterator[tuple[int, dict[str, Any]]]:
     """The rows of a file, with the numbers of their lines."""
-    return read_cells(text) if kind is Format.CSV else read_lines(text)
+    try:
+        yield from read_cells(text) if kind is Format.CSV else read_lines(text)
+    except UnicodeDecodeError as error:  # in some line of those that were read at once
+        raise NoText(f"the rows are not UTF-8: there is a byte 0x{error.object[error.start]:02x}") from None
 
 
 def read_lines(text: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -247,8 +259,12 @@ def read_lines(text: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
             continue
         try:
             value = jsonlib.loads(line)
-        except ValueError as error:
-            raise ModelVaultSchemaError(f"line {number}: no JSON: {error}") from None
+        except jsonlib.JSONDecodeError as error:
+            raise ModelVaultSchemaError(f"line {number}: no JSON: {error.msg}: column {error.pos + 1}") from None
+        except ValueError as error:  # a number of thousands of digits
+            raise ModelVaultSchemaError(f"line {number}: {error}") from None
+        except RecursionError:
+            raise ModelVaultSchemaError(f"line {number}: lists or objects nest too deeply") from None
         if not isinstance(value, dict):
             raise ModelVaultSchemaError(f"line {number}: no JSON object: {line.strip()[:40]}")
         yield number, value
@@ -258,28 +274,44 @@ def read_cells(text: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     """The rows of CSV by the names in its first line, with the numbers of their lines."""
     reader = csv.DictReader(text, strict=True)
     try:
+        twice = [name for name, count in Counter(reader.fieldnames or ()).items() if count > 1]
+        if twice:
+            raise ModelVaultSchemaError(f'line 1: the column "{twice[0]}" is there twice')
         for row in reader:
             if None in row or None in row.values():
                 raise ModelVaultSchemaError(f"line {reader.line_num}: another number of cells than of names")
             yield reader.line_num, row
     except csv.Error as error:
-        raise ModelVaultSchemaError(f"line {reader.line_num}: no CSV: {error}") from None
+        raise ModelVaultSchemaError(f"line {reader.reader.line_num}: no CSV: {error}") from None
+
+
+class NoText(ModelVaultSchemaError):
+    """What is to be read is no text in UTF-8."""
 
 
 class Rows:
     """The rows of a file as the collection takes them; `line` is where the last one came from."""
 
-    def __init__(self, type: Type, lines: Iterable[tuple[int, Any]], kind: Format) -> None:
+    def __init__(self, schema: Schema, lines: Iterable[tuple[int, Any]], kind: Format) -> None:
         self.line: int = 0
         self._lines = lines
-        self._type = type
-        self._cells = kind is Format.CSV
+        self._schema = schema
+        self._strange: list[str] | None = None  # columns that are no fields
+        self._read = self._from_cells if kind is Format.CSV else partial(from_json, schema.type)
 
     def __iter__(self) -> Iterator[Any]:
         for line, value in self._lines:
             self.line = line
-            row = (nested(self._type, value) or {}) if self._cells else from_json(self._type, value)
-            yield built(self._type, row)
+            yield built(self._schema.type, self._read(value))
+
+    def _from_cells(self, cells: dict[str, str]) -> dict[str, Any]:
+        """The row of CSV cells; those of other columns are in it, too: the collection says what it thinks of them."""
+        if self._strange is None:
+            known = {".".join(path) for path in columns(self._schema.type)}
+            self._strange = [
+                name for name in cells if name not in known and self._schema.find(tuple(name.split("."))) is None
+            ]
+        return {**(nested(self._schema.type, cells) or {}), **{name: cells[name] for name in self._strange}}
 
 
 def put(
@@ -299,6 +331,8 @@ def put(
             tell(count)
         return count
     except (ModelVaultError, ValueError, TypeError, ArithmeticError) as error:
-        if str(error).startswith("line ") or (isinstance(error, DuplicateKeyError) and not create):
-            raise  # whose line is known, or found out behind it: the key is in the message
+        if isinstance(error, NoText) or str(error).startswith("line "):
+            raise
+        if isinstance(error, DuplicateKeyError) and not create:
+            raise  # it was found out behind its line: the key is in the message
         raise ModelVaultSchemaError(f"line {rows.line}: {error}") from error

@@ -27,6 +27,7 @@ class Output:
     def __init__(self, json: bool) -> None:
         self.json = json
         self.console: Console = Console(highlight=False, soft_wrap=True)
+        self._ascii = not self.console.encoding.startswith("utf")  # what cannot be shown is JSON's \uXXXX
 
     @property
     def terminal(self) -> bool:
@@ -57,7 +58,7 @@ class Output:
 
     def document(self, value: Any) -> None:
         """A value as JSON, indented."""
-        self.write(json.dumps(as_json(value), ensure_ascii=False, indent=2))
+        self.write(json.dumps(as_json(value), ensure_ascii=self._ascii, indent=2))
 
     def done(self, text: str, good: bool = True, **facts: Any) -> None:
         """What was done, in a sentence; as JSON the facts."""
@@ -76,7 +77,7 @@ class Output:
         for row in rows:
             value = {name: as_json(cell, kind) for name, cell, kind in zip(names, row, kinds, strict=True)}
             sys.stdout.write(",\n " if count else "[")
-            sys.stdout.write(json.dumps(value, ensure_ascii=False))
+            sys.stdout.write(json.dumps(value, ensure_ascii=self._ascii))
             count += 1
         self.write("]" if count else "[]")
         return count
@@ -114,11 +115,13 @@ class Output:
 NULL: Final = "NULL"
 NUMBERS: Final = frozenset(("int", "int64", "uint64", "float64", "decimal"))
 ESCAPES: Final = str.maketrans({"\t": "\\t", "\n": "\\n", "\r": "\\r"})
+# What a terminal would obey rather than show; a new line is one in a table, too.
+CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code not in b"\t\n"}
 
 
 def escaped(text: str) -> str:
     """Text that is no markup."""
-    return text.replace("[", "\\[")
+    return text.translate(CONTROLS).replace("[", "\\[")
 
 
 def rows(count: int) -> str:

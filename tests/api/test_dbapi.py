@@ -385,6 +385,15 @@ def test_sql_that_is_not_known_is_not_guessed(cursor: dbapi.Cursor, sql: str) ->
         cursor.execute(sql).fetchall()
 
 
+@pytest.mark.parametrize(
+    "where", ["(" * 5000 + "id = 1" + ")" * 5000, "id <> 0" + " AND id <> 0" * 5000, "NOT " * 5000 + "active"]
+)
+def test_a_statement_that_nests_too_deeply_is_refused(cursor: dbapi.Cursor, where: str) -> None:
+    with pytest.raises(dbapi.NotSupportedError, match="nests its terms too deeply"):
+        cursor.execute(f"SELECT id FROM users WHERE {where}")
+    assert cursor.execute("SELECT id FROM users WHERE id = 1").fetchall() == [(1,)]
+
+
 def test_pandas_reads_a_frame(db: Database) -> None:
     pandas = pytest.importorskip("pandas")
     connection = dbapi.connect(db)

@@ -101,6 +101,22 @@ def test_a_value_of_another_kind_is_a_data_error(cursor: dbapi.Cursor) -> None:
         cursor.execute("SELECT 1 / 0")
 
 
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("CAST('x' AS int)", "'x' is no decimal"),
+        ("CAST('1e999999999' AS int)", "'1e999999999' is no int"),
+        ("CAST('nan' AS int)", "'nan' is no int"),
+        ("CAST('x' AS decimal)", "'x' is no decimal"),
+        ("round(1.5, 1000000000)", "1.5 cannot be rounded to 1000000000 digits"),
+        ("round(1.5, 'x')", "'x' is not a number"),
+    ],
+)
+def test_what_cannot_be_computed_says_why(cursor: dbapi.Cursor, value: str, message: str) -> None:
+    with pytest.raises(dbapi.DataError, match=message):
+        cursor.execute(f"SELECT {value}")
+
+
 def test_an_index_answers_what_it_can(db: Database, cursor: dbapi.Cursor) -> None:
     lines = [row[0] for row in cursor.execute("EXPLAIN SELECT id FROM users WHERE age > 20 ORDER BY age LIMIT 2")]
     assert cursor.description is not None

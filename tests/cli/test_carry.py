@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from modelvault import Database, models
 from tests.api.users import USERS, User
@@ -26,6 +27,18 @@ class Item:
     id: int
     name: str
     count: int = 0
+
+
+class Careless(BaseModel):
+    __modelvault_primary_key__ = "id"
+    __modelvault_collection__ = "careless"
+
+    id: int
+    name: str
+
+
+class Curious(Careless, extra="allow"):
+    __modelvault_collection__ = "curious"
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "csv"])
@@ -99,16 +112,60 @@ def test_a_schema_is_inferred_from_csv(run: Run, tmp_path: Path) -> None:
         ("a.jsonl", '{"id": 99999999999999999999}\n', "no 64-bit integer"),
         ("a.jsonl", "", "there are no rows"),
         ("a.csv", "id,x\n1\n", "line 2: another number of cells"),
-        ("a.csv", 'id,x\n1,"a\n', "no CSV"),
+        ("a.csv", 'id,x\n1,"a\n2,b', "line 3: no CSV"),
+        ("a.csv", "id,x,id\n1,2,3\n", 'line 1: the column "id" is there twice'),
+        ("a.csv", "id,x\n1,\udce9\n", "the rows are not UTF-8: there is a byte 0xe9"),
+        ("a.jsonl", '{"id": 1, "x": "\udce9"}\n', "the rows are not UTF-8: there is a byte 0xe9"),
+        ("a.jsonl", f'{{"id": 1, "x": {"[" * 100_000}', "line 1: lists or objects nest too deeply"),
+        ("a.jsonl", f'{{"id": {"7" * 5000}}}\n', "line 1: Exceeds the limit"),
     ],
 )
 def test_what_cannot_be_inferred_says_why(run: Run, tmp_path: Path, name: str, text: str, message: str) -> None:
     path, source = tmp_path / "new.modelvault", tmp_path / name
-    source.write_text(text)
+    source.write_bytes(text.encode(errors="surrogateescape"))
     code, out, err = run("import", str(path), "things", "--from", str(source))
     assert (code, out) == (1, "")
     assert message in err
     assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"), [("jsonl", '{"id": 1, "x": "\u00e9"}\r\n'), ("csv", 'id,x\r\n1,"\u00e9"\r\n')]
+)
+def test_files_of_other_systems(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, text: str
+) -> None:
+    """A mark at the beginning, ends of lines; and through a pipe it is UTF-8, too, whatever the terminal has."""
+    source, data = tmp_path / f"rows.{kind}", text.encode("utf-8-sig")
+    source.write_bytes(data)
+    for name, words in [("file", ["--from", str(source)]), ("pipe", ["--format", kind])]:
+        path = str(tmp_path / name)
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data), encoding="latin-1"))
+        good(run, "import", path, "things", *words)
+        assert document(run, "query", path, "things") == [{"id": 1, "x": "\u00e9"}]
+
+
+def test_a_column_that_is_no_field_is_refused_as_a_field_is(run: Run, tmp_path: Path) -> None:
+    """In CSV as in JSON: dicts and dataclasses want to know what it is, a Pydantic model may pass it over."""
+    path, model = str(tmp_path / "a.modelvault"), ["--model", "tests.cli.test_carry:Item"]
+    for name, text in [
+        ("a.jsonl", '{"id": 1, "name": "a", "cuont": 5}\n'),
+        ("a.csv", "id,name,cuont\n1,a,5\n"),
+        ("b.csv", "id,name,cuont\n1,a,\n"),
+    ]:
+        source = tmp_path / name
+        source.write_text(text)
+        for words in (model, ["items"]):
+            code, _, err = run("import", path, *words, "--from", str(source))
+            assert code == 1 and "cuont" in err
+    assert document(run, "query", path, "items") == []
+    other = str(tmp_path / "b.modelvault")
+    for model in (["--model", "tests.cli.test_carry:Careless"], ["--model", "tests.cli.test_carry:Curious"]):
+        good(run, "import", other, *model, "--from", str(tmp_path / "a.csv"))
+    assert document(run, "query", other, "careless") == [{"id": 1, "name": "a"}]
+    assert json.loads(good(run, "export", other, "curious")) == {"id": 1, "name": "a", "cuont": "5"}
+    code, _, err = run("export", other, "curious", "--format", "csv")
+    assert (code, 'no column for "cuont"' in err) == (1, True)
 
 
 def test_a_bad_row_says_its_line_and_nothing_of_its_commit_is_stored(run: Run, tmp_path: Path) -> None:

@@ -237,6 +237,28 @@ def test_a_terminal_gets_tables_and_colours_unless_no_color(file: str) -> None:
     assert not re.search(r"\x1b\[[0-9;]*3[0-7]m", plain)
 
 
+def test_a_terminal_shows_what_it_must_not_obey(file: str) -> None:
+    with Database.open(file) as db:
+        db.collection(User).update(1, {"name": "a\x1b]0;title\x07\x9bb\nc"})
+    shown = in_a_terminal(["query", file, "users", "id=1", "--columns", "name"])
+    assert r"a\x1b]0;title\x07\x9bb" in shown and "\x1b]0;" not in shown
+
+
+def test_what_a_terminal_cannot_show_is_no_error(file: str) -> None:
+    """Other characters than the encoding has: by their numbers. JSON stays JSON, and an export is UTF-8."""
+    with Database.open(file) as db:
+        db.collection(User).update(1, {"name": "\u00e9\u20ac"})
+
+    def shown(*words: str) -> bytes:
+        environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+        command = [sys.executable, "-m", "modelvault", words[0], file, *words[1:]]
+        return subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True).stdout
+
+    assert shown("query", "users", "id=1", "--columns", "name") == b"name\n\xe9\\u20ac\n"
+    assert shown("query", "users", "id=1", "--columns", "name", "--json") == b'[{"name": "\\u00e9\\u20ac"}]\n'
+    assert b'"name": "\xc3\xa9\xe2\x82\xac"' in shown("export", "users", "id=1")
+
+
 def test_the_shell_talks_on_a_terminal(file: str, tmp_path: Path) -> None:
     history = tmp_path / "history"
     typed = "SELECT name\rFROM users WHERE id = 3;\rSELECT nope FROM users;\r.timer on\rSELECT 40 + 2;\r.quit\r"
@@ -279,6 +301,13 @@ def test_a_closed_pipe_is_no_error(file: str, words: list[str]) -> None:
     done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True)
     os.close(write)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the command is for a POSIX shell")
+def test_a_closed_output_is_no_error(file: str) -> None:
+    command = f'exec "{sys.executable}" -m modelvault inspect "{file}" >&-'
+    done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 class Interrupted(io.StringIO):
