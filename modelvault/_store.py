@@ -123,8 +123,9 @@ class Binding:
         )
         self.batch_size: int = min(BATCH_SIZE, table.pager.cache_size // 4)
         self.remove: Callable[..., Any] = table.delete
+        python = None if mapped is None else mapped.type.python
         self.patch: Callable[[Any, Any], Any] = (
-            merged if mapped is None else patcher(shape(mapped).cls, self.schema.type)
+            patcher(python.cls, self.schema.type) if isinstance(python, Shape) else merged
         )
         self._dicts = mapped is None
         self._keeping: Keeping | None = None
