@@ -57,7 +57,7 @@ class Upkeep:
         has its row, and every row its entries; what is unique is there once. The report counts what was
         checked. CorruptionError if something is wrong: its `report` lists all that is. raises=False: the report is
         returned in any case. progress: True shows a line on standard error, a function gets the count of bytes now and
-        then.
+        then. ClosedError if the database is closed meanwhile.
         """
         return drive(self._twin.verify(raises=raises, progress=progress))
 
