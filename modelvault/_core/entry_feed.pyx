@@ -140,10 +140,11 @@ cdef class EntryFeed(Feed):
         """Note the row that was looked up for the entry in this slot, if it matches."""
         cdef Lookup lookup = self.lookup
         cdef Sought* sought = lookup.sought + i
-        cdef Page leaf = <Page>lookup.leaves[i], extent = <Page>lookup.extents[i]
+        cdef Page leaf, extent
         cdef int verdict
         if sought.value == NULL:
             raise self.table.stray(self.index)
+        leaf, extent = <Page>lookup.leaves[i], <Page>lookup.extents[i]
         self.pages += (leaf is not self.leaf) + (extent is not None)
         self.leaf = leaf
         verdict = self.judge(sought.value, sought.length)

@@ -413,6 +413,19 @@ def test_an_entry_without_a_row_and_a_key_that_is_no_entry() -> None:
     store.close()
 
 
+@pytest.mark.parametrize("backward", [False, True])
+def test_entries_of_a_tree_without_rows(backward: bool) -> None:
+    store = Store(random_rows(random.Random(4), 50))
+    write = store.engine.begin()
+    write.roots[store.table.tree] = (0, 0, 0, 0)
+    for name in (None, "n"):
+        source = ("entries", "by_s_n", ((None, None),), False)
+        with pytest.raises(CorruptionError, match="without a row"):
+            Scan(store.table, write.roots, source, None if name is None else program(name), backward).fetch(FACE, 1000)
+    store.engine.rollback(write)
+    store.close()
+
+
 # Code of users in the middle
 
 
