@@ -86,7 +86,7 @@ cdef class Pending:
         cdef const unsigned char* data = self.bytes.data
         cdef Item* items = self.items
         cdef size_t count = self.count, common = self.common, i
-        if self.ordered:
+        if self.ordered or count == 0:      # then there may be no memory to sort
             return 0
         with nogil:
             for i in range(count):
