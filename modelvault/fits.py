@@ -35,6 +35,8 @@ TESTS: Final[dict[str, Callable[[Any, Any], bool]]] = {
 
 def with_choices(type: Type) -> Type:
     """The type with a `python` rule on every union inside that has none, so that values find their member."""
+    if not (type.items or type.fields):
+        return type
     items = tuple(with_choices(item) for item in type.items)
     fields = tuple(replace(field, type=with_choices(field.type)) for field in type.fields)
     python = type.python

@@ -133,11 +133,12 @@ def field_from(source: Any) -> Field:
 
 def type_from(source: Any) -> Type:
     """The inverse of `type_json`."""
-    if isinstance(source, str):
-        source = {"kind": source}
-    kind = source["kind"]
+    plain = isinstance(source, str)
+    kind = source if plain else source["kind"]
     if kind not in KINDS:
         raise ModelVaultFormatError(f"format error: unknown type {kind!r} in the catalog")
+    if plain:
+        return Type(kind)
     return Type(
         kind,
         items=tuple(type_from(item) for item in source.get("items", ())),

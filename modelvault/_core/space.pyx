@@ -37,6 +37,7 @@ from libc.string cimport memcpy, memset
 
 from modelvault._core.cursor cimport Cursor
 from modelvault._core.draft cimport Allocator, Draft
+from modelvault._core.file cimport make_way_in_turn
 from modelvault._core.format cimport FREE_TREE, META_COUNT, Root
 from modelvault._core.pager cimport Pager, push
 from modelvault._core.tree cimport Roots, tree_delete, tree_put
@@ -673,6 +674,7 @@ def free_runs(Pager pager not None, Roots roots not None, uint64_t page_count=0)
     try:
         there = cursor.first(True)
         while there:
+            make_way_in_turn()
             key = cursor.key(&size)
             generation = batch_generation(key, size)
             value = cursor.value(&value_size, True)
