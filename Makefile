@@ -80,6 +80,7 @@ sdist: $(VENV)/.build                     ## the source archive, and a wheel fro
 	@rm -rf build/sdist && mkdir -p build/sdist/from
 	@$(BIN)/python -c 'from setuptools import build_meta; print(build_meta.build_sdist("build/sdist"))'
 	@tar xzf build/sdist/*.tar.gz -C build/sdist/from --strip-components=1
+	@git ls-files modelvault tests docs benchmarks examples | (cd build/sdist/from && xargs ls -d >/dev/null)  # all is there
 	@cd build/sdist && PIP_NO_INDEX=1 $(OFFLINE) $(CURDIR)/$(BIN)/python -m pip -qq --disable-pip-version-check \
 	    wheel --no-deps --no-build-isolation --wheel-dir . ./from
 	@ls -l build/sdist/*.gz build/sdist/*.whl

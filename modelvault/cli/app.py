@@ -104,8 +104,9 @@ def show_everything() -> None:
     """Let nobody fail for a character that the terminal has not: it is shown by its number."""
     if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison] - a caller that has closed it
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
+    standard: object = sys.stdout
+    if isinstance(standard, TextIOWrapper):
+        standard.reconfigure(errors="backslashreplace")
 
 
 def pipe_closed() -> int:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from modelvault._plain import as_json
 from modelvault.cli.values import as_text
@@ -102,10 +103,10 @@ class Output:
                 return count
             table = Table(header_style="bold cyan")
             for name, kind in zip(names, kinds, strict=True):
-                table.add_column(name, justify="right" if kind in NUMBERS else "left", overflow="fold")
+                table.add_column(visible(name), justify="right" if kind in NUMBERS else "left", overflow="fold")
             for row in part:
                 cells = (as_text(cell, kind) for cell, kind in zip(row, kinds, strict=True))
-                table.add_row(*(f"[dim]{NULL}[/dim]" if cell == NULL else escaped(cell) for cell in cells))
+                table.add_row(*(Text(NULL, "dim") if cell == NULL else visible(cell) for cell in cells))
             Console(highlight=False).print(table)
             count += len(part)
             if len(part) < PAGE:
@@ -119,9 +120,9 @@ ESCAPES: Final = str.maketrans({"\t": "\\t", "\n": "\\n", "\r": "\\r"})
 CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code not in b"\t\n"}
 
 
-def escaped(text: str) -> str:
-    """Text that is no markup."""
-    return text.translate(CONTROLS).replace("[", "\\[")
+def visible(text: str) -> Text:
+    """Text that is neither markup nor anything else but text."""
+    return Text(text.translate(CONTROLS))
 
 
 def rows(count: int) -> str:

@@ -65,7 +65,8 @@ class Session:
         from modelvault.cli.terminal import typed
 
         hints = "a statement ends with ;  .help for help, Ctrl-D to leave"
-        self._output.console.print(f"[bold]{self._db.path()}[/bold]: {hints}")
+        self._output.console.print(self._db.path(), style="bold", markup=False, end="")
+        self._output.console.print(f": {hints}")
         for line in typed(self._db, lambda: self._waiting):
             self._waiting = self._waiting + line if line else ""
             found = list(statements([self._waiting], complete=True))

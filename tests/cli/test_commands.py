@@ -240,8 +240,9 @@ def test_a_terminal_gets_tables_and_colours_unless_no_color(file: str) -> None:
 def test_a_terminal_shows_what_it_must_not_obey(file: str) -> None:
     with Database.open(file) as db:
         db.collection(User).update(1, {"name": "a\x1b]0;title\x07\x9bb\nc"})
-    shown = in_a_terminal(["query", file, "users", "id=1", "--columns", "name"])
+    shown = in_a_terminal(["query", file, """SELECT name, '\\[/b]' AS "[/red]" FROM users WHERE id = 1"""])
     assert r"a\x1b]0;title\x07\x9bb" in shown and "\x1b]0;" not in shown
+    assert r"\[/b]" in shown and "[/red]" in shown and "Traceback" not in shown
 
 
 def test_what_a_terminal_cannot_show_is_no_error(file: str) -> None:
