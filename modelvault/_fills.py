@@ -182,7 +182,7 @@ def fill_here(field: Field, path: tuple[str, ...], value: Any) -> Field:
             if part is not None:
                 field = replace(field, type=fill_type(field.type, (name,), part))
     if field.type.group:
-        row = {} if field.stored_fill is None else filled(field, field.stored_fill)
+        row: dict[str, Any] = {} if field.stored_fill is None else filled(field, field.stored_fill)
         return replace(field, stored_fill=group_fill(field, row))
     return field
 
