@@ -103,7 +103,7 @@ cdef class Wakes:
     cdef object lock
     cdef dict lines     # of waiters, by their loop; a line is there while `fire` is on its way to it
 
-    def __cinit__(self, Py_ssize_t turn):
+    def __init__(self, Py_ssize_t turn):
         self.turn = turn
         self.lock = threading.Lock()
         self.lines = {}
