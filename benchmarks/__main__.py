@@ -11,7 +11,7 @@ from benchmarks.compare import PEERS
 from benchmarks.jobs import JOBS
 from benchmarks.page import write_page
 from benchmarks.report import document
-from benchmarks.run import Limits, measure_all
+from benchmarks.run import Limits, Result, measure_all
 from benchmarks.subject import subjects
 from benchmarks.table import checklist, table
 from benchmarks.targets import verdicts
@@ -49,8 +49,11 @@ def main() -> None:
         there, absent = subjects(peers, Path(folder))
         for name, reason in absent.items():
             print(f"  {name} is absent: {reason}", file=sys.stderr)
+        results: list[Result] = []
         try:
-            results = measure_all(jobs, sizes, there, Limits(options.rounds, options.patience))
+            results.extend(measure_all(jobs, sizes, there, Limits(options.rounds, options.patience)))
+        except KeyboardInterrupt:
+            print("interrupted: this is what was measured until then", file=sys.stderr)
         finally:
             for subject in there:
                 subject.close()

@@ -1,7 +1,7 @@
 """Interleaved measuring: in every round every subject has a turn, so that all of them meet the same noise."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from time import perf_counter
@@ -71,13 +71,13 @@ def measure(job: Job, rows: int, subjects: Sequence[Subject], limits: Limits) ->
     return result
 
 
-def measure_all(jobs: Sequence[Job], sizes: Sequence[int], subjects: Sequence[Subject], limits: Limits) -> list[Result]:
+def measure_all(
+    jobs: Sequence[Job], sizes: Sequence[int], subjects: Sequence[Subject], limits: Limits
+) -> Iterator[Result]:
     """Every job at the middle size; those that grow at every size, the smallest first."""
-    results = []
     middle = sizes[len(sizes) // 2]
     for rows in sizes:
         for job in jobs:
             if rows == middle or job.grows is not None:
                 print(f"  {rows:>9,} rows: {job.name}", file=sys.stderr, flush=True)
-                results.append(measure(job, rows, subjects, limits))
-    return results
+                yield measure(job, rows, subjects, limits)
