@@ -13,7 +13,7 @@ from modelvault.partials import Branch, tree_of
 from modelvault.rules import bare
 from modelvault.types import Shape, Type
 
-__all__ = ["apply_patch", "changer", "patcher", "revalidator"]
+__all__ = ["changer", "copy_of", "patcher", "revalidator"]
 
 M = TypeVar("M")
 
@@ -21,19 +21,8 @@ M = TypeVar("M")
 FROM_VALIDATORS = (ValueError, TypeError, AttributeError, ArithmeticError, LookupError)
 
 
-def apply_patch(instance: M, patch: object, row: Type | None = None) -> M:
-    """A copy of the instance with the patch's fields replaced, validated.
-
-    `patch` is a dict by field names (or aliases), or a model or dataclass: of the same class, all its fields count; of
-    another Pydantic class, those that were set. Shallow: a nested value is replaced as a whole, and may be given as a
-    dict. `row` is the class's type, if the caller has it. The other fields are not validated again, except in frozen
-    models. Raises ValueError for an unknown field, Pydantic's ValidationError (a ValueError) for an unfit value.
-    """
-    return patched(copy_of(instance), patch, row)
-
-
 def copy_of(instance: M) -> M:
-    """A shallow copy, where patches change the instance itself."""
+    """The instance for a patch to change while others have it: a shallow copy, where patches change it itself."""
     if not is_pydantic(type(instance)):
         return instance
     copied: M = instance.model_copy()  # type: ignore[attr-defined]
@@ -41,7 +30,15 @@ def copy_of(instance: M) -> M:
 
 
 def patcher(cls: type[M], row: Type | None = None) -> Callable[[M, Any], M]:
-    """`patched` for the instances of one class, of which it finds out once what a patch has to know."""
+    """A function of an instance of this class, which nobody else has, and a patch: the instance with the patch's fields
+    replaced, validated. It may be changed itself, also where that raises. What has to be known of the class is found
+    out once.
+
+    A patch is a dict by field names (or aliases), or a model or dataclass: of the same class, all its fields count; of
+    another Pydantic class, those that were set. Shallow: a nested value is replaced as a whole, and may be given as a
+    dict. `row` is the class's type, if the caller has it. The other fields are not validated again, except in frozen
+    models. Raises ValueError for an unknown field, Pydantic's ValidationError (a ValueError) for an unfit value.
+    """
     if not is_pydantic(cls) or is_frozen(cls, cls.__pydantic_fields__):  # type: ignore[attr-defined]
         return lambda instance, patch: patched(instance, patch, row)
     names = frozenset(cls.__pydantic_fields__)  # type: ignore[attr-defined]
@@ -56,7 +53,7 @@ def patcher(cls: type[M], row: Type | None = None) -> Callable[[M, Any], M]:
 
 
 def patched(instance: M, patch: object, row: Type | None = None) -> M:
-    """`apply_patch` for an instance that nobody else has: it may be changed itself, also where it raises."""
+    """The function of `patcher`, for any class and any patch."""
     cls = kind_of(instance)
     changes = patch_values(instance, patch)
     fresh: M

@@ -268,7 +268,6 @@ cdef class EntryFeed(Feed):
         return bound is None or compare_bytes(bound, entry, size) <= 0
 
 
-
 cdef EntryFeed new_entry_feed(
         Table table, Roots roots, Program program, bint backward, str index, list ranges, bint distinct, Cover cover):
     """A feed from ranges of an index; KeyError for an unknown index. cover: its entries are all that is looked at."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -335,46 +337,41 @@ async def test_answers_in_many_slices(small_slices: None, db: Any) -> None:
     assert await rows.where(t.tags.contains("tag 3")).update({t.size: t.size + 1000}) == len(odd)
 
 
-async def test_others_run_between_slices(small_slices: None, loop_db: Any) -> None:
-    rows = await things(loop_db)
-    turns = 0
+@asynccontextmanager
+async def others() -> AsyncIterator[list[int]]:
+    """Another task runs, which counts its turns: in the only element."""
+    turns = [0]
 
-    async def others() -> None:
-        nonlocal turns
+    async def run() -> None:
         while True:
             await anyio.lowlevel.checkpoint()
-            turns += 1
+            turns[0] += 1
 
     async with anyio.create_task_group() as group:
-        group.start_soon(others)
+        group.start_soon(run)
         await anyio.lowlevel.checkpoint()
-        for ask in (rows.all, rows.order_by(t.label).all, lambda: rows.sum(t.size), rows.where(t.size > 1).all):
-            turns = 0
-            await ask()
-            assert turns >= 300 // 16 - 1
+        yield turns
         group.cancel_scope.cancel()
+
+
+async def test_others_run_between_slices(small_slices: None, loop_db: Any) -> None:
+    rows = await things(loop_db)
+    async with others() as turns:
+        for ask in (rows.all, rows.order_by(t.label).all, lambda: rows.sum(t.size), rows.where(t.size > 1).all):
+            turns[0] = 0
+            await ask()
+            assert turns[0] >= 300 // 16 - 1
 
 
 async def test_many_rows_count_as_many_operations(loop_db: Any) -> None:
     """Who asks again and again for some rows that are at hand lets others run as often as who asks for single ones."""
     rows = await things(loop_db, 3000)
-    turns = 0
-
-    async def others() -> None:
-        nonlocal turns
-        while True:
-            await anyio.lowlevel.checkpoint()
-            turns += 1
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(others)
-        await anyio.lowlevel.checkpoint()
+    async with others() as turns:
         for query in (lambda n: rows.where(t.size == n), lambda n: rows.where(t.size == n).order_by(t.id)):
-            turns = 0
+            turns[0] = 0
             for size in range(50):
                 assert len(await query(size).all()) == 60
-            assert turns >= 3000 // (128 + 60) - 1
-        group.cancel_scope.cancel()
+            assert turns[0] >= 3000 // (128 + 60) - 1
 
 
 async def test_cold_pages(world: World, disks: list[FaultyDisk], tmp_path: Path) -> None:

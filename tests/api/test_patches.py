@@ -6,9 +6,14 @@ from typing import Annotated, Any
 import pytest
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
-from modelvault.patches import apply_patch, revalidator
+from modelvault.patches import copy_of, patcher, revalidator
 from tests import models
 from tests.models import Validated
+
+
+def apply_patch(instance: Any, patch: Any) -> Any:
+    """The instance with the patch, as an update by a query makes it."""
+    return patcher(type(instance))(copy_of(instance), patch)
 
 
 def test_a_patch_makes_a_new_instance() -> None:

@@ -18,6 +18,7 @@ import pytest
 
 from modelvault import AsyncDatabase, ClosedError, ModelVaultTransactionError, _runner, models
 from modelvault._core.drive import drive
+from modelvault._core.ticket import Ticket, apply_puts
 from modelvault._queue import Turns
 from modelvault._runner import BlockingRunner, HeldInterrupts, LoopRunner
 from tests.faults import FaultyDisk
@@ -190,6 +191,26 @@ def test_close_waits_for_reads_that_were_left_behind(backend: str, tmp_path: Pat
         timer.join()
         async with AsyncDatabase.open(tmp_path / "db"):
             pass
+
+    anyio.run(main, backend=backend)
+
+
+def test_statements_are_applied_until_the_time_is_up(backend: str, tmp_path: Path) -> None:
+    """By the clock, and one at least: a statement may be a microsecond of work, or have to read pages."""
+
+    async def main() -> None:
+        async with AsyncDatabase.open(tmp_path / "db") as db:
+            users = await models.async_collection(db, User)
+            await users.insert(user(0))
+            shortcut, queue = users.__handle__.shortcut, db._access.queue
+            assert shortcut is not None
+            group = [Ticket(shortcut.put(user(number))) for number in range(1, 6)]
+            await queue.enter()
+            write = queue.begin()
+            assert apply_puts(group, 0, time.monotonic() - 1, write) == 1
+            assert apply_puts(group, 1, time.monotonic() + 60, write) == 4
+            db._access.engine.rollback(write)
+            queue.leave()
 
     anyio.run(main, backend=backend)
 
